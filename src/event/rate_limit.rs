@@ -1,0 +1,1 @@
+//! Rate-limit state from response headers, whatever the dialect.

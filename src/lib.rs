@@ -1,0 +1,30 @@
+//! Errata: observability for API errors.
+//!
+//! # The path of one event
+//!
+//! 1. An API server posts a body to `POST /api/v1/events`. [`http`] authenticates the token (the project comes from
+//!    it), checks the quota and the size limits and hands the bytes on.
+//! 2. [`decode`] undoes the content encoding within limits and turns the bytes into normalised [`event::Event`]s and
+//!    rejects, each with a counted reason. [`event`] is the pure domain: request ids, field paths, route templates, message →
+//!    rule, scrubbing, fingerprints, the error catalog.
+//! 3. Each event is encoded once ([`event::codec`]) and appended to the [`spool`], a segment log. The answer `202`
+//!    leaves only after the log's `fdatasync`.
+//! 4. [`deliver`] reads the spool in batches, writes a manifest to disk, inserts the batch into ClickHouse, verifies by
+//!    count that it is there, and only then lets the spool forget it.
+//! 5. [`store`] owns ClickHouse: the embedded engine's supervisor, the migrations, the columnar rows and every `SELECT`.
+//! 6. [`http`] answers lookups and metrics from the store's query functions, explained by the catalog.
+//!
+//! [`app`] is the only module that knows every room. `ARCHITECTURE.md` names the rooms and what each must never do.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod decode;
+pub mod deliver;
+pub mod event;
+pub mod http;
+pub mod metrics;
+pub mod spool;
+pub mod state;
+pub mod store;
+pub mod telemetry;
