@@ -1,0 +1,140 @@
+//! Small state beside the events: tokens, and what was rejected on arrival. SQLite in the data directory.
+//!
+//! Several processes may have it open (the CLI makes tokens while the collector runs); a change is seen by the next read.
+
+mod rejections;
+mod tokens;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+pub use rejections::{KEPT_DAYS as REJECTIONS_KEPT_DAYS, Rejection};
+pub use tokens::{Limit, NewToken, Role, TokenInfo};
+
+/// Name of the database file in the data directory.
+pub const FILE: &str = "state.db";
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Steps of the schema; `PRAGMA user_version` counts those that are applied. Append only.
+const SCHEMA: [&str; 1] = ["
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        project TEXT NOT NULL,
+        roles TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        expires_ms INTEGER,
+        limit_events INTEGER,
+        limit_seconds INTEGER
+    ) STRICT;
+    CREATE TABLE rejections (
+        id INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        at_ms INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX rejections_by_request ON rejections (project, request_id);
+"];
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("the state database {path}: {source}", path = path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("the state database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("cannot make {path}: {source}", path = path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("the state database {path} was made by a newer errata (schema {found}, this build knows {known}); start that version", path = path.display())]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+    #[error("a token named {0:?} exists already; revoke it first or choose another name")]
+    TokenExists(String),
+    #[error("there is no token {0:?}; `errata token list` shows all")]
+    NoToken(String),
+}
+
+/// The open database; cheap to clone.
+#[derive(Clone)]
+pub struct State {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State")
+    }
+}
+
+impl State {
+    /// Opens or makes the database in a data directory (made too, for its owner only).
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be made or read, or a newer build made it.
+    pub fn open(data_dir: &Path) -> Result<Self, StateError> {
+        make_private_directory(data_dir)?;
+        let path = data_dir.join(FILE);
+        let connection = Self::connect(&path)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    fn connect(path: &Path) -> Result<Connection, StateError> {
+        let open = |source| StateError::Open { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(open)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let known = SCHEMA.len() as u32;
+        if found > known {
+            return Err(StateError::Newer { path: path.to_owned(), found, known });
+        }
+        for step in &SCHEMA[found as usize..] {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", known)?;
+        transaction.commit()?;
+        Ok(connection)
+    }
+
+    /// A statement that panicked left no transaction open (they roll back on drop), so a poisoned lock is usable.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a directory that only its owner can enter; an existing one is left as it is.
+fn make_private_directory(path: &Path) -> Result<(), StateError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let fail = |source| StateError::Directory { path: path.to_owned(), source };
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(State::open(dir.path()).unwrap());
+        let connection = Connection::open(dir.path().join(FILE)).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        let error = State::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("newer errata"), "{error}");
+    }
+}
