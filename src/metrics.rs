@@ -1,1 +1,305 @@
-//! (to come)
+//! Every Prometheus series of the collector, in one struct. The names are the HTTP contract.
+//!
+//! Label sets are bounded: past a family's limit, labels whose values clients choose become `other`, so that hostile or
+//! careless input cannot grow `/metrics` without end. Never a request id, an account or a message as a label.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+
+use crate::event::Event;
+
+/// Value of a label whose own value came after the family's limit was reached.
+pub const OTHER: &str = "other";
+
+/// Longest label value, bytes; longer ones are cut.
+const LABEL_BYTES: usize = 120;
+
+/// All series. Help texts are the second argument of each constructor call in [`Metrics::new`].
+pub struct Metrics {
+    registry: Registry,
+    pub api_errors: BoundedCounter<3>,
+    pub api_errors_by_route: BoundedCounter<4>,
+    pub rate_limited: BoundedCounter<2>,
+    pub validation_failures: BoundedCounter<3>,
+    /// Labels: protocol, code.
+    pub ingest_requests: IntCounterVec,
+    /// Labels: protocol, outcome.
+    pub ingest_events: IntCounterVec,
+    /// Label: reason.
+    pub ingest_rejected: IntCounterVec,
+    pub ingest_duration: Histogram,
+    pub ingest_bytes: IntCounter,
+    /// Label: mark.
+    pub ingest_marked: IntCounterVec,
+    pub spool_bytes: IntGauge,
+    pub spool_events: IntGauge,
+    pub spool_oldest: Gauge,
+    pub spool_fsync: Histogram,
+    pub spool_quarantined: IntGauge,
+    /// Label: outcome.
+    pub insert_batches: IntCounterVec,
+    pub insert_events: IntCounter,
+    pub insert_duration: Histogram,
+    /// Label: reason.
+    pub insert_retries: IntCounterVec,
+    pub visible_lag: Gauge,
+    pub books_imbalance: IntGauge,
+    /// Label: query.
+    pub query_duration: prometheus::HistogramVec,
+    pub clickhouse_up: IntGauge,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+const REQUEST_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const INSERT_BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+impl Metrics {
+    /// Makes and registers every series.
+    ///
+    /// # Errors
+    /// Never with the names below; registering a name twice would be one.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let r = &registry;
+        let build = IntGauge::with_opts(
+            Opts::new("errata_build_info", "Version of the collector; the value is always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build.set(1);
+        register(r, build)?;
+        Ok(Self {
+            api_errors: bounded(
+                r,
+                "errata_api_errors_total",
+                "Error events accepted, by status code of the API's response.",
+                ["service", "environment", "status"],
+                1000,
+            )?,
+            api_errors_by_route: bounded(
+                r,
+                "errata_api_errors_by_route_total",
+                "Error events accepted, by route template.",
+                ["service", "route", "method", "status"],
+                1500,
+            )?,
+            rate_limited: bounded(
+                r,
+                "errata_rate_limited_total",
+                "Events with status 429.",
+                ["service", "route"],
+                500,
+            )?,
+            validation_failures: bounded(
+                r,
+                "errata_validation_failures_total",
+                "Field errors in accepted events, one for each message.",
+                ["service", "field", "rule"],
+                1000,
+            )?,
+            ingest_requests: counters(
+                r,
+                "errata_ingest_requests_total",
+                "Requests that shipped events, by status code of the answer.",
+                &["protocol", "code"],
+            )?,
+            ingest_events: counters(
+                r,
+                "errata_ingest_events_total",
+                "Events received: accepted, duplicate or rejected.",
+                &["protocol", "outcome"],
+            )?,
+            ingest_rejected: counters(
+                r,
+                "errata_ingest_rejected_total",
+                "Events rejected on arrival, by reason.",
+                &["reason"],
+            )?,
+            ingest_duration: histogram(
+                r,
+                "errata_ingest_duration_seconds",
+                "Time from the first byte of an ingest request to its durable answer.",
+                &REQUEST_BUCKETS,
+            )?,
+            ingest_bytes: counter(r, "errata_ingest_bytes_total", "Bytes of ingest bodies as received.")?,
+            ingest_marked: counters(
+                r,
+                "errata_ingest_marked_total",
+                "Accepted events that were changed on the way in: cut, scrubbed, given a request id and so on.",
+                &["mark"],
+            )?,
+            spool_bytes: gauge(r, "errata_spool_bytes", "Bytes of the spool on disk.")?,
+            spool_events: gauge(r, "errata_spool_events", "Events in the spool that ClickHouse does not have yet.")?,
+            spool_oldest: float(r, "errata_spool_oldest_seconds", "Age of the oldest event in the spool, 0 if empty.")?,
+            spool_fsync: histogram(r, "errata_spool_fsync_seconds", "Duration of the spool's fdatasync.", &REQUEST_BUCKETS)?,
+            spool_quarantined: gauge(
+                r,
+                "errata_spool_quarantined_total",
+                "Events and damaged regions set aside because they could not be delivered.",
+            )?,
+            insert_batches: counters(
+                r,
+                "errata_insert_batches_total",
+                "Batches sent to ClickHouse: stored, found (an earlier attempt had stored it), failed, quarantined.",
+                &["outcome"],
+            )?,
+            insert_events: counter(r, "errata_insert_events_total", "Events verified in ClickHouse.")?,
+            insert_duration: histogram(
+                r,
+                "errata_insert_duration_seconds",
+                "Duration of one insert attempt, verification included.",
+                &INSERT_BUCKETS,
+            )?,
+            insert_retries: counters(r, "errata_insert_retries_total", "Insert attempts repeated, by class.", &["reason"])?,
+            visible_lag: float(
+                r,
+                "errata_visible_lag_seconds",
+                "Time from acknowledgement to being queryable, of the oldest event of the last batch.",
+            )?,
+            books_imbalance: gauge(
+                r,
+                "errata_books_imbalance_events",
+                "Accepted minus stored, queued and quarantined events; anything but 0 is a defect.",
+            )?,
+            query_duration: {
+                let opts = HistogramOpts::new("errata_query_duration_seconds", "Duration of a question to ClickHouse.")
+                    .buckets(REQUEST_BUCKETS.to_vec());
+                register(r, prometheus::HistogramVec::new(opts, &["query"])?)?
+            },
+            clickhouse_up: gauge(r, "errata_clickhouse_up", "1 if ClickHouse answered the last check, else 0.")?,
+            registry,
+        })
+    }
+
+    /// Counts an event that was accepted.
+    pub fn count_accepted(&self, event: &Event) {
+        let status = event.status.to_string();
+        self.api_errors.inc([&event.service, &event.environment], [&status]);
+        self.api_errors_by_route.inc([&event.service, &event.route, &event.method], [&status]);
+        if event.status == 429 {
+            self.rate_limited.inc([&event.service, &event.route], []);
+        }
+        for error in event.errors.iter().filter(|error| !error.field.is_empty()) {
+            self.validation_failures.inc([&event.service, &error.field, &error.rule], []);
+        }
+        for mark in event.marks.names() {
+            self.ingest_marked.with_label_values(&[mark]).inc();
+        }
+    }
+
+    /// All series in the text exposition format.
+    ///
+    /// # Errors
+    /// When a series does not encode, which the client library rules out for registered ones.
+    pub fn encode(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn bounded<const N: usize>(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: [&str; N],
+    limit: usize,
+) -> prometheus::Result<BoundedCounter<N>> {
+    Ok(BoundedCounter { vec: counters(registry, name, help, &labels)?, known: Mutex::default(), limit })
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    register(registry, IntCounter::new(name, help)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    register(registry, IntGauge::new(name, help)?)
+}
+
+fn float(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    register(registry, Gauge::new(name, help)?)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    register(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+}
+
+/// A counter family with `N` labels and at most `limit` series (and those that fold what comes after).
+pub struct BoundedCounter<const N: usize> {
+    vec: IntCounterVec,
+    known: Mutex<HashMap<[String; N], IntCounter>>,
+    limit: usize,
+}
+
+impl<const N: usize> BoundedCounter<N> {
+    /// Adds one. `free` are the leading labels, whose values clients choose; `fixed` the others, which are few by nature.
+    pub fn inc<const A: usize, const B: usize>(&self, free: [&str; A], fixed: [&str; B]) {
+        const { assert!(A + B == N, "one value for each label") };
+        let labels: [String; N] = std::array::from_fn(|i| cut(if i < A { free[i] } else { fixed[i - A] }));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = known.get(&labels) {
+            counter.inc();
+            return;
+        }
+        if known.len() >= self.limit {
+            let folded: [&str; N] = std::array::from_fn(|i| if i < A { OTHER } else { fixed[i - A] });
+            self.vec.with_label_values(&folded).inc();
+            return;
+        }
+        let counter = self.vec.with_label_values(&labels);
+        counter.inc();
+        known.insert(labels, counter);
+    }
+}
+
+fn cut(value: &str) -> String {
+    value[..value.floor_char_boundary(LABEL_BYTES)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.encode().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn past_the_limit_free_labels_fold_and_nothing_is_uncounted() {
+        let metrics = Metrics::new().unwrap();
+        for i in 0..100_000 {
+            metrics.rate_limited.inc([&format!("service{i}"), "/"], []);
+        }
+        let text = text(&metrics);
+        let series: Vec<_> = text.lines().filter(|line| line.starts_with("errata_rate_limited_total{")).collect();
+        assert_eq!(series.len(), 501);
+        assert!(series.contains(&r#"errata_rate_limited_total{route="other",service="other"} 99500"#));
+    }
+
+    #[test]
+    fn a_long_label_is_cut_at_a_character() {
+        let metrics = Metrics::new().unwrap();
+        metrics.rate_limited.inc([&"é".repeat(1000), "/"], []);
+        assert!(text(&metrics).contains(&format!("service=\"{}\"", "é".repeat(LABEL_BYTES / 2))));
+    }
+}

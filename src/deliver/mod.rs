@@ -1,1 +1,92 @@
-//! (to come)
+//! From the spool into ClickHouse: read → batch → plan on disk → insert → verify → forget.
+//!
+//! # Exactly once
+//!
+//! - A batch's id, its range of the log and its number of rows are on disk ([`plan`]) before the first attempt, so a
+//!   retry, also after a crash, sends the same rows under the same id.
+//! - After an attempt whose outcome is unknown, the destination is first asked how many rows of the batch it has; only
+//!   what is missing is sent again.
+//! - The spool forgets a range only after the count of every batch in it was right.
+//! - An event that the destination will never take (a poison row) is found by bisection and set aside in the
+//!   [`quarantine`], durably, before it is forgotten. If even an empty batch is refused, the tables are wrong and not the
+//!   rows: delivery waits instead.
+//!
+//! Retries are by class ([`Class`]) and without end: an event leaves the spool stored or quarantined, never dropped.
+
+mod books;
+mod deliverer;
+mod plan;
+pub mod quarantine;
+
+use std::{collections::HashSet, future::Future};
+
+use uuid::Uuid;
+
+pub use books::Books;
+pub use deliverer::{Deliverer, Options};
+
+use crate::event::{Event, EventKey};
+
+/// Where events go. Implemented by [`crate::store::Store`]; tests put faults in between.
+pub trait Destination {
+    /// Inserts the events under a batch id, all or none as far as the destination can; `attempt` counts from 1.
+    fn insert(&self, batch: Uuid, attempt: u32, events: &[Event]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Makes sure that no attempt at the batch is still under way and says which of its events are stored.
+    fn stored(&self, batch: &BatchRef) -> impl Future<Output = Result<Stored, Failure>> + Send;
+}
+
+/// What identifies a batch to the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchRef {
+    pub id: Uuid,
+    pub rows: usize,
+    /// Bounds of its events' `received_at_ms`, both included.
+    pub received_ms: (i64, i64),
+}
+
+/// How much of a batch is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    Nothing,
+    All,
+    /// Some, by key; inserts are atomic in the usual case, so this is rare.
+    Some(HashSet<EventKey>),
+}
+
+/// A failed call to the destination.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub class: Class,
+    pub message: String,
+}
+
+/// What a failure means for the next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing was sent: send again.
+    Resend,
+    /// The outcome is unknown: ask what is stored, then send what is missing.
+    Ambiguous,
+    /// The destination asks for less: wait longer, then as ambiguous.
+    Overloaded,
+    /// The rows do not fit the tables: find the ones, set them aside.
+    Poison,
+    /// We are not let in, or the tables are missing: somebody has to mend it; wait.
+    Denied,
+}
+
+impl Class {
+    /// Value of the `reason` label of `errata_insert_retries_total`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resend => "unreachable",
+            Self::Ambiguous => "ambiguous",
+            Self::Overloaded => "overloaded",
+            Self::Poison => "poison",
+            Self::Denied => "denied",
+        }
+    }
+}

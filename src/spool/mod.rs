@@ -67,6 +67,8 @@ pub struct Stats {
     pub oldest_ms: Option<i64>,
     /// Items or regions set aside because they were damaged, since the spool was first made.
     pub quarantined: u64,
+    pub accepted_items: u64,
+    pub damaged_items: u64,
 }
 
 /// Opens or makes the spool and recovers what a crash left.

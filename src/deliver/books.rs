@@ -1,0 +1,37 @@
+//! The books: every accepted event is stored, queued or quarantined.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::spool::{Stats, Writer};
+
+/// Counts what left the spool, since the collector started.
+#[derive(Debug, Default)]
+pub struct Books {
+    left: Mutex<Left>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Left {
+    stored: u64,
+    quarantined: u64,
+}
+
+impl Books {
+    /// Lets the spool forget and enters what became of the events as one step, so that a reader in between sees balance.
+    pub fn settle<E>(&self, stored: u64, quarantined: u64, forget: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        forget()?;
+        left.stored += stored;
+        left.quarantined += quarantined;
+        Ok(())
+    }
+
+    /// Accepted minus stored, queued and quarantined; 0 when every event is accounted for. Also the spool's state.
+    #[must_use]
+    pub fn imbalance(&self, spool: &Writer) -> (i64, Stats) {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let stats = spool.stats();
+        let accounted = left.stored + left.quarantined + stats.items + stats.damaged_items;
+        (stats.accepted_items as i64 - accounted as i64, stats)
+    }
+}
