@@ -3,25 +3,125 @@
 pub mod answer;
 mod auth;
 pub mod ingest;
+mod openapi;
+pub mod operate;
 pub mod quota;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{clock::Clock, state::State};
+use axum::{
+    Router,
+    extract::Request,
+    http::{StatusCode, Uri},
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::answer::ApiError;
+use crate::{
+    clock::Clock,
+    config::Config,
+    decode::Limits,
+    deliver::{Books, quarantine::Quarantine},
+    event::{catalog::Catalog, scrub::Scrubber},
+    metrics::Metrics,
+    spool,
+    state::{Role, State},
+};
 
 /// What handlers share.
 pub type Shared = Arc<Parts>;
 
 /// The rooms that handlers call.
 pub struct Parts {
-    pub config: crate::config::Config,
+    pub config: Config,
     pub clock: Clock,
     pub state: State,
     pub quota: quota::Quota,
-    pub metrics: Arc<crate::metrics::Metrics>,
-    pub catalog: Arc<crate::event::catalog::Catalog>,
-    pub scrubber: crate::event::scrub::Scrubber,
-    pub limits: crate::decode::Limits,
-    pub spool: crate::spool::Writer,
+    pub metrics: Arc<Metrics>,
+    pub catalog: Arc<Catalog>,
+    pub scrubber: Scrubber,
+    pub limits: Limits,
+    pub spool: spool::Writer,
+    pub books: Arc<Books>,
+    pub quarantine: Quarantine,
+    pub health: Health,
+    /// KiB of request bodies that may be in memory at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
+    pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
+}
+
+/// What the last check of ClickHouse said.
+#[derive(Clone, Debug)]
+pub struct Health(Arc<Mutex<Result<(), String>>>);
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Err("not checked yet".into()))))
+    }
+}
+
+impl Health {
+    pub fn get(&self) -> Result<(), String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, state: Result<(), String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+const INGEST: &[Role] = &[Role::Ingest];
+
+/// Every route, with who may use it, and the middleware around them.
+pub fn router(shared: Shared) -> Router {
+    let open = Router::new()
+        .route("/", get(operate::root))
+        .route("/healthz", get(operate::healthz))
+        .route("/readyz", get(operate::readyz))
+        .route("/metrics", get(operate::metrics))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/docs", get(|| async { axum::response::Redirect::permanent("/docs/") }))
+        .route("/docs/", get(operate::docs))
+        .route("/docs/{*file}", get(operate::docs));
+    let table: [(&str, MethodRouter<Shared>, &'static [Role]); 1] =
+        [("/api/v1/events", post(ingest::events), INGEST)];
+    table
+        .into_iter()
+        .fold(open, |router, (path, methods, roles)| {
+            let methods = methods.fallback(method_not_allowed);
+            router.route(path, methods.layer(from_fn_with_state((Arc::clone(&shared), roles), auth::require)))
+        })
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(answer::panicked))
+        .layer(from_fn(answer::envelope))
+        .with_state(shared)
+}
+
+async fn unknown_path(uri: Uri) -> Response {
+    ApiError::not_found().field("path", format!("there is nothing at {}; see /docs", uri.path())).into_response()
+}
+
+async fn method_not_allowed() -> Response {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed").into_response()
+}
+
+/// Drops a trailing slash, so that a path works with it and without. Swagger UI's own paths keep it.
+pub fn trim_trailing_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    if path.len() <= 1 || !path.ends_with('/') || path.starts_with("/docs") {
+        return request;
+    }
+    let trimmed = path.trim_end_matches('/');
+    let target = match request.uri().query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    if let Ok(uri) = target.parse() {
+        *request.uri_mut() = uri;
+    }
+    request
 }
