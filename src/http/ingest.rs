@@ -293,7 +293,7 @@ fn refused(refusal: &Refusal) -> ApiError {
     ApiError::new(status, error).field(field, refusal.to_string())
 }
 
-fn refused_append(error: &AppendError) -> ApiError {
+pub(super) fn refused_append(error: &AppendError) -> ApiError {
     let cause = error.to_string();
     ApiError::unavailable("Events cannot be taken at the moment; send them again later", SPOOL_RETRY_AFTER)
         .field("spool", cause.clone())

@@ -1,13 +1,21 @@
 //! The HTTP edge: routes as one table, one middleware stack, one way to answer.
 
+pub mod analyse;
 pub mod answer;
 mod auth;
 pub mod ingest;
-mod openapi;
+pub mod lookup;
+pub mod openapi;
 pub mod operate;
+mod params;
+pub mod quarantine;
 pub mod quota;
+pub mod stored;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -29,6 +37,7 @@ use crate::{
     metrics::Metrics,
     spool,
     state::{Role, State},
+    store::{Store, StoreError},
 };
 
 /// What handlers share.
@@ -44,6 +53,7 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     pub scrubber: Scrubber,
     pub limits: Limits,
+    pub store: Store,
     pub spool: spool::Writer,
     pub books: Arc<Books>,
     pub quarantine: Quarantine,
@@ -51,6 +61,26 @@ pub struct Parts {
     /// KiB of request bodies that may be in memory at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
+}
+
+impl Parts {
+    /// Asks ClickHouse and times the answer under the question's name.
+    async fn timed<T>(
+        &self,
+        query: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let answer = answer.await;
+        self.metrics.query_duration.with_label_values(&[query]).observe(started.elapsed().as_secs_f64());
+        answer
+    }
+}
+
+/// The answer to a question ClickHouse did not answer.
+fn unavailable(error: &StoreError) -> ApiError {
+    let message = "The store does not answer at the moment; events are taken all the same";
+    ApiError::unavailable(message, lookup::STORE_RETRY_AFTER).cause(error.to_string())
 }
 
 /// What the last check of ClickHouse said.
@@ -74,6 +104,11 @@ impl Health {
 }
 
 const INGEST: &[Role] = &[Role::Ingest];
+const SUPPORT: &[Role] = &[Role::Support];
+const SEARCH: &[Role] = &[Role::Support, Role::Sre, Role::Product];
+const WATCH: &[Role] = &[Role::Sre, Role::Product];
+const PRODUCT: &[Role] = &[Role::Product];
+const ADMIN: &[Role] = &[];
 
 /// Every route, with who may use it, and the middleware around them.
 pub fn router(shared: Shared) -> Router {
@@ -86,12 +121,20 @@ pub fn router(shared: Shared) -> Router {
         .route("/docs", get(|| async { axum::response::Redirect::permanent("/docs/") }))
         .route("/docs/", get(operate::docs))
         .route("/docs/{*file}", get(operate::docs));
-    let table: [(&str, MethodRouter<Shared>, &'static [Role]); 1] =
-        [("/api/v1/events", post(ingest::events), INGEST)];
+    let table: [(&str, MethodRouter<Shared>, &'static [Role]); 9] = [
+        ("/api/v1/events", post(ingest::events), INGEST),
+        ("/api/v1/events", get(analyse::events), SEARCH),
+        ("/api/v1/requests/lookup", post(lookup::ticket), SUPPORT),
+        ("/api/v1/requests/{request_id}", get(lookup::request), SUPPORT),
+        ("/api/v1/rates", get(analyse::rates), WATCH),
+        ("/api/v1/validation/failures", get(analyse::validation_failures), PRODUCT),
+        ("/api/v1/quarantine", get(quarantine::list), ADMIN),
+        ("/api/v1/quarantine/{id}", get(quarantine::show), ADMIN),
+        ("/api/v1/quarantine/{id}/retry", post(quarantine::retry), ADMIN),
+    ];
     table
         .into_iter()
         .fold(open, |router, (path, methods, roles)| {
-            let methods = methods.fallback(method_not_allowed);
             router.route(path, methods.layer(from_fn_with_state((Arc::clone(&shared), roles), auth::require)))
         })
         .fallback(unknown_path)

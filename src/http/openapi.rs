@@ -17,7 +17,17 @@ use utoipa::{
             The schemas below describe `data`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(super::ingest::events),
+    paths(
+        super::ingest::events,
+        super::lookup::request,
+        super::lookup::ticket,
+        super::analyse::events,
+        super::analyse::rates,
+        super::analyse::validation_failures,
+        super::quarantine::list,
+        super::quarantine::show,
+        super::quarantine::retry,
+    ),
     modifiers(&BearerToken),
     security(("token" = []))
 )]
