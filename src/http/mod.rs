@@ -106,7 +106,7 @@ impl Health {
 const INGEST: &[Role] = &[Role::Ingest];
 const SUPPORT: &[Role] = &[Role::Support];
 const SEARCH: &[Role] = &[Role::Support, Role::Sre, Role::Product];
-const WATCH: &[Role] = &[Role::Sre, Role::Product];
+const WATCH: &[Role] = &[Role::Sre];
 const PRODUCT: &[Role] = &[Role::Product];
 const ADMIN: &[Role] = &[];
 
@@ -135,7 +135,7 @@ pub fn router(shared: Shared) -> Router {
     table
         .into_iter()
         .fold(open, |router, (path, methods, roles)| {
-            router.route(path, methods.layer(from_fn_with_state((Arc::clone(&shared), roles), auth::require)))
+            router.route(path, methods.route_layer(from_fn_with_state((Arc::clone(&shared), roles), auth::require)))
         })
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
