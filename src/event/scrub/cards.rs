@@ -68,7 +68,7 @@ fn is_card(run: &[u8]) -> bool {
             _ => digit,
         })
         .sum();
-    luhn % 10 == 0 && digits().any(|digit| digit != u32::from(first - b'0'))
+    luhn.is_multiple_of(10) && digits().any(|digit| digit != u32::from(first - b'0'))
 }
 
 #[cfg(test)]

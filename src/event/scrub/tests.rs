@@ -27,7 +27,7 @@ fn what_looks_like_a_secret_in_text_is_replaced_and_the_rest_stays() {
         ("API key igk_live_0990c49a78407dd33dcbd691 is already connected", "API key [api_key] is already connected"),
         ("Authorization: Bearer igt_6b7d1d59469349ffb6c00a84", "Authorization: Bearer [redacted]"),
         ("authorization: token 9944b09199c62bcf9418ad846dd0e4bb", "authorization: token [redacted]"),
-        ("Cookie: sessionid=4soq79yy0bfgdgcenbt7pow8pd40hp3a; theme=dark", "Cookie: sessionid=[redacted]; theme=dark"),
+        ("Cookie: sessionid=4soq79yy0bfgdgcenbt7pow8pd40hp3a; theme=dark", "Cookie: [redacted]; theme=dark"),
         (jwt, "[jwt]"),
         ("key AKIAIOSFODNN7EXAMPLE used", "key [api_key] used"),
         ("postgres://app:hunter@db/x", "postgres://app:[redacted]@db/x"),

@@ -183,8 +183,8 @@ impl TextRules {
         let Some(HashKey(key)) = &self.hash_key else { return format!("[{label}]") };
         let value = value.replace("%40", "@").to_lowercase();
         let mac = hmac_sha256(key.as_bytes(), &[label.as_bytes(), &[0], value.as_bytes()]);
-        let digits: String = mac[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("[{label}:{digits}]")
+        let digits = mac[..6].iter().fold(0_u64, |digits, &byte| digits << 8 | u64::from(byte));
+        format!("[{label}:{digits:012x}]")
     }
 }
 
