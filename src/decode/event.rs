@@ -10,7 +10,10 @@ use super::{
     item::{self, Item},
     key, timestamp,
 };
-use crate::event::{Event, EventKey, FieldError, Marks, RequestId, scrub::Shape};
+use crate::event::{
+    Event, EventKey, FieldError, Marks, RequestId,
+    scrub::{Shape, without_tokens},
+};
 
 /// Longest `service`, `environment`, `release`, `host`, `account_id`, `user_id`, bytes.
 const MAX_NAME: usize = 256;
@@ -167,7 +170,7 @@ fn assemble(
         method: making.text("method", sent.method, MAX_METHOD).trim().to_ascii_uppercase(),
         path,
         route,
-        error_template: domain::message_template(&error),
+        error_template: domain::message_template(&without_tokens(&error)),
         error,
         code,
         errors,
@@ -313,12 +316,13 @@ fn errors(making: &mut Making<'_>, mut value: Value, of_body: Vec<RawFieldError>
 
 fn field_error(making: &mut Making<'_>, raw: RawFieldError) -> FieldError {
     let message = cut(raw.message, MAX_MESSAGE, making);
-    let rule = match making.context.catalog.rule_for(&message) {
+    let plain = without_tokens(&message);
+    let rule = match making.context.catalog.rule_for(&plain) {
         Some(rule) => rule.to_owned(),
-        None => domain::rule(&message, &raw.code),
+        None => domain::rule(&plain, &raw.code),
     };
     FieldError {
-        field: cut(raw.field, MAX_FIELD_PATH, making),
+        field: cut(without_tokens(&raw.field).into_owned(), MAX_FIELD_PATH, making),
         path: cut(raw.path, MAX_FIELD_PATH, making),
         message,
         rule,
@@ -336,7 +340,8 @@ fn path_and_route(making: &mut Making<'_>, path: Value, route: Value) -> (String
         other => making.text("path", other, MAX_PATH),
     };
     let route = making.text("route", route, MAX_PATH);
-    let route = if route.is_empty() && !path.is_empty() { domain::route_template(&path) } else { route };
+    let route =
+        if route.is_empty() && !path.is_empty() { domain::route_template(&without_tokens(&path)) } else { route };
     (path, route)
 }
 

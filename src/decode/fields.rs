@@ -276,11 +276,9 @@ impl<'c> Making<'c> {
             return text;
         }
         self.mark_cut();
-        let head = text.floor_char_boundary_at(STACK_HEAD);
-        let mut tail = text.len() - (MAX_STACK - STACK_HEAD - 64);
-        while !text.is_char_boundary(tail) {
-            tail += 1;
-        }
+        let head = boundary_before(&text, STACK_HEAD);
+        // Some room for the note between the two.
+        let tail = boundary_before(&text, text.len() - (MAX_STACK - STACK_HEAD - 64));
         format!("{}\n… {} bytes cut …\n{}", &text[..head], tail - head, &text[tail..])
     }
 }
@@ -288,19 +286,13 @@ impl<'c> Making<'c> {
 /// Cuts a text to at most `max` bytes at a character's end, and notes it.
 pub(super) fn cut(mut text: String, max: usize, making: &mut Making<'_>) -> String {
     if text.len() > max {
-        text.truncate(text.floor_char_boundary_at(max));
+        text.truncate(boundary_before(&text, max));
         making.mark_cut();
     }
     text
 }
 
-trait CharBoundary {
-    /// The last character boundary at or before `at`.
-    fn floor_char_boundary_at(&self, at: usize) -> usize;
-}
-
-impl CharBoundary for str {
-    fn floor_char_boundary_at(&self, at: usize) -> usize {
-        (0..=at.min(self.len())).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
-    }
+/// The last character boundary at or before `at`.
+fn boundary_before(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }

@@ -89,6 +89,13 @@ impl Scrubber {
     }
 }
 
+/// A scrubbed text with its keyed tokens as plain labels (`[email:3f9a2c51d0be]` → `[email]`), so that what is grouped by
+/// it does not split by person.
+#[must_use]
+pub fn without_tokens(text: &str) -> Cow<'_, str> {
+    text::without_tokens(text)
+}
+
 impl Default for Scrubber {
     fn default() -> Self {
         Self::new(&ScrubConfig::default())

@@ -3,7 +3,7 @@
 //! Most texts hold none, so every text is first put to one combined set of cheap triggers; only the rules whose trigger
 //! is found run. Rules run in the order of [`BUILT_IN`], each on what the one before left.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use regex::{Captures, Regex, RegexSet};
 use sha2::{Digest, Sha256};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{HashKey, REDACTED, ScrubConfig, ScrubError, cards, names::SecretNames};
 
 /// What a rule finds, its trigger, and its regular expression.
-const BUILT_IN: [(Kind, &str, &str); 6] = [
+const BUILT_IN: [(Kind, &str, &str); 7] = [
     (
         Kind::Label("private_key"),
         "-----BEGIN ",
@@ -24,9 +24,14 @@ const BUILT_IN: [(Kind, &str, &str); 6] = [
     ),
     (Kind::Keyed("jwt"), "eyJ", r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*"),
     (
+        Kind::KeyedIfRandom("api_key"),
+        "_(?:live|test|prod|sandbox)_",
+        r"\b[a-z]{2,8}_(?:live|test|prod|sandbox)_([A-Za-z0-9]{8,})",
+    ),
+    (
         Kind::Keyed("api_key"),
-        r"(?-u)_(?:live|test|prod|sandbox)_|AKIA|ASIA|gh[opsur]_|github_pat_|xox[a-z]-|glpat-|AIza|sk-|SG\.|npm_|hf_|shpat_|whsec_|ig[tk]_",
-        r"(?x)\b(?: [a-z]{2,8}_(?:live|test|prod|sandbox)_[A-Za-z0-9_]{8,} | (?:AKIA|ASIA)[A-Z0-9]{16}
+        r"(?-u)AKIA|ASIA|gh[opsur]_|github_pat_|xox[a-z]-|glpat-|AIza|sk-|SG\.|npm_|hf_|shpat_|whsec_|ig[tk]_",
+        r"(?x)\b(?: (?:AKIA|ASIA)[A-Z0-9]{16}
             | gh[opsur]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | xox[a-z]-[A-Za-z0-9-]{10,}
             | glpat-[A-Za-z0-9_-]{16,} | AIza[A-Za-z0-9_-]{30,} | sk-[A-Za-z0-9_-]{20,}
             | SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,} | (?:npm|hf|shpat|whsec|igt|igk)_[A-Za-z0-9]{20,} )",
@@ -57,6 +62,8 @@ enum Kind {
     Label(&'static str),
     /// The whole match becomes `[label]`, or a keyed token.
     Keyed(&'static str),
+    /// As `Keyed`, where the first group is no word: tables are called `my_test_articles` too.
+    KeyedIfRandom(&'static str),
     /// As `Keyed`, for a configured pattern.
     Extra(String),
     /// Credentials after the name of an authentication scheme.
@@ -88,7 +95,7 @@ impl TextRules {
             }
         }
         // Before e-mail addresses: a value that holds one goes as a whole.
-        sources.insert(5, (Kind::Assignment, assignment, ASSIGNMENT));
+        sources.insert(6, (Kind::Assignment, assignment, ASSIGNMENT));
         if config.card_numbers {
             sources.push((Kind::Card, DIGITS.to_owned(), DIGITS));
         }
@@ -153,6 +160,9 @@ impl TextRules {
         match kind {
             Kind::Label(label) => Verdict::Replace(whole.range(), format!("[{label}]")),
             Kind::Keyed(label) => Verdict::Replace(whole.range(), self.token(label, whole.as_str())),
+            Kind::KeyedIfRandom(label) if found.get(1).is_some_and(|tail| is_random(tail.as_str(), 8)) => {
+                Verdict::Replace(whole.range(), self.token(label, whole.as_str()))
+            }
             Kind::Extra(_) if whole.is_empty() => Verdict::ResumeAt(whole.end()),
             Kind::Extra(label) => Verdict::Replace(whole.range(), self.token(label, whole.as_str())),
             Kind::Scheme | Kind::UserInfo => match found.get(1) {
@@ -162,7 +172,7 @@ impl TextRules {
                 _ => Verdict::ResumeAt(whole.end()),
             },
             Kind::Assignment => assignment(text, found, names),
-            Kind::Card => Verdict::ResumeAt(whole.end()),
+            Kind::KeyedIfRandom(_) | Kind::Card => Verdict::ResumeAt(whole.end()),
         }
     }
 
@@ -220,6 +230,15 @@ fn assignment(text: &str, found: &Captures<'_>, names: &SecretNames) -> Verdict 
 /// Whether a word is no word of a language: it has a digit, or is very long.
 fn is_random(word: &str, min: usize) -> bool {
     word.len() >= min && (word.bytes().any(|byte| byte.is_ascii_digit()) || word.len() >= 32)
+}
+
+/// A scrubbed text with its keyed tokens as plain labels (`[email:3f9a2c51d0be]` → `[email]`): what statistics group by.
+pub(super) fn without_tokens(text: &str) -> Cow<'_, str> {
+    static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[([A-Za-z0-9_ -]+):[0-9a-f]{12}\]").ok());
+    match &*TOKEN {
+        Some(token) if text.contains('[') => token.replace_all(text, "[$1]"),
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// RFC 2104 over SHA-256.
