@@ -213,6 +213,20 @@ async fn an_engine_that_cannot_start_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_left_to_its_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let stranger = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let taken = stranger.local_addr().unwrap().port();
+    let mut options = options(dir.path());
+    options.http_port = Some(taken);
+    let engine = tokio::task::spawn_blocking(move || Engine::start(options)).await.unwrap().unwrap();
+    assert_ne!(engine.http_port(), taken);
+    assert!(engine.access().first_reachable().await.is_ok());
+    stranger.set_nonblocking(true).unwrap();
+    assert!(stranger.accept().is_err(), "the password must not be sent to a stranger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_engine_leaves_no_process() {
     let dir = tempfile::tempdir().unwrap();
     let engine = start(dir.path()).await.unwrap();

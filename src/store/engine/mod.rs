@@ -26,7 +26,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{child::ChildOptions, supervisor::Command};
+use self::{
+    child::ChildOptions,
+    supervisor::{Command, Started},
+};
 pub use self::{
     child::{SUBCOMMAND, child_main},
     install::{Status, status},
@@ -69,6 +72,8 @@ pub struct EngineOptions {
     pub memory_limit_bytes: u64,
     /// The one database the users get rights on.
     pub database: Database,
+    /// The port to try first; a random free one if it is taken, or `None`.
+    pub http_port: Option<u16>,
     /// Also serve the native protocol, on a port of its own (for `clickhouse-client`).
     pub listen_tcp: bool,
     /// The binary whose `main` calls [`child_main`]; ours.
@@ -83,7 +88,15 @@ impl EngineOptions {
             path: PathBuf::from("our own binary"),
             source,
         })?;
-        Ok(Self { library, data_dir, memory_limit_bytes: 2 << 30, database, listen_tcp: false, executable })
+        Ok(Self {
+            library,
+            data_dir,
+            memory_limit_bytes: 2 << 30,
+            database,
+            http_port: None,
+            listen_tcp: false,
+            executable,
+        })
     }
 }
 
@@ -150,13 +163,16 @@ impl Engine {
         let config = directory.join("config.xml");
         write_private(&config, &config::render(&users, &options.database, options.memory_limit_bytes, &config))?;
 
-        let http_port = ready::free_port(None)?;
+        let http_port = match options.http_port {
+            Some(port) => port,
+            None => ready::free_port(None)?,
+        };
         let tcp_port = if options.listen_tcp { Some(ready::free_port(Some(http_port))?) } else { None };
         let child =
             ChildOptions { library: options.library, config, data: directory.join("data"), http_port, tcp_port };
         let (state_sender, state) = watch::channel(EngineState::Starting);
         let supervisor = supervisor::Supervisor::new(options.executable, child, users.admin.clone(), state_sender);
-        let (commands, thread) = supervisor.run()?;
+        let Started { commands, thread, http_port, tcp_port } = supervisor.run()?;
         let access = Access::embedded(http_port, users.admin, users.writer, users.reader, options.database);
         Ok(Self { commands, thread: Some(thread), state, access, http_port, tcp_port, _lock: lock })
     }

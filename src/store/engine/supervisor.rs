@@ -31,6 +31,8 @@ const OUTPUT_LINES: usize = 40;
 const OUTPUT_LINE_BYTES: u64 = 4096;
 /// What ClickHouse says when another process has the data directory.
 const DIRECTORY_BUSY: &str = "Cannot lock file";
+/// What it says when somebody else listens on the port.
+const PORT_TAKEN: &str = "Address already in use";
 
 /// What the supervisor is told.
 #[derive(Debug)]
@@ -56,6 +58,14 @@ pub(super) struct Supervisor {
     started: u32,
 }
 
+/// A supervisor whose first child is ready.
+pub(super) struct Started {
+    pub commands: mpsc::Sender<Command>,
+    pub thread: JoinHandle<()>,
+    pub http_port: u16,
+    pub tcp_port: Option<u16>,
+}
+
 /// A child and what belongs to it.
 struct Running {
     child: Child,
@@ -70,7 +80,8 @@ type StopRequest = (Duration, mpsc::Sender<Stopped>);
 /// Why a child is not (or no longer) there.
 enum Failure {
     /// Another process has the data directory: for a moment, if it is the engine of a killed collector.
-    Busy(String),
+    DirectoryBusy(String),
+    PortTaken(String),
     Other(String),
     /// We were told to stop meanwhile.
     Stop(StopRequest),
@@ -82,8 +93,8 @@ impl Supervisor {
         Self { executable, options, login, state, commands, inbox, started: 0 }
     }
 
-    /// Starts the thread; returns when the first child is ready.
-    pub fn run(mut self) -> Result<(mpsc::Sender<Command>, JoinHandle<()>), EngineError> {
+    /// Starts the thread; returns when the first child is ready, with the ports it has.
+    pub fn run(mut self) -> Result<Started, EngineError> {
         let commands = self.commands.clone();
         let (ready, first) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -91,7 +102,7 @@ impl Supervisor {
             .spawn(move || match self.start_first() {
                 Ok(running) => {
                     // The receiver waits below.
-                    let _ = ready.send(Ok(()));
+                    let _ = ready.send(Ok((self.options.http_port, self.options.tcp_port)));
                     self.supervise(running);
                 }
                 Err(error) => {
@@ -104,30 +115,37 @@ impl Supervisor {
                 source,
             })?;
         match first.recv() {
-            Ok(Ok(())) => Ok((commands, thread)),
+            Ok(Ok((http_port, tcp_port))) => Ok(Started { commands, thread, http_port, tcp_port }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(EngineError::Failed { reason: "its supervisor panicked".to_owned(), output: String::new() }),
         }
     }
 
-    /// A child that does not come up at first is an error, but for the engine of a killed collector, which may still
-    /// hold the directory for a moment.
+    /// A child that does not come up at first is an error, with two exceptions: the engine of a killed collector may
+    /// hold the directory for a moment, and somebody may have taken the port since we looked.
     fn start_first(&mut self) -> Result<Running, EngineError> {
         let give_up = Instant::now() + START_LIMIT;
         loop {
-            let (running, failure) = match self.start_child() {
+            let (output, failure) = match self.start_child() {
                 Ok(running) => return Ok(running),
-                Err((output, failure)) => (output, failure),
+                Err(failed) => failed,
             };
             let reason = match failure {
-                Failure::Busy(_) if Instant::now() < give_up => {
+                Failure::DirectoryBusy(_) if Instant::now() < give_up => {
                     std::thread::sleep(BACKOFF_MIN);
                     continue;
                 }
-                Failure::Busy(reason) | Failure::Other(reason) => reason,
+                Failure::PortTaken(_) if Instant::now() < give_up => {
+                    self.options.http_port = ready::free_port(None)?;
+                    if self.options.tcp_port.is_some() {
+                        self.options.tcp_port = Some(ready::free_port(Some(self.options.http_port))?);
+                    }
+                    continue;
+                }
+                Failure::DirectoryBusy(reason) | Failure::PortTaken(reason) | Failure::Other(reason) => reason,
                 Failure::Stop(_) => "it was stopped".to_owned(),
             };
-            return Err(EngineError::Failed { reason, output: running });
+            return Err(EngineError::Failed { reason, output });
         }
     }
 
@@ -193,7 +211,7 @@ impl Supervisor {
             reason = match self.start_child() {
                 Ok(running) => return Ok(running),
                 Err((_, Failure::Stop(request))) => return Err(request),
-                Err((output, Failure::Busy(reason) | Failure::Other(reason))) => {
+                Err((output, Failure::DirectoryBusy(reason) | Failure::PortTaken(reason) | Failure::Other(reason))) => {
                     tracing::error!(%reason, %output, "the embedded ClickHouse does not start");
                     reason
                 }
@@ -241,8 +259,12 @@ impl Supervisor {
                 Ok(Command::Died(number)) if number == running.number => {
                     let reason = running.wait_reason();
                     let output = running.output.text();
-                    let busy = output.contains(DIRECTORY_BUSY);
-                    return Err((output, if busy { Failure::Busy(reason) } else { Failure::Other(reason) }));
+                    let failure = match &output {
+                        text if text.contains(DIRECTORY_BUSY) => Failure::DirectoryBusy(reason),
+                        text if text.contains(PORT_TAKEN) => Failure::PortTaken(reason),
+                        _ => Failure::Other(reason),
+                    };
+                    return Err((output, failure));
                 }
                 _ => {}
             }
