@@ -2,3 +2,7 @@
 //!
 //! Does not know the spool. There is one code path to ClickHouse: HTTP through the official crate; the embedded engine
 //! is only somebody who starts a server for us.
+
+pub mod client;
+pub mod engine;
+pub mod migrate;
