@@ -2,3 +2,44 @@
 //!
 //! Does not know the spool. There is one code path to ClickHouse: HTTP through the official crate; the embedded engine
 //! is only somebody who starts a server for us.
+
+pub mod error;
+pub mod fold;
+pub mod insert;
+pub mod query;
+pub mod retention;
+pub mod rows;
+
+use std::sync::{Arc, atomic::AtomicU32};
+
+pub use error::{RetryClass, StoreError};
+pub use rows::{EncodedBatch, encode};
+
+/// Events in ClickHouse. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    /// May alter our tables.
+    admin: clickhouse::Client,
+    /// May insert into our tables, count, and kill its own queries.
+    write: clickhouse::Client,
+    /// May select from our tables, and change settings of its queries (`readonly = 2`).
+    read: clickhouse::Client,
+    /// A plain identifier: it stands in SQL unquoted.
+    database: String,
+    /// How long events are kept, days: what [`Store::apply_retention`] was last told.
+    retention_days: Arc<AtomicU32>,
+}
+
+impl Store {
+    /// A store over a migrated database. `database` must be a plain identifier.
+    #[must_use]
+    pub fn new(
+        admin: clickhouse::Client,
+        write: clickhouse::Client,
+        read: clickhouse::Client,
+        database: impl Into<String>,
+    ) -> Self {
+        let retention_days = Arc::new(AtomicU32::new(retention::DEFAULT_DAYS));
+        Self { admin, write, read, database: database.into(), retention_days }
+    }
+}
