@@ -62,7 +62,7 @@ struct Point {
 }
 
 impl Store {
-    /// Errors per step, the largest series first; steps begin at multiples of `step_s` of Unix time.
+    /// Errors per step, the largest series first; steps begin at multiples of `step_seconds` of Unix time.
     ///
     /// The caller bounds the number of steps.
     pub async fn rates(
@@ -70,9 +70,9 @@ impl Store {
         project: &str,
         filter: &Filter,
         group_by: &[RateKey],
-        step_s: u32,
+        step_seconds: u32,
     ) -> Result<Vec<Series>, StoreError> {
-        let step_ms = i64::from(step_s.max(1)) * 1000;
+        let step_ms = i64::from(step_seconds.max(1)) * 1000;
         let columns: Vec<_> = group_by.iter().map(|key| format!("toString({})", key.as_str())).collect();
         let mut sql = Sql::new("SELECT ");
         sql.push(&format!("CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
