@@ -11,14 +11,14 @@ const ROUNDS: u32 = 5;
 
 fn main() -> anyhow::Result<()> {
     let packed = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/drf-exchanges.ndjson.gz"))?;
-    let (limits, catalog, scrubber) = (Limits::default(), Catalog::default(), Scrubber::default());
+    let (limits, scrubber) = (Limits::default(), Scrubber::default());
     // A day after the last captured exchange.
     let received_at_ms = 1_795_132_800_000;
     let context = Context {
         project: "bench",
         received_at_ms,
         oldest_ms: 0,
-        catalog: &catalog,
+        catalog: Catalog::builtin(),
         scrubber: &scrubber,
         limits: &limits,
     };

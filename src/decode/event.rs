@@ -3,8 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Context, Reason,
-    domain::{self, Body, RawFieldError, Response},
+    Context, Reason, domain,
     fields::{Making, Rejection, cut},
     headers::{self, Headers, Side},
     item::{self, Item},
@@ -12,6 +11,8 @@ use super::{
 };
 use crate::event::{
     Event, EventKey, FieldError, Marks, RequestId,
+    body::{self, Body, RawFieldError, Response},
+    route, rule,
     scrub::{Shape, without_tokens},
 };
 
@@ -170,7 +171,7 @@ fn assemble(
         method: making.text("method", sent.method, MAX_METHOD).trim().to_ascii_uppercase(),
         path,
         route,
-        error_template: domain::message_template(&without_tokens(&error)),
+        error_template: rule::template(&without_tokens(&error)),
         error,
         code,
         errors,
@@ -224,7 +225,7 @@ fn response(making: &mut Making<'_>, status: u16, value: Value) -> (String, Body
         Value::String(text) => {
             let Some((value, replaced)) = json_inside(&text) else {
                 let text = making.bounded(text, usize::MAX);
-                let body = domain::read_body(status, Response::Text(&text));
+                let body = body::read(status, Response::Text(&text));
                 return (stored_response(making, text, &body), body);
             };
             if replaced {
@@ -237,7 +238,7 @@ fn response(making: &mut Making<'_>, status: u16, value: Value) -> (String, Body
     if making.scrubber().json(&mut value, Shape::Body) {
         making.marks.insert(Marks::SCRUBBED);
     }
-    let body = domain::read_body(status, Response::Json(&value));
+    let body = body::read(status, Response::Json(&value));
     (stored_response(making, value.to_string(), &body), body)
 }
 
@@ -282,7 +283,7 @@ fn error(making: &mut Making<'_>, value: Value, body: &Body) -> (String, String)
         Value::Object(_) | Value::Array(_) => {
             let mut whole = serde_json::json!({ "error": value });
             making.scrubber().json(&mut whole, Shape::Body);
-            let inner = domain::read_body(400, Response::Json(&whole));
+            let inner = body::read(400, Response::Json(&whole));
             making.attribute("error", whole["error"].take());
             let or = |first: String, second: &String| if first.is_empty() { second.clone() } else { first };
             (or(inner.error, &body.error), or(inner.code, &body.code))
@@ -300,7 +301,7 @@ fn errors(making: &mut Making<'_>, mut value: Value, of_body: Vec<RawFieldError>
         if making.scrubber().json(&mut value, Shape::Messages) {
             making.marks.insert(Marks::SCRUBBED);
         }
-        let sent = domain::field_errors(&value);
+        let sent = body::field_errors(&value);
         if sent.cut {
             making.mark_cut();
         }
@@ -317,16 +318,10 @@ fn errors(making: &mut Making<'_>, mut value: Value, of_body: Vec<RawFieldError>
 fn field_error(making: &mut Making<'_>, raw: RawFieldError) -> FieldError {
     let message = cut(raw.message, MAX_MESSAGE, making);
     let plain = without_tokens(&message);
-    let rule = match making.context.catalog.rule_for(&plain) {
-        Some(rule) => rule.to_owned(),
-        None => domain::rule(&plain, &raw.code),
-    };
-    FieldError {
-        field: cut(without_tokens(&raw.field).into_owned(), MAX_FIELD_PATH, making),
-        path: cut(raw.path, MAX_FIELD_PATH, making),
-        message,
-        rule,
-    }
+    let field = without_tokens(&raw.field).into_owned();
+    let stated = making.context.catalog.rule_for(&field, &plain).unwrap_or_else(|| rule::of(&plain, &raw.code));
+    let rule = stated.into_owned();
+    FieldError { field: cut(field, MAX_FIELD_PATH, making), path: cut(raw.path, MAX_FIELD_PATH, making), message, rule }
 }
 
 /// The path without its query string, and the route as sent or made from it.
@@ -340,9 +335,18 @@ fn path_and_route(making: &mut Making<'_>, path: Value, route: Value) -> (String
         other => making.text("path", other, MAX_PATH),
     };
     let route = making.text("route", route, MAX_PATH);
-    let route =
-        if route.is_empty() && !path.is_empty() { domain::route_template(&without_tokens(&path)) } else { route };
+    let route = if route.is_empty() && !path.is_empty() { route_of(&path) } else { route };
     (path, route)
+}
+
+/// The route of a scrubbed path; what was scrubbed becomes a placeholder (`[email]` → `{email}`).
+fn route_of(path: &str) -> String {
+    let segment =
+        |segment: &str| match without_tokens(segment).strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(label) if !label.contains(['[', ']', ':']) => format!("{{{label}}}"),
+            _ => segment.to_owned(),
+        };
+    route::template(&path.split('/').map(segment).collect::<Vec<_>>().join("/"))
 }
 
 /// A URL without its scheme and host; a path as it is.

@@ -1,8 +1,8 @@
 //! Bytes → events and rejects. Pure: no HTTP types, no I/O. One file a wire shape.
 //!
-//! [`decompress`] undoes the content encoding; [`events`] takes the body apart ([`ndjson`], [`json`]), parses each item
-//! ([`item`]) and makes an event of it ([`event`], field by field in [`fields`], [`headers`], [`timestamp`]), scrubbed and
-//! bounded, with its idempotency key ([`key`]).
+//! [`decompress`] undoes the content encoding; [`events`] takes the body apart (`ndjson`, `json`), parses each item
+//! (`item`) and makes an event of it (`event`, field by field in `fields`, `headers`, `timestamp`), scrubbed and
+//! bounded, with its idempotency key (`key`).
 
 mod domain;
 mod encoding;

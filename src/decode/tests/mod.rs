@@ -12,7 +12,6 @@ use super::*;
 use crate::event::{Marks, codec};
 
 static SCRUBBER: LazyLock<Scrubber> = LazyLock::new(Scrubber::default);
-static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::default);
 static LIMITS: LazyLock<Limits> = LazyLock::new(Limits::default);
 
 /// 2026-11-20T00:00:00Z: after the captured exchanges.
@@ -23,7 +22,7 @@ fn context() -> Context<'static> {
         project: "igny8",
         received_at_ms: NOW,
         oldest_ms: NOW - 90 * 86_400_000,
-        catalog: &CATALOG,
+        catalog: Catalog::builtin(),
         scrubber: &SCRUBBER,
         limits: &LIMITS,
     }

@@ -1,12 +1,12 @@
 //! Scrubbing: secrets and personal values are replaced before anything is stored.
 //!
-//! Two things tell a secret: the *name* of what holds it (`password`, `X-Api-Key`; see [`names`]) and its *look* in running
-//! text (a bearer token, an e-mail address; see [`text`]). A value under a secret name becomes `[redacted]`, whatever its
+//! Two things tell a secret: the *name* of what holds it (`password`, `X-Api-Key`; see `names.rs`) and its *look* in running
+//! text (a bearer token, an e-mail address; see `text.rs`). A value under a secret name becomes `[redacted]`, whatever its
 //! type. What looks like a secret becomes its label (`[email]`), or a keyed token (`[email:3f9a2c51d0be]`) where a key is
 //! configured, so that equal values stay comparable without being readable.
 //!
 //! Error bodies are the exception that needs care: `{"errors": {"password": ["This field is required"]}}` holds a message
-//! *about* a password and none. [`json`] states the rule.
+//! *about* a password and none. `json.rs` states the rule.
 
 mod cards;
 mod config;
