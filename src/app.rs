@@ -123,12 +123,15 @@ impl App {
         let catalog = load_catalog(&config)?;
         let scrubber = Scrubber::new(&config.scrub)?;
         let metrics = Arc::new(Metrics::new()?);
-        let (writer, reader) = spool::open(spool_options(&config, &metrics))?;
+        let (writer, reader) = spool::open(spool_options(&config))?;
+        let fsync = metrics.spool_fsync.clone();
+        writer.observe_syncs(move |took| fsync.observe(took.as_secs_f64()));
         let (access, engine) = reach_clickhouse(&config).await?;
         let admin_token = first_token(&state, &config.data_dir, clock.now_ms())?;
         let store = Store::new(access.clients()?);
         let parts = Parts {
             limits: Limits {
+                items: Limits::default().items,
                 body: config.ingest.max_body.as_usize(),
                 decompressed: config.ingest.max_decompressed.as_usize(),
                 event: config.ingest.max_event.as_usize(),
@@ -343,15 +346,13 @@ async fn reach_clickhouse(config: &Config) -> Result<(Access, Option<Engine>), A
     Ok((engine.access(), Some(engine)))
 }
 
-fn spool_options(config: &Config, metrics: &Metrics) -> spool::Options {
-    let fsync = metrics.spool_fsync.clone();
+fn spool_options(config: &Config) -> spool::Options {
     spool::Options {
         dir: config.data_dir.join("spool"),
         segment_bytes: config.spool.segment_bytes.0,
         max_bytes: config.spool.max_bytes.0,
         reserve_bytes: config.spool.reserve_bytes.0,
         remembered_keys: config.spool.remembered_keys,
-        on_sync: Arc::new(move |took: Duration| fsync.observe(took.as_secs_f64())),
     }
 }
 
@@ -361,7 +362,7 @@ fn spool_options(config: &Config, metrics: &Metrics) -> spool::Options {
 /// When the file cannot be read, or an entry is bad: each is named with its line.
 pub fn load_catalog(config: &Config) -> Result<Arc<Catalog>, AppError> {
     if config.catalog.is_empty() {
-        return Ok(Arc::new(Catalog::builtin().clone()));
+        return Ok(Catalog::builtin());
     }
     let path = PathBuf::from(&config.catalog);
     let text = fs::read_to_string(&path)

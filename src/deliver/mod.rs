@@ -23,7 +23,7 @@ use std::{collections::HashSet, future::Future};
 use uuid::Uuid;
 
 pub use books::Books;
-pub use deliverer::{Deliverer, Options};
+pub use deliverer::{DeliverError, Deliverer, Options};
 
 use crate::event::{Event, EventKey};
 

@@ -15,7 +15,7 @@ use super::{
     keys::{KeySet, Remembered},
     recover,
     shared::{Segment, Shared},
-    writer::{Message, Request},
+    writer::{Message, Repeats, Request},
 };
 
 /// The segment that is written to.
@@ -146,8 +146,11 @@ impl Committer {
         self.group.appended_ms = now_ms();
         let mut next = self.next;
         let mut planned = Vec::with_capacity(requests.len());
-        for Request { items, answer, room } in requests {
-            let call = Call::of(&items, &self.remembered, &self.group.fresh);
+        for Request { items, repeats, answer, room } in requests {
+            let call = match repeats {
+                Repeats::Drop => Call::of(&items, &self.remembered, &self.group.fresh),
+                Repeats::Keep => Call::of_all(&items),
+            };
             let outcome = limits.check(call.bytes, self.group.bytes.len() as u64).map(|()| {
                 self.encode(&items, &call.fresh, &mut next);
                 Appended { duplicates: call.duplicates }
@@ -302,6 +305,12 @@ struct Call {
 }
 
 impl Call {
+    /// Keeps every item.
+    fn of_all(items: &[Item]) -> Self {
+        let bytes = items.iter().map(|item| (RECORD_HEADER_BYTES + item_bytes(item)) as u64).sum();
+        Self { fresh: (0..items.len()).collect(), duplicates: Vec::new(), bytes, needs_sync: true }
+    }
+
     fn of(items: &[Item], remembered: &Remembered, group: &KeySet) -> Self {
         let mut call =
             Self { fresh: Vec::with_capacity(items.len()), duplicates: Vec::new(), bytes: 0, needs_sync: false };

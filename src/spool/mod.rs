@@ -150,8 +150,10 @@ pub struct Stats {
     pub oldest_ms: Option<i64>,
     /// Items or regions set aside because they were damaged, since the spool was first made.
     pub quarantined: u64,
-    pub accepted_items: u64,
-    pub damaged_items: u64,
+    /// Items queued when the spool was opened, and those appended since.
+    pub accepted: u64,
+    /// Items set aside because they were damaged, since the spool was opened.
+    pub damaged: u64,
 }
 
 /// Items read back, in order.

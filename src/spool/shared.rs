@@ -25,6 +25,8 @@ pub struct Shared {
     pub quarantine: Quarantine,
     pub recovery: Recovery,
     state: Mutex<State>,
+    /// Items that were set aside before the spool could be read.
+    damaged_before: u64,
     /// Held while sidecars are written, by whom ever: nobody writes one twice, and who needs them waits here.
     sealing: Mutex<()>,
     /// The position after the last durable item.
@@ -75,6 +77,8 @@ pub struct State {
     pub oldest: Oldest,
     /// When the latest group was appended.
     pub latest_ms: Option<i64>,
+    /// Items that were queued when the spool was opened, and those appended since.
+    pub accepted: u64,
     /// Items by first position of the segments that have a sidecar.
     pub sidecars: BTreeMap<u64, u64>,
 }
@@ -104,6 +108,7 @@ impl State {
             self.oldest.appended_ms = Some(appended_ms);
         }
         self.latest_ms = Some(appended_ms);
+        self.accepted += tags.len() as u64;
         let Some(segment) = self.segments.back_mut() else { return };
         for &(first, count) in records {
             segment.runs.push(first, count);
@@ -143,8 +148,10 @@ impl Shared {
         dir: Arc<dyn Dir>,
         quarantine: Quarantine,
         recovery: Recovery,
-        state: State,
+        mut state: State,
     ) -> Self {
+        state.accepted = state.queued();
+        let damaged_before = quarantine.items();
         let end = state.segments.back().map_or(0, |segment| segment.end).max(state.start);
         Self {
             options,
@@ -153,6 +160,7 @@ impl Shared {
             quarantine,
             recovery,
             state: Mutex::new(state),
+            damaged_before,
             sealing: Mutex::new(()),
             end: watch::Sender::new(end),
             poison: watch::Sender::new(None),
@@ -170,7 +178,14 @@ impl Shared {
         let state = self.state();
         let items = state.queued();
         let oldest_ms = state.oldest.appended_ms.filter(|_| items > 0);
-        Stats { bytes: state.queued_bytes(), items, oldest_ms, quarantined }
+        Stats {
+            bytes: state.queued_bytes(),
+            items,
+            oldest_ms,
+            quarantined,
+            accepted: state.accepted,
+            damaged: quarantined - self.damaged_before,
+        }
     }
 
     /// Whether an item of this tag is not yet forgotten. Scans sealed segments outside the lock.

@@ -24,9 +24,19 @@ pub enum Message {
 
 pub struct Request {
     pub items: Vec<Item>,
+    pub repeats: Repeats,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
     /// Room in the queue, given back with the answer.
     pub room: OwnedSemaphorePermit,
+}
+
+/// What is done with an item whose key is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// It is a duplicate, and not kept again.
+    Drop,
+    /// It is kept again, whatever is known.
+    Keep,
 }
 
 /// The appending side; cheap to clone.
@@ -55,6 +65,18 @@ impl Writer {
     /// # Errors
     /// [`AppendError`]; nothing of the call is kept then (it may still be found after a crash).
     pub async fn append(&self, items: Vec<Item>) -> Result<Appended, AppendError> {
+        self.queue(items, Repeats::Drop).await
+    }
+
+    /// Appends items that had left the spool without being delivered, although their keys are known.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub async fn append_again(&self, items: Vec<Item>) -> Result<(), AppendError> {
+        self.queue(items, Repeats::Keep).await.map(drop)
+    }
+
+    async fn queue(&self, items: Vec<Item>, repeats: Repeats) -> Result<Appended, AppendError> {
         if items.is_empty() {
             return Ok(Appended::default());
         }
@@ -62,7 +84,7 @@ impl Writer {
         let room = units(bytes).min(units(self.shared.tuning.queue_bytes));
         let Ok(room) = Arc::clone(&self.budget).acquire_many_owned(room).await else { return Err(self.gone()) };
         let (answer, outcome) = oneshot::channel();
-        if self.queue.send(Message::Append(Request { items, answer, room })).is_err() {
+        if self.queue.send(Message::Append(Request { items, repeats, answer, room })).is_err() {
             return Err(self.gone());
         }
         outcome.await.unwrap_or_else(|_| Err(self.gone()))

@@ -1,12 +1,12 @@
 //! What a deployment may add to the built-in rules.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Shortest key for keyed tokens, bytes: a shorter one could be guessed from a few known addresses.
 const MIN_KEY_LEN: usize = 16;
 
 /// The `[scrub]` section of the configuration. Secrets are always replaced; only what is personal can be kept.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScrubConfig {
     /// Replace e-mail addresses.
@@ -18,6 +18,7 @@ pub struct ScrubConfig {
     /// More texts to replace.
     pub patterns: Vec<Pattern>,
     /// With a key, e-mail addresses and the like become stable tokens (`[email:3f9a2c51d0be]`) instead of labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_key: Option<HashKey>,
 }
 
@@ -48,7 +49,7 @@ impl ScrubConfig {
 }
 
 /// A text to replace.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// Regular expression; the whole match is replaced.
@@ -57,8 +58,8 @@ pub struct Pattern {
     pub label: String,
 }
 
-/// The secret of keyed tokens; never printed.
-#[derive(Clone, Deserialize)]
+/// The secret of keyed tokens; never printed, and serialised as asterisks.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct HashKey(pub(super) String);
 
@@ -66,6 +67,12 @@ impl HashKey {
     #[must_use]
     pub fn new(key: impl Into<String>) -> Self {
         Self(key.into())
+    }
+}
+
+impl Serialize for HashKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("********")
     }
 }
 

@@ -4,10 +4,9 @@
 //! same time, and each records it. A file that was applied must never change: its checksum is recorded, and a
 //! difference is refused, as is a database that a newer errata has migrated.
 //!
-//! How long rows are kept is configuration, not schema: [`apply_retention`] alters the tables' TTL where it differs.
+//! How long rows are kept is configuration, not schema: see [`super::Store::apply_retention`].
 
 mod list;
-mod retention;
 mod sql;
 
 use std::time::{Duration, Instant};
@@ -16,10 +15,7 @@ use clickhouse::Client;
 use clickhouse::error::Error as ClickHouseError;
 use serde::Deserialize;
 
-pub use self::{
-    list::{MIGRATIONS, RETENTION},
-    retention::{Ttl, apply_retention},
-};
+pub use self::list::MIGRATIONS;
 use super::client::{Database, bounded};
 
 /// How long one statement may take. All are DDL; a change of data over all rows belongs elsewhere.
