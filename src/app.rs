@@ -39,7 +39,7 @@ use crate::{
     store::{
         Store,
         client::{Access, AccessError, Database},
-        engine::{self, Engine, EngineError, EngineOptions},
+        engine::{self, Engine, EngineError, EngineOptions, install::InstallError},
         migrate::{self, MigrateError},
     },
 };
@@ -80,6 +80,8 @@ pub enum AppError {
     Quarantine(#[from] QuarantineError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
     #[error(transparent)]
     Access(#[from] AccessError),
     #[error(transparent)]
@@ -276,19 +278,17 @@ fn deliver_on_own_thread(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Serve)?;
     let (sender, receiver) = oneshot::channel();
     let mut stopped = stop.clone();
-    let work = async move {
-        tokio::select! {
-            migrated = when_migrated => match migrated {
-                Ok(()) => deliverer.run(stop).await,
-                Err(_) => Ok(()), // the migration failed: the collector is ending
-            },
-            _ = stopped.wait_for(|stop| *stop) => Ok(()),
-        }
-    };
     std::thread::Builder::new()
         .name("deliver".into())
         .spawn(move || {
-            let _ = sender.send(runtime.block_on(work)); // nobody waits: the collector has ended
+            let ended = runtime.block_on(async {
+                let migrated = tokio::select! {
+                    migrated = when_migrated => migrated.is_ok(), // else the migration failed: the collector is ending
+                    _ = stopped.wait_for(|stop| *stop) => false,
+                };
+                if migrated { deliverer.run(stop).await } else { Ok(()) }
+            });
+            let _ = sender.send(ended); // nobody waits: the collector has ended
         })
         .map_err(AppError::Serve)?;
     Ok(receiver)
@@ -303,8 +303,9 @@ async fn migrate_when_reachable(
     loop {
         let attempt = async {
             let clients = access.first_reachable().await?;
-            migrate::apply(&clients).await?;
-            shared.store.apply_retention(shared.config.retention_days).await.map_err(MigrateError::from)
+            migrate::apply(&clients.admin, &clients.database, migrate::MIGRATIONS).await?;
+            shared.store.apply_retention(shared.config.retention_days).await?;
+            Ok::<_, MigrateError>(())
         };
         match attempt.await {
             Ok(()) => {
@@ -360,14 +361,15 @@ fn spool_options(config: &Config) -> spool::Options {
 ///
 /// # Errors
 /// When the file cannot be read, or an entry is bad: each is named with its line.
-pub fn load_catalog(config: &Config) -> Result<Arc<Catalog>, AppError> {
+pub fn load_catalog(config: &Config) -> Result<&'static Catalog, AppError> {
     if config.catalog.is_empty() {
         return Ok(Catalog::builtin());
     }
     let path = PathBuf::from(&config.catalog);
     let text = fs::read_to_string(&path)
         .map_err(|source| AppError::Io { action: "cannot read the catalog", path: path.clone(), source })?;
-    Catalog::parse(&text).map(Arc::new).map_err(|problems| {
+    // Read once in the life of a collector, and used until its end.
+    Catalog::parse(&text).map(|catalog| &*Box::leak(Box::new(catalog))).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
         AppError::Catalog { path, problems: lines.join("\n") }
     })

@@ -50,7 +50,7 @@ pub struct Parts {
     pub state: State,
     pub quota: quota::Quota,
     pub metrics: Arc<Metrics>,
-    pub catalog: Arc<Catalog>,
+    pub catalog: &'static Catalog,
     pub scrubber: Scrubber,
     pub limits: Limits,
     pub store: Store,

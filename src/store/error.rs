@@ -71,7 +71,7 @@ impl StoreError {
 
 /// ClickHouse's exception codes (`SELECT number, errorCodeToName(number) FROM numbers(1100)`); an unknown one is
 /// ambiguous: the block may or may not have been committed.
-fn class_of(code: u32) -> RetryClass {
+pub(super) fn class_of(code: u32) -> RetryClass {
     match code {
         // MEMORY_LIMIT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS, NOT_ENOUGH_SPACE, LIMIT_EXCEEDED,
         // QUOTA_EXCEEDED, TABLE_IS_READ_ONLY, CANNOT_ALLOCATE_MEMORY, CANNOT_SCHEDULE_TASK
@@ -127,14 +127,24 @@ impl From<ClickHouseError> for StoreError {
 /// `Code: 252. DB::Exception: …` is ClickHouse's own word, whatever the HTTP status was; anything else comes from a proxy or a
 /// server that is going down.
 fn from_answer(text: String) -> StoreError {
-    let code = text.split_once("Code: ").and_then(|(_, rest)| {
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().ok()
-    });
-    match code {
+    match code_in(&text) {
         Some(code) => StoreError::Server { code, message: text },
         None => StoreError::Interrupted(text),
     }
+}
+
+/// ClickHouse's exception code, if the error is its answer.
+pub(super) fn code_of(error: &ClickHouseError) -> Option<u32> {
+    match error {
+        ClickHouseError::BadResponse(text) => code_in(text),
+        _ => None,
+    }
+}
+
+fn code_in(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("Code: ")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }
 
 fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -1,11 +1,13 @@
 //! Inserting a batch so that it is atomic, durable and repeatable, and finding out afterwards whether it is there.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
+use clickhouse::query::Query;
 use uuid::Uuid;
 
 use super::{EncodedBatch, Store, StoreError};
+use crate::event::EventKey;
 
 /// A chunk of this size may wait this long for the connection to take it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,18 +73,35 @@ impl Store {
         Ok(insert.end().await?)
     }
 
+    /// Inserts a batch of no rows into both tables: fails where the tables do not fit the rows this build writes.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let batch = super::rows::encode_empty()?;
+        self.insert(&batch, 1).await
+    }
+
+    /// The keys of a batch's stored rows.
+    pub async fn batch_keys(&self, batch_id: Uuid, received_ms: (i64, i64)) -> Result<HashSet<EventKey>, StoreError> {
+        let query = self.of_batch("DISTINCT key", batch_id, received_ms);
+        let keys: Vec<u128> = within(SETTLE_TIMEOUT, "reading a batch's keys", query.fetch_all()).await?;
+        Ok(keys.into_iter().map(EventKey).collect())
+    }
+
     /// How many rows of a batch are stored. `received_ms` is [`EncodedBatch::received_ms`]: only parts of that time are read.
     ///
     /// More than the batch has means that it was stored twice; reads deduplicate.
     pub async fn count_batch(&self, batch_id: Uuid, received_ms: (i64, i64)) -> Result<u64, StoreError> {
+        let query = self.of_batch("count()", batch_id, received_ms);
+        within(SETTLE_TIMEOUT, "counting a batch", query.fetch_one()).await
+    }
+
+    fn of_batch(&self, what: &str, batch_id: Uuid, received_ms: (i64, i64)) -> Query {
         let sql = format!(
-            "SELECT count() FROM {}.events WHERE batch_id = {{batch:UUID}} AND received_at >= \
+            "SELECT {what} FROM {}.events WHERE batch_id = {{batch:UUID}} AND received_at >= \
              fromUnixTimestamp64Milli({{first:Int64}}, 'UTC') AND received_at <= fromUnixTimestamp64Milli({{last:Int64}}, 'UTC')",
             self.database
         );
         let query = self.write.query(&sql).param("batch", batch_id.to_string());
-        let query = query.param("first", received_ms.0).param("last", received_ms.1).with_setting("max_threads", "1");
-        within(SETTLE_TIMEOUT, "counting a batch", query.fetch_one()).await
+        query.param("first", received_ms.0).param("last", received_ms.1).with_setting("max_threads", "1")
     }
 
     /// Makes sure that no insert of the batch runs any more: kills those that do and waits for their end.

@@ -16,7 +16,11 @@ use clickhouse::error::Error as ClickHouseError;
 use serde::Deserialize;
 
 pub use self::list::MIGRATIONS;
-use super::client::{Database, bounded};
+use super::{
+    RetryClass, StoreError,
+    client::{AccessError, Database, bounded},
+    error::{class_of, code_of},
+};
 
 /// How long one statement may take. All are DDL; a change of data over all rows belongs elsewhere.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -52,6 +56,26 @@ pub enum MigrateError {
     },
     #[error("{action}: {source}")]
     ClickHouse { action: &'static str, source: ClickHouseError },
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("setting the retention: {0}")]
+    Retention(#[from] StoreError),
+}
+
+impl MigrateError {
+    /// Whether the same may succeed later, without anybody mending anything here.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        let passes = |class| matches!(class, RetryClass::Resend | RetryClass::Ambiguous | RetryClass::Overloaded);
+        match self {
+            Self::Changed { .. } | Self::Newer { .. } => false,
+            Self::Statement { source, .. } | Self::ClickHouse { source, .. } => {
+                code_of(source).is_none_or(|code| passes(class_of(code)))
+            }
+            Self::Access(error) => matches!(error, AccessError::Unreachable(_)),
+            Self::Retention(error) => passes(error.class()),
+        }
+    }
 }
 
 /// One migration as `errata migrate status` shows it.
