@@ -107,7 +107,8 @@ async fn an_engine_is_ready_soon_and_stops_in_time() {
     let began = Instant::now();
     assert_eq!(stop(engine, Duration::from_secs(10)).await, Stopped::Gracefully);
     println!("ready in {ready:?}, {rss:?}, stopped in {:?}", began.elapsed());
-    assert!(ready < Duration::from_secs(2), "ready only after {ready:?}");
+    // 0.1 s on an idle machine; one that runs tests is not idle.
+    assert!(ready < Duration::from_secs(3), "ready only after {ready:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
