@@ -98,6 +98,22 @@ pub enum AppError {
     Serve(std::io::Error),
 }
 
+/// What the collector takes from outside.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    pub clock: Clock,
+    /// The binary that runs the embedded engine as its child: ours, except in tests.
+    pub executable: Option<PathBuf>,
+}
+
+impl Outside {
+    /// The system's clock and our own binary.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self { clock: Clock::system(), executable: None }
+    }
+}
+
 /// A collector that is built and not yet serving.
 pub struct App {
     listener: TcpListener,
@@ -115,7 +131,8 @@ impl App {
     ///
     /// # Errors
     /// [`AppError`]; nothing keeps running then.
-    pub async fn build(config: Config, clock: Clock) -> Result<Self, AppError> {
+    pub async fn build(config: Config, outside: Outside) -> Result<Self, AppError> {
+        let Outside { clock, executable } = outside;
         // The tokens' database makes the directory, so it comes first.
         let state = State::open(&config.data_dir)?;
         let lock = take_directory(&config.data_dir)?;
@@ -128,7 +145,7 @@ impl App {
         let (writer, reader) = spool::open(spool_options(&config))?;
         let fsync = metrics.spool_fsync.clone();
         writer.observe_syncs(move |took| fsync.observe(took.as_secs_f64()));
-        let (access, engine) = reach_clickhouse(&config).await?;
+        let (access, engine) = reach_clickhouse(&config, executable).await?;
         let admin_token = first_token(&state, &config.data_dir, clock.now_ms())?;
         let store = Store::new(access.clients()?);
         let parts = Parts {
@@ -331,7 +348,10 @@ async fn watch_clickhouse(shared: http::Shared) {
     }
 }
 
-async fn reach_clickhouse(config: &Config) -> Result<(Access, Option<Engine>), AppError> {
+async fn reach_clickhouse(
+    config: &Config,
+    executable: Option<PathBuf>,
+) -> Result<(Access, Option<Engine>), AppError> {
     let database = Database::parse(&config.clickhouse.database)?;
     if config.clickhouse.url != EMBEDDED {
         return Ok((Access::external(&config.clickhouse.url, database)?, None));
@@ -341,6 +361,9 @@ async fn reach_clickhouse(config: &Config) -> Result<(Access, Option<Engine>), A
         .map_err(|source| AppError::Io { action: "cannot find", path: config.data_dir.clone(), source })?;
     let mut options = EngineOptions::new(library, data_dir, database)?;
     options.memory_limit_bytes = config.clickhouse.memory_limit.0;
+    if let Some(executable) = executable {
+        options.executable = executable;
+    }
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))
         .await
         .map_err(|error| AppError::Panicked(error.to_string()))??;

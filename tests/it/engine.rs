@@ -16,7 +16,7 @@ use errata::store::{
 };
 
 /// The library: installed once per user, by the first test that needs it.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| install::install(&install::InstallOptions::default()).expect("install the engine")).clone()
 }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
 
+mod collector;
 mod engine;
+mod lookup;
 mod migrate;
 mod store;
 mod store_engine;
