@@ -240,10 +240,10 @@ fn headline_of_fields(worded: &[Worded]) -> String {
     let mut names: Vec<_> = worded.iter().map(|it| it.explanation.field.as_str()).collect();
     names.dedup();
     if all_missing && names.len() > 1 {
-        let named = names.iter().take(MAX_NAMED).map(|name| clean(name, MAX_FIELD)).collect::<Vec<_>>().join(", ");
+        let listed = names.iter().take(MAX_NAMED).map(|name| clean(name, MAX_FIELD)).collect::<Vec<_>>().join(", ");
         let more = names.len().saturating_sub(MAX_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        return format!("Required values are missing: {named}{more}");
+        return format!("Required values are missing: {listed}{more}");
     }
     let problems = if others.len() == 1 { "problem" } else { "problems" };
     format!("{} (and {} more {problems})", first.headline, others.len())

@@ -207,3 +207,20 @@ fn every_message_of_the_captured_traffic_has_a_rule_with_wording() {
         assert_ne!(rule, "other", "{message}");
     }
 }
+
+#[test]
+fn the_worked_example_of_the_documentation_does_what_the_text_says() {
+    let text = include_str!("../../../../docs/catalog.md");
+    let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let catalog = Catalog::parse(example).unwrap();
+    let summary = text.split_once("check` answers: `").unwrap().1.split('`').next().unwrap().replace('\n', " ");
+    assert_eq!(catalog.summary(), summary);
+    let mut event = event(422, "/v2/labels/", "Label rejected", &[("weight", "Weight must be at most 2000 grams")]);
+    event.errors[0].rule = catalog.rule_for("weight", &event.errors[0].message).unwrap().into_owned();
+    let shown = catalog.explain(&event);
+    assert!(shown.documented);
+    assert_eq!(shown.fields[0].rule, "max_value(2000)");
+    assert_eq!(shown.headline, "The parcel is too heavy for the service chosen");
+    assert_eq!(shown.scenario.as_ref().unwrap().title, "Postcode and country do not fit");
+    assert!(catalog.customer_reply(&event, &shown).contains("takes up to 2000 grams"));
+}
