@@ -1,6 +1,7 @@
-//! Whole parts of the collector against real files, sockets and a real ClickHouse.
-// Helpers outside test functions may unwrap as tests do.
+//! The integration tests: one binary, a module a subject.
+// Functions around the tests may unwrap as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod engine;
+mod migrate;
 mod store;
-mod store_engine;
