@@ -40,7 +40,7 @@ use crate::{
         Store,
         client::{Access, AccessError, Database},
         engine::{self, Engine, EngineError, EngineOptions, install::InstallError},
-        migrate::{self, MigrateError},
+        migrate::MigrateError,
     },
 };
 
@@ -319,8 +319,8 @@ async fn migrate_when_reachable(
 ) -> Result<(), MigrateError> {
     loop {
         let attempt = async {
-            let clients = access.first_reachable().await?;
-            migrate::apply(&clients.admin, &clients.database, migrate::MIGRATIONS).await?;
+            access.first_reachable().await?;
+            shared.store.migrate().await?;
             shared.store.apply_retention(shared.config.retention_days).await?;
             Ok::<_, MigrateError>(())
         };
