@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::start_of;
+
 /// Longest path, in bytes; what is longer is cut.
 pub const MAX_LEN: usize = 256;
 
@@ -191,7 +193,7 @@ impl FieldPath {
 
     fn bound(&mut self) {
         if self.text.len() > MAX_LEN {
-            self.text.truncate(self.text.floor_char_boundary(MAX_LEN));
+            self.text.truncate(start_of(&self.text, MAX_LEN).len());
             self.cut = true;
         }
     }
@@ -245,7 +247,7 @@ pub fn of_sentence(sentence: &str) -> Option<FieldPath> {
     let property = property_before_verb(sentence)?;
     let mut path = FieldPath::default();
     match property.split_once('/') {
-        Some((location, pointer)) if matches!(location, "body" | "querystring" | "params" | "headers") => {
+        Some(("body" | "querystring" | "params" | "headers", pointer)) => {
             path.push_pointer(pointer);
         }
         Some(_) => return None,

@@ -113,8 +113,10 @@ impl Level<'_> {
             return;
         }
         for (position, item) in list.iter().enumerate() {
-            if self.collector.is_full() {
-                self.collector.cut = true;
+            if item.as_object().is_some_and(Map::is_empty) {
+                continue;
+            }
+            if !self.collector.may_visit() {
                 return;
             }
             match item {
@@ -159,8 +161,7 @@ impl Level<'_> {
     }
 
     fn entry(&mut self, key: &str, value: &Value) {
-        if self.collector.is_full() {
-            self.collector.cut = true;
+        if !self.collector.may_visit() {
             return;
         }
         if key == "_errors" {

@@ -73,7 +73,7 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Body {
             if better.is_some() && !is_phrase {
                 body.code.clone_from(error);
             }
-            body.error = better.unwrap_or(error).trim().to_owned();
+            better.unwrap_or(error).trim().clone_into(&mut body.error);
         }
         Some(Value::Object(nested)) => take_nested(nested, &mut body),
         _ => {}

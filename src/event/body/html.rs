@@ -1,7 +1,12 @@
 //! Headings of error pages: a reader for markup that only looks for the few elements error pages speak through.
 
+use crate::event::start_of;
+
 /// Most bytes of a page that are looked at; error pages say what they are at the top.
 const MAX_SCANNED: usize = 64 << 10;
+
+/// Longest tag whose quotes are heeded, in bytes: bounds the work on a page made of tags that never end.
+const MAX_TAG: usize = 1024;
 
 /// Elements an error page speaks through, most telling first; the last ones are those of XML errors (S3, SOAP).
 const SPEAKING: [&str; 8] = ["h1", "title", "h2", "pre", "message", "faultstring", "code", "requestid"];
@@ -27,7 +32,7 @@ pub(super) fn is_markup(text: &str) -> bool {
 
 /// Reads the heading (`h1`, else `title`, `h2`, `pre`, else the first text), or an XML error's message, code and request id.
 pub(super) fn read(text: &str) -> Page {
-    let text = &text[..text.floor_char_boundary(MAX_SCANNED)];
+    let text = start_of(text, MAX_SCANNED);
     let mut found: [String; SPEAKING.len()] = Default::default();
     let mut first = String::new();
     let mut open: Option<usize> = None;
@@ -88,7 +93,7 @@ fn next_tag(text: &str) -> (&str, &str, &str) {
 /// Where a tag ends: at the first `>` outside of quotes, or at the first of all where the quotes do not close.
 fn tag_end(inside: &str) -> usize {
     let mut quote = None;
-    for (at, byte) in inside.bytes().enumerate() {
+    for (at, byte) in inside.bytes().take(MAX_TAG).enumerate() {
         match (quote, byte) {
             (None, b'>') => return at,
             (None, b'"' | b'\'') => quote = Some(byte),

@@ -16,7 +16,7 @@
 //!    errors and the status is one a validation can have: an envelope's own keys never become fields.
 //!
 //! A body that is a list is a list of items or of rows (list serializers). Text that is no JSON is read as HTML when it
-//! has tags, else as it stands. How lists and mappings are told apart inside these is said in [`fields`] and [`items`].
+//! has tags, else as it stands. How lists and mappings are told apart inside these is said in `fields.rs` and `items.rs`.
 
 mod fields;
 mod general;
@@ -25,7 +25,10 @@ mod items;
 
 use serde_json::{Map, Value};
 
-use super::path::{self, FieldPath};
+use super::{
+    path::{self, FieldPath},
+    start_of,
+};
 
 /// Most field errors of one event; the rest is cut.
 pub const MAX_ERRORS: usize = 200;
@@ -38,6 +41,9 @@ pub const MAX_CODE: usize = 128;
 
 /// Deepest nesting that is descended into; what lies deeper is cut.
 pub const MAX_DEPTH: usize = 32;
+
+/// Most rows and keys of one body that are looked at, empty ones not counted; the rest is cut.
+pub const MAX_VISITED: usize = 10_000;
 
 /// A response body as a client sent it.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +185,8 @@ fn read_text(status: u16, text: &str) -> Body {
         body.code = page.code;
         body.request_id = page.request_id;
     } else {
-        body.error = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned();
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+        line.unwrap_or_default().clone_into(&mut body.error);
     }
     bound(&mut body.error, MAX_MESSAGE, &mut body.cut);
     bound(&mut body.code, MAX_CODE, &mut body.cut);
@@ -191,6 +198,7 @@ fn read_text(status: u16, text: &str) -> Body {
 struct Collector {
     errors: Vec<RawFieldError>,
     cut: bool,
+    visited: usize,
 }
 
 impl Collector {
@@ -199,7 +207,7 @@ impl Collector {
         if message.is_empty() {
             return;
         }
-        if self.is_full() {
+        if self.errors.len() >= MAX_ERRORS {
             self.cut = true;
             return;
         }
@@ -219,8 +227,12 @@ impl Collector {
         self.errors.is_empty()
     }
 
-    fn is_full(&self) -> bool {
-        self.errors.len() >= MAX_ERRORS
+    /// Whether to look at one more row or key.
+    fn may_visit(&mut self) -> bool {
+        self.visited += 1;
+        let may = self.errors.len() < MAX_ERRORS && self.visited <= MAX_VISITED;
+        self.cut |= !may;
+        may
     }
 
     /// Whether to go down one more level.
@@ -233,7 +245,7 @@ impl Collector {
 
 fn bound(text: &mut String, limit: usize, cut: &mut bool) {
     if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
+        text.truncate(start_of(text, limit).len());
         *cut = true;
     }
 }

@@ -38,6 +38,8 @@ use regex::{Regex, RegexSet};
 pub use template::template;
 use wordings::WORDINGS;
 
+use super::start_of;
+
 /// Most bytes of a message that are looked at: validators say it at the beginning.
 const MAX_LOOKED_AT: usize = 512;
 
@@ -64,7 +66,7 @@ pub fn of(message: &str, code: &str) -> Cow<'static, str> {
 }
 
 fn of_message(message: &str) -> Cow<'static, str> {
-    let looked_at = message[..message.floor_char_boundary(MAX_LOOKED_AT)].trim();
+    let looked_at = start_of(message, MAX_LOOKED_AT).trim();
     let text = looked_at.to_lowercase().replace('’', "'");
     // Patterns are in order of precedence, and so are the matches.
     let Some(first) = ANY.matches(&text).iter().next() else {

@@ -1,6 +1,6 @@
 //! Messages with their variable parts replaced, so that numbers and quoted values do not split history.
 
-use crate::event::route;
+use crate::event::{route, start_of};
 
 /// Longest template, in bytes; the rest of the message is cut.
 pub const MAX_TEMPLATE: usize = 512;
@@ -13,7 +13,7 @@ const MAX_READ: usize = 2048;
 /// as [`route::template`] does. White space becomes single spaces. Part of the stored format: statistics group by it.
 #[must_use]
 pub fn template(message: &str) -> String {
-    let message = &message[..message.floor_char_boundary(MAX_READ)];
+    let message = start_of(message, MAX_READ);
     let mut out = String::with_capacity(message.len().min(MAX_TEMPLATE));
     let mut rest = message.trim();
     while !rest.is_empty() && out.len() < MAX_TEMPLATE {
@@ -35,7 +35,7 @@ pub fn template(message: &str) -> String {
             rest = &rest[first.len_utf8()..];
         }
     }
-    out.truncate(out.floor_char_boundary(MAX_TEMPLATE));
+    out.truncate(start_of(&out, MAX_TEMPLATE).len());
     out
 }
 
