@@ -8,10 +8,12 @@ use super::{
     lookup::field_name,
     template::{clean, fill},
 };
-use crate::event::{Event, FieldError};
+use crate::event::{Event, FieldError, rule};
 
 /// Most fields named in a headline.
 const MAX_NAMED: usize = 3;
+/// Longest field name in a headline, in characters.
+const MAX_FIELD: usize = 80;
 
 /// What an event means: the part of a lookup's answer that is read first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -160,7 +162,7 @@ impl Catalog {
     fn explain_error(&self, event: &Event, message: Option<&MessageEntry>) -> Option<ErrorExplanation> {
         (!event.error.is_empty()).then(|| ErrorExplanation {
             message: event.error.clone(),
-            rule: self.rule_for("", &event.error).map(std::borrow::Cow::into_owned),
+            rule: Some(self.rule_now("", &event.error, &event.code)).filter(|rule| rule != "other"),
             documented: self.is_documented(&event.route, "", &event.error, event.status),
             solution: message.map(|entry| fill(&entry.solution, "", &entry.rule)).filter(|text| !text.is_empty()),
         })
@@ -211,12 +213,16 @@ impl Catalog {
         }
     }
 
-    /// The rule stored with the event; where none was understood then, the one the catalog gives now.
+    /// The rule stored with the event; where none was understood then, the one that is understood now.
     fn rule_of(&self, error: &FieldError) -> String {
         match error.rule.as_str() {
-            "" | "other" => self.rule_for(&error.field, &error.message).map_or_else(|| "other".to_owned(), Into::into),
+            "" | "other" => self.rule_now(&error.field, &error.message, ""),
             rule => rule.to_owned(),
         }
+    }
+
+    fn rule_now(&self, field: &str, message: &str, code: &str) -> String {
+        self.rule_for(field, message).unwrap_or_else(|| rule::of(message, code)).into_owned()
     }
 }
 
@@ -231,11 +237,13 @@ fn headline_of_fields(worded: &[Worded]) -> String {
         return first.headline.clone();
     }
     let all_missing = worded.iter().all(|it| it.explanation.rule == "required" && !it.explanation.field.is_empty());
-    if all_missing {
-        let names = worded.iter().take(MAX_NAMED).map(|it| clean(&it.explanation.field, 80)).collect::<Vec<_>>();
-        let more = worded.len() - names.len();
+    let mut names: Vec<_> = worded.iter().map(|it| it.explanation.field.as_str()).collect();
+    names.dedup();
+    if all_missing && names.len() > 1 {
+        let listed = names.iter().take(MAX_NAMED).map(|name| clean(name, MAX_FIELD)).collect::<Vec<_>>().join(", ");
+        let more = names.len().saturating_sub(MAX_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        return format!("Required values are missing: {}{more}", names.join(", "));
+        return format!("Required values are missing: {listed}{more}");
     }
     let problems = if others.len() == 1 { "problem" } else { "problems" };
     format!("{} (and {} more {problems})", first.headline, others.len())

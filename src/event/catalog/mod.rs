@@ -35,7 +35,7 @@ use utoipa::ToSchema;
 pub use explain::{ErrorExplanation, Explanation, FieldExplanation, ScenarioExplanation, StatusExplanation};
 pub use message::normalise;
 pub use reader::Problem;
-pub use template::RULES;
+pub use template::{Arguments, RULES};
 
 use lookup::Index;
 use message::Text;

@@ -14,7 +14,7 @@ use super::{
         Need::{Optional, Required},
         Reader,
     },
-    template::{RULES, check_rule, unknown_placeholder},
+    template::{Arguments, arguments_of, check_rule, unknown_placeholder},
 };
 
 const TABLES: [&str; 8] = ["api", "module", "status", "field", "scenario", "rule", "message", "practice"];
@@ -173,12 +173,13 @@ fn scenario(reader: &Reader<'_>, entry: &Entry<'_, '_>) -> ScenarioEntry {
 fn rule(reader: &Reader<'_>, entry: &Entry<'_, '_>) -> RuleEntry {
     entry.only(&["name", "headline", "explanation", "solution", "customer"]);
     let name = entry.text("name", Required);
-    let takes_argument = RULES.into_iter().find(|(known, _)| *known == name.value).map(|(_, takes)| takes);
-    if takes_argument.is_none() && !name.value.is_empty() {
-        let known = RULES.map(|(known, _)| known).join(", ");
-        reader.problem(name.at, format!("unknown rule {:?}; the rules are {known}", name.value));
+    let arguments = arguments_of(&name.value);
+    if let Err(problem) = &arguments
+        && !name.value.is_empty()
+    {
+        reader.problem(name.at, problem);
     }
-    let places: &[&str] = if takes_argument == Some(false) { &["field"] } else { &["field", "argument"] };
+    let places: &[&str] = if arguments == Ok(Arguments::None) { &["field"] } else { &["field", "argument"] };
     RuleEntry {
         name: name.value,
         headline: template(reader, entry.text("headline", Required), places),

@@ -171,25 +171,21 @@ impl<'t> Entry<'_, 't> {
 
     /// A text; empty when it is absent or wrong, which is then a problem unless absence is allowed.
     pub(super) fn text(&self, key: &str, need: Need) -> At<String> {
-        match self.table.get(key) {
-            Some(value) => self.reader.text(value.get_ref(), value.span().start, &format!("`{key}`")),
-            None => {
-                if need == Need::Required {
-                    self.missing(key);
-                }
-                At { value: String::new(), at: self.at }
-            }
+        if let Some(value) = self.table.get(key) {
+            return self.reader.text(value.get_ref(), value.span().start, &format!("`{key}`"));
         }
+        if need == Need::Required {
+            self.missing(key);
+        }
+        At { value: String::new(), at: self.at }
     }
 
     pub(super) fn integer(&self, key: &str, range: &RangeInclusive<u16>) -> At<u16> {
-        match self.table.get(key) {
-            Some(value) => self.reader.integer(value.get_ref(), value.span().start, &format!("`{key}`"), range),
-            None => {
-                self.missing(key);
-                At { value: 0, at: self.at }
-            }
+        if let Some(value) = self.table.get(key) {
+            return self.reader.integer(value.get_ref(), value.span().start, &format!("`{key}`"), range);
         }
+        self.missing(key);
+        At { value: 0, at: self.at }
     }
 
     /// A list of texts; if it is there it has at least one.

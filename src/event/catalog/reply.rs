@@ -159,12 +159,11 @@ fn quote(message: &str) -> Option<String> {
     Some(format!("“{}”", masked.join(" ")))
 }
 
-/// A word, or what stands for it when it may be somebody's address or key.
+/// A word, or what stands for it when it may be somebody's address, a key, or the token that scrubbing left in its
+/// place (`[email:3f9a2c51d0be]`).
 fn mask(word: &str) -> &str {
     let long = word.chars().filter(char::is_ascii_alphanumeric).count() >= 20;
-    if word.contains('@') || (long && word.chars().any(|character| character.is_ascii_digit())) {
-        "[…]"
-    } else {
-        word
-    }
+    let is_key = long && word.chars().any(|character| character.is_ascii_digit());
+    let is_token = word.contains(':') && word.contains(']');
+    if word.contains('@') || is_key || is_token { "[…]" } else { word }
 }

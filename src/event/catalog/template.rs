@@ -1,31 +1,53 @@
 //! The rule vocabulary as the catalog uses it, and texts with `{field}` and `{argument}`.
 
-/// Every rule a catalog may name, and whether it takes an argument, as in `min_length(8)`.
-pub const RULES: [(&str, bool); 24] = [
-    ("required", false),
-    ("blank", false),
-    ("null", false),
-    ("invalid_format", false),
-    ("invalid_type", false),
-    ("min_length", true),
-    ("max_length", true),
-    ("min_value", true),
-    ("max_value", true),
-    ("min_items", true),
-    ("max_items", true),
-    ("invalid_choice", false),
-    ("unique", false),
-    ("not_found", false),
-    ("not_owned", false),
-    ("permission", false),
-    ("credentials", false),
-    ("expired", false),
-    ("read_only", false),
-    ("mismatch", false),
-    ("positive", false),
-    ("insufficient", false),
-    ("rate_limited", false),
-    ("other", false),
+/// What a rule may have in parentheses; it may always stand without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    None,
+    /// So many numbers: `between(1,5)`.
+    Numbers(usize),
+    /// The name of a type: `invalid_type(integer)`.
+    Type,
+}
+
+/// Every rule a catalog may name: the vocabulary of [`crate::event::rule`].
+pub const RULES: [(&str, Arguments); 36] = [
+    ("required", Arguments::None),
+    ("blank", Arguments::None),
+    ("null", Arguments::None),
+    ("invalid_format", Arguments::None),
+    ("invalid_type", Arguments::Type),
+    ("min_length", Arguments::Numbers(1)),
+    ("max_length", Arguments::Numbers(1)),
+    ("length", Arguments::Numbers(1)),
+    ("length_between", Arguments::Numbers(2)),
+    ("min_value", Arguments::Numbers(1)),
+    ("max_value", Arguments::Numbers(1)),
+    ("greater_than", Arguments::Numbers(1)),
+    ("less_than", Arguments::Numbers(1)),
+    ("between", Arguments::Numbers(2)),
+    ("multiple_of", Arguments::Numbers(1)),
+    ("min_items", Arguments::Numbers(1)),
+    ("max_items", Arguments::Numbers(1)),
+    ("max_digits", Arguments::Numbers(1)),
+    ("max_decimals", Arguments::Numbers(1)),
+    ("invalid_choice", Arguments::None),
+    ("unique", Arguments::None),
+    ("not_found", Arguments::None),
+    ("not_owned", Arguments::None),
+    ("permission", Arguments::None),
+    ("credentials", Arguments::None),
+    ("expired", Arguments::None),
+    ("read_only", Arguments::None),
+    ("unknown_field", Arguments::None),
+    ("mismatch", Arguments::None),
+    ("conflict", Arguments::None),
+    ("positive", Arguments::None),
+    ("insufficient", Arguments::None),
+    ("rate_limited", Arguments::None),
+    ("weak", Arguments::None),
+    ("invalid", Arguments::None),
+    ("other", Arguments::None),
 ];
 
 /// Longest field name shown in a sentence, in characters.
@@ -41,21 +63,38 @@ pub(super) fn split_rule(rule: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// What a rule of the vocabulary may have in parentheses.
+pub(super) fn arguments_of(name: &str) -> Result<Arguments, String> {
+    RULES.into_iter().find(|(known, _)| *known == name).map(|(_, arguments)| arguments).ok_or_else(|| {
+        let known = RULES.map(|(known, _)| known).join(", ");
+        format!("unknown rule {name:?}; the rules are {known}")
+    })
+}
+
 /// Whether a rule is one of the vocabulary, written as it should be; `numbers` is how many `{n}` its message has.
 pub(super) fn check_rule(rule: &str, numbers: usize) -> Result<(), String> {
     let (name, argument) = split_rule(rule);
-    let Some((_, takes_argument)) = RULES.into_iter().find(|(known, _)| *known == name) else {
-        let known = RULES.map(|(known, _)| known).join(", ");
-        return Err(format!("unknown rule {name:?}; the rules are {known}"));
-    };
-    match argument {
-        None => Ok(()),
-        Some(_) if !takes_argument => Err(format!("rule {name} takes no argument; write \"{name}\"")),
-        Some(_) if !rule.ends_with(')') => Err(format!("rule {rule:?} misses its closing parenthesis")),
-        Some("{n}") if numbers == 1 => Ok(()),
-        Some("{n}") => Err("a rule with {n} needs exactly one {n} in its message; write {value} for others".to_owned()),
-        Some(number) if number.parse::<f64>().is_ok_and(f64::is_finite) => Ok(()),
-        Some(_) => Err(format!("the argument of {name} must be a number or {{n}}")),
+    let arguments = arguments_of(name)?;
+    let Some(argument) = argument else { return Ok(()) };
+    if !rule.ends_with(')') {
+        return Err(format!("rule {rule:?} misses its closing parenthesis"));
+    }
+    let is_number = |part: &str| part.parse::<f64>().is_ok_and(f64::is_finite);
+    match arguments {
+        Arguments::None => Err(format!("rule {name} takes no argument; write \"{name}\"")),
+        Arguments::Type if argument.is_empty() || !argument.bytes().all(|byte| byte.is_ascii_lowercase()) => {
+            Err(format!("the argument of {name} is the name of a type, as in {name}(integer)"))
+        }
+        Arguments::Type => Ok(()),
+        Arguments::Numbers(1) if argument == "{n}" && numbers == 1 => Ok(()),
+        Arguments::Numbers(1) if argument == "{n}" => {
+            Err("a rule with {n} needs exactly one {n} in its message; write {value} for others".to_owned())
+        }
+        Arguments::Numbers(count) if argument.split(',').count() == count && argument.split(',').all(is_number) => {
+            Ok(())
+        }
+        Arguments::Numbers(1) => Err(format!("the argument of {name} must be a number or {{n}}")),
+        Arguments::Numbers(count) => Err(format!("{name} takes {count} numbers with a comma between")),
     }
 }
 
@@ -75,8 +114,8 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
 pub(super) fn fill(template: &str, field: &str, rule: &str) -> String {
     let (name, argument) = split_rule(rule);
     let argument = argument.map_or_else(
-        || if name.ends_with("_value") { "the limit".to_owned() } else { "the allowed number of".to_owned() },
-        |argument| clean(argument, MAX_ARGUMENT),
+        || missing_argument(name).to_owned(),
+        |argument| clean(argument, MAX_ARGUMENT).replace(',', " and "),
     );
     let mut filled = String::with_capacity(template.len() + 32);
     let mut rest = template;
@@ -97,6 +136,23 @@ pub(super) fn fill(template: &str, field: &str, rule: &str) -> String {
     }
     filled.push_str(rest);
     capitalise(filled)
+}
+
+/// What stands for the argument of a rule that was stated without one, as in "too short".
+fn missing_argument(name: &str) -> &'static str {
+    match name {
+        "between" => "the limits",
+        "invalid_type" => "expected",
+        "length_between" => "the allowed minimum and maximum of",
+        _ if name.contains("length")
+            || name.contains("items")
+            || name.contains("digits")
+            || name.contains("decimals") =>
+        {
+            "the allowed number of"
+        }
+        _ => "the limit",
+    }
 }
 
 /// How a field is named within a sentence.
@@ -177,7 +233,12 @@ mod tests {
         assert!(check_rule("min_length(8)", 0).is_ok());
         assert!(check_rule("min_length", 0).is_ok());
         assert!(check_rule("min_length({n})", 1).is_ok());
-        for (rule, numbers) in [("requird", 0), ("required(1)", 0), ("min_length(8", 0), ("min_length(x)", 0)] {
+        assert!(check_rule("between(1,2.5)", 0).is_ok());
+        assert!(check_rule("invalid_type(integer)", 0).is_ok());
+        assert!(check_rule("invalid_type(3)", 0).is_err());
+        for (rule, numbers) in
+            [("requird", 0), ("required(1)", 0), ("min_length(8", 0), ("min_length(x)", 0), ("between(1)", 0)]
+        {
             assert!(check_rule(rule, numbers).is_err(), "{rule}");
         }
         assert!(check_rule("min_length({n})", 0).is_err());

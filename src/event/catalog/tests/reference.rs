@@ -9,7 +9,7 @@ use super::{super::PracticeKind, Catalog, event};
 #[derive(Deserialize)]
 struct Reference {
     statuses: Vec<Status>,
-    fields: Vec<Field>,
+    fields: Vec<Row>,
     practices: Vec<String>,
     tips: Vec<String>,
     examples: Vec<Example>,
@@ -34,7 +34,7 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Field {
+struct Row {
     module: String,
     field: String,
     message: String,

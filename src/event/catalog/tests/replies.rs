@@ -104,6 +104,8 @@ fn quotations_mask_addresses_and_keys_and_leave_out_program_output() {
     let quoted = |message| reply(&event(400, PLANNER, "", &[("f", message)]));
     let text = quoted("taken by jo@other.example with key sk_live_0123456789abcdef01234");
     assert!(text.contains("“taken by […] with key […]”"), "{text}");
+    let text = quoted("taken by [email:3f9a2c51d0be].");
+    assert!(text.contains("“taken by […]”"), "{text}");
     for internal in ["Traceback (most recent call last)", "KeyError: 'x'", "line one\nline two", "  "] {
         assert!(!quoted(internal).contains("The answer said"), "{internal}");
     }
