@@ -155,7 +155,9 @@ impl App {
                 decompressed: config.ingest.max_decompressed.as_usize(),
                 event: config.ingest.max_event.as_usize(),
             },
-            in_flight: Arc::new(Semaphore::new((config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS))),
+            in_flight: Arc::new(Semaphore::new(
+                (config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS),
+            )),
             quarantine: Quarantine::open(config.data_dir.join("quarantine"))?,
             books: Arc::new(Books::default()),
             health: Health::default(),
@@ -199,7 +201,8 @@ impl App {
         let watcher = tokio::spawn(watch_clickhouse(Arc::clone(&shared)));
         let migration = tokio::spawn(migrate_when_reachable(access, Arc::clone(&shared), migrated));
         let delivery = deliver_on_own_thread(&shared, reader, when_migrated, delivery_stops)?;
-        let router = tower::util::MapRequestLayer::new(http::trim_trailing_slash).layer(http::router(Arc::clone(&shared)));
+        let router =
+            tower::util::MapRequestLayer::new(http::trim_trailing_slash).layer(http::router(Arc::clone(&shared)));
         let service = ServiceExt::<Request>::into_make_service(router);
         let mut server = tokio::spawn(
             axum::serve(listener, service)
@@ -348,17 +351,17 @@ async fn watch_clickhouse(shared: http::Shared) {
     }
 }
 
-async fn reach_clickhouse(
-    config: &Config,
-    executable: Option<PathBuf>,
-) -> Result<(Access, Option<Engine>), AppError> {
+async fn reach_clickhouse(config: &Config, executable: Option<PathBuf>) -> Result<(Access, Option<Engine>), AppError> {
     let database = Database::parse(&config.clickhouse.database)?;
     if config.clickhouse.url != EMBEDDED {
         return Ok((Access::external(&config.clickhouse.url, database)?, None));
     }
     let library = engine::status()?.library;
-    let data_dir = std::path::absolute(&config.data_dir)
-        .map_err(|source| AppError::Io { action: "cannot find", path: config.data_dir.clone(), source })?;
+    let data_dir = std::path::absolute(&config.data_dir).map_err(|source| AppError::Io {
+        action: "cannot find",
+        path: config.data_dir.clone(),
+        source,
+    })?;
     let mut options = EngineOptions::new(library, data_dir, database)?;
     options.memory_limit_bytes = config.clickhouse.memory_limit.0;
     if let Some(executable) = executable {
@@ -389,8 +392,11 @@ pub fn load_catalog(config: &Config) -> Result<&'static Catalog, AppError> {
         return Ok(Catalog::builtin());
     }
     let path = PathBuf::from(&config.catalog);
-    let text = fs::read_to_string(&path)
-        .map_err(|source| AppError::Io { action: "cannot read the catalog", path: path.clone(), source })?;
+    let text = fs::read_to_string(&path).map_err(|source| AppError::Io {
+        action: "cannot read the catalog",
+        path: path.clone(),
+        source,
+    })?;
     // Read once in the life of a collector, and used until its end.
     Catalog::parse(&text).map(|catalog| &*Box::leak(Box::new(catalog))).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
