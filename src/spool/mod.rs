@@ -64,6 +64,7 @@
 mod commit;
 pub mod files;
 mod format;
+mod group;
 mod keys;
 mod quarantine;
 mod reader;
