@@ -71,6 +71,8 @@ async fn an_event_comes_back_byte_for_byte() {
         full_of(6, "\u{1a}"),
         full_of(7, &format!("\u{1a}{}", event(7).request_id)),
         Event { request_id: id(&"~".repeat(128)), ..event(8) },
+        Event { response: format!("\u{1a}{}", event(10).request_id), ..event(10) },
+        Event { response_headers: vec![("x".to_owned(), "\u{1a}".to_owned())], ..event(11) },
         Event { request_id: id("1"), response: "11 1\u{1a}".to_owned(), ..event(9) },
     ];
     insert(store, &events).await;
