@@ -5,6 +5,7 @@ use errata::{
     store::{
         RetryClass, StoreError,
         query::{FailureKey, RateKey},
+        rows::EncodeError,
     },
 };
 
@@ -70,9 +71,11 @@ async fn an_event_comes_back_byte_for_byte() {
         full_of(6, "\u{1a}"),
         full_of(7, &format!("\u{1a}{}", event(7).request_id)),
         Event { request_id: id(&"~".repeat(128)), ..event(8) },
+        Event { response: format!("\u{1a}{}", event(10).request_id), ..event(10) },
+        Event { response_headers: vec![("x".to_owned(), "\u{1a}".to_owned())], ..event(11) },
         Event { request_id: id("1"), response: "11 1\u{1a}".to_owned(), ..event(9) },
     ];
-    insert(&store, &events).await;
+    insert(store, &events).await;
     for event in &events {
         let found = store.request("shop", &event.request_id).await.unwrap();
         assert_eq!(found.events.as_slice(), std::slice::from_ref(event));
@@ -90,9 +93,10 @@ async fn an_event_comes_back_byte_for_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_batch_is_stored_once_and_counted() {
     let Started { store, .. } = &started().await;
-    let batch = insert(&store, &[event(1), event(2), event(3)]).await;
+    let batch = insert(store, &[event(1), event(2), event(3)]).await;
     store.insert(&batch, 2).await.unwrap();
-    insert(&store, &[event(4)]).await;
+    store.insert(&batch, 3).await.unwrap();
+    insert(store, &[event(4)]).await;
     assert_eq!(store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 3);
     assert_eq!(store.count_batch(Uuid::now_v7(), batch.received_ms).await.unwrap(), 0);
     store.settle(batch.batch_id).await.unwrap();
@@ -100,6 +104,32 @@ async fn a_repeated_batch_is_stored_once_and_counted() {
     let ours = parts.iter().filter(|part| part.table != "schema_migrations");
     let sizes: Vec<_> = ours.map(|part| (part.table.as_str(), part.rows)).collect();
     assert_eq!(sizes, [("events", 4), ("request_index", 4)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_batch_is_one_block_of_one_part() {
+    let started = started().await;
+    // More than a block has by default (65,409 rows).
+    let events: Vec<_> = (0..70_000).map(event).collect();
+    let batch = insert(&started.store, &events).await;
+    let query = "SELECT count() AS parts, sum(rows) AS rows FROM (SELECT name, max(rows) AS rows FROM system.parts WHERE \
+                 database = 'errata_it' AND table = 'events' AND level = 0 GROUP BY name)";
+    let written: (u64, u64) = started.clients.admin.query(query).fetch_one().await.unwrap();
+    assert_eq!(written, (1, 70_000));
+    assert_eq!(started.store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 70_000);
+}
+
+#[test]
+fn a_batch_that_cannot_be_one_block_is_refused_and_any_other_encodes_alike_each_time() {
+    let sunday_night = noon() + 4 * DAY + DAY / 2 - 1;
+    let two_weeks = [sunday_night, sunday_night + 1].map(|received_at_ms| Event { received_at_ms, ..event(1) });
+    assert!(matches!(rows::encode(Uuid::nil(), &two_weeks), Err(EncodeError::SpansWeeks)));
+    assert!(matches!(rows::encode(Uuid::nil(), &[]), Err(EncodeError::Empty)));
+    let huge = Event { response: "x".repeat(1 << 30), ..event(1) };
+    assert!(matches!(rows::encode(Uuid::nil(), &[huge]), Err(EncodeError::TooLarge(_))));
+    let events = [full_of(1, "a"), event(2), full_of(3, "b")];
+    let (one, two) = (rows::encode(Uuid::nil(), &events).unwrap(), rows::encode(Uuid::nil(), &events).unwrap());
+    assert!(one.events == two.events && one.index == two.index);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,8 +162,8 @@ async fn an_event_stored_twice_is_seen_once() {
     let Started { store, .. } = &started().await;
     let event =
         Event { account_id: "17".to_owned(), status: 429, errors: vec![failure("email", "m", "required")], ..event(1) };
-    insert(&store, std::slice::from_ref(&event)).await;
-    insert(&store, std::slice::from_ref(&event)).await;
+    insert(store, std::slice::from_ref(&event)).await;
+    insert(store, std::slice::from_ref(&event)).await;
     assert_eq!(store.request("shop", &event.request_id).await.unwrap().events.len(), 1);
     assert_eq!(store.search("shop", &whole_time(), 10, None).await.unwrap().events.len(), 1);
     let impact = store.impact("shop", &event).await.unwrap();
@@ -152,10 +182,13 @@ async fn failures_are_classed_by_what_really_happened() {
     let batch = encode(&[event(1)]);
     let torn = EncodedBatch { events: batch.events.slice(..batch.events.len() / 2), ..batch.clone() };
     let error = store.insert(&torn, 1).await.unwrap_err();
-    assert_ne!(error.class(), RetryClass::Resend, "{error}");
+    assert_eq!(error.class(), RetryClass::Ambiguous, "{error}");
     assert_eq!(store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 0, "nothing of a torn body");
-    let swapped = EncodedBatch { events: batch.index.clone(), ..encode(&[event(1)]) };
-    assert_eq!(store.insert(&swapped, 1).await.unwrap_err().class(), RetryClass::Poison);
+    let other_columns = EncodedBatch { events: batch.index.clone(), ..encode(&[event(1)]) };
+    assert_eq!(store.insert(&other_columns, 1).await.unwrap_err().class(), RetryClass::Denied, "no row is to blame");
+    let garbage = EncodedBatch { events: bytes::Bytes::from_static(b"no Arrow stream at all"), ..encode(&[event(1)]) };
+    let error = store.insert(&garbage, 1).await.unwrap_err();
+    assert_eq!(error.class(), RetryClass::Poison, "{error}");
 
     let with_each = |change: fn(clickhouse::Client) -> clickhouse::Client| {
         let Clients { admin, write, read, database, origin } = started.clients.clone();
@@ -186,7 +219,7 @@ async fn retention_is_altered_when_it_differs_only() {
     store.apply_retention(90).await.unwrap();
     assert_eq!(definition().await, before, "the migrations' own retention");
     let old = Event { received_at_ms: noon() - 70 * DAY, timestamp_ms: noon() - 70 * DAY, ..event(1) };
-    insert(store, &[old.clone()]).await;
+    insert(store, std::slice::from_ref(&old)).await;
     store.apply_retention(60).await.unwrap();
     let after = definition().await;
     assert!(after[0].contains("toIntervalDay(60)") && after[1].contains("toIntervalDay(97)"), "{after:?}");

@@ -17,8 +17,8 @@ async fn a_request_has_all_its_events_oldest_first_across_weeks() {
         received_at_ms: noon() + after + 1,
         ..event(number)
     };
-    insert(&store, &[at(1, 5), at(2, 0), event(3)]).await;
-    insert(&store, &[at(4, -9 * DAY)]).await;
+    insert(store, &[at(1, 5), at(2, 0), event(3)]).await;
+    insert(store, &[at(4, -9 * DAY)]).await;
     let found = store.requests("shop", &[event(9).request_id, shared, event(3).request_id]).await.unwrap();
     let keys: Vec<Vec<u128>> = found.iter().map(|f| f.events.iter().map(|event| event.key.0).collect()).collect();
     assert_eq!(keys, [vec![], vec![4, 2, 1], vec![3]]);
@@ -28,7 +28,7 @@ async fn a_request_has_all_its_events_oldest_first_across_weeks() {
 async fn two_ids_with_one_lookup_key_are_told_apart() {
     let started = started().await;
     let store = &started.store;
-    insert(&store, &[event(1)]).await;
+    insert(store, &[event(1)]).await;
     let stranger = id("req_of_the_same_hash");
     let key = stranger.lookup_key("shop");
     started.run(&format!("INSERT INTO {{}}.request_index SELECT {key}, timestamp, week FROM {{}}.request_index")).await;
@@ -41,7 +41,7 @@ async fn what_is_past_its_retention_is_said_to_be_expired() {
     let store = &started.store;
     let old = noon() - 100 * DAY;
     let gone = Event { timestamp_ms: old, received_at_ms: old, ..event(1) };
-    insert(&store, std::slice::from_ref(&gone)).await;
+    insert(store, std::slice::from_ref(&gone)).await;
     started.run("OPTIMIZE TABLE {}.events FINAL").await;
     let found = store.request("shop", &gone.request_id).await.unwrap();
     assert_eq!((found.events.len(), found.expired_first_seen_ms), (0, Some(old)));
@@ -57,7 +57,7 @@ async fn projects_never_see_each_other() {
     let Started { store, .. } = &started().await;
     let mine =
         Event { account_id: "17".to_owned(), status: 429, errors: vec![failure("email", "m", "required")], ..event(1) };
-    insert(&store, std::slice::from_ref(&mine)).await;
+    insert(store, std::slice::from_ref(&mine)).await;
     let other = "other";
     assert!(store.request(other, &mine.request_id).await.unwrap().events.is_empty());
     assert!(store.search(other, &whole_time(), 10, None).await.unwrap().events.is_empty());
@@ -90,7 +90,7 @@ async fn impact_is_the_same_error_in_the_hour_around() {
         at(6, -31, "d", "0"),
         Event { fingerprint: 78, ..at(7, 0, "e", "4") },
     ];
-    insert(&store, &events).await;
+    insert(store, &events).await;
     let impact = store.impact("shop", &events[0]).await.unwrap();
     assert_eq!((impact.from_ms, impact.to_ms), (noon() - 30 * MINUTE, noon() + 30 * MINUTE));
     assert_eq!((impact.events, impact.accounts, impact.account_events), (4, 2, 2));
@@ -113,7 +113,7 @@ async fn an_accounts_errors_around_a_moment_come_newest_first() {
         errors: vec![failure("email", "m", "required")],
         ..event(number)
     };
-    insert(&store, &[at(1, -5, "a"), at(2, 5, "a"), at(3, 20, "a"), at(4, 0, "b"), at(5, 0, "")]).await;
+    insert(store, &[at(1, -5, "a"), at(2, 5, "a"), at(3, 20, "a"), at(4, 0, "b"), at(5, 0, "")]).await;
     let around = store.account_around("shop", "a", noon(), 10 * MINUTE, 10).await.unwrap();
     let ids: Vec<_> = around.iter().map(|summary| summary.request_id.as_str()).collect();
     assert_eq!(ids, [event(2).request_id.as_str(), event(1).request_id.as_str()]);
@@ -147,7 +147,7 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
         Event { status: 400, ..at(8, 61) },
         Event { route: "/other".to_owned(), ..at(9, 62) },
     ];
-    insert(&store, &events).await;
+    insert(store, &events).await;
     let route = &events[0].route;
     let episode = store.episode("shop", "17", route, noon() + MINUTE).await.unwrap().unwrap();
     assert_eq!(
@@ -166,7 +166,7 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
 async fn a_projects_span_is_its_first_and_last_event() {
     let Started { store, .. } = &started().await;
     let at = |number: u128, after: i64| Event { timestamp_ms: noon() + after, ..event(number) };
-    insert(&store, &[at(1, 7), at(2, -7), Event { project: "other".to_owned(), ..at(3, 99) }]).await;
+    insert(store, &[at(1, 7), at(2, -7), Event { project: "other".to_owned(), ..at(3, 99) }]).await;
     let span = store.project_span("shop").await.unwrap().unwrap();
     assert_eq!((span.first_ms, span.last_ms, span.events), (noon() - 7, noon() + 7, 2));
     store.ping().await.unwrap();

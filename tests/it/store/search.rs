@@ -83,7 +83,7 @@ async fn rates_count_errors_per_step_and_labels() {
         status,
         ..event(number)
     };
-    insert(&store, &[at(1, 0, 422), at(2, 59, 422), at(3, 60, 422), at(4, 61, 500)]).await;
+    insert(store, &[at(1, 0, 422), at(2, 59, 422), at(3, 60, 422), at(4, 61, 500)]).await;
     let series = store.rates("shop", &whole_time(), &[RateKey::Status, RateKey::Service], 60).await.unwrap();
     let label = |index: usize, name: &str| series[index].labels[name].clone();
     assert_eq!(
@@ -113,7 +113,7 @@ async fn validation_failures_are_counted_by_any_key_and_compared() {
         at(4, "a", -MINUTE, vec![required()]),
         at(5, "a", 5, Vec::new()),
     ];
-    insert(&store, &events).await;
+    insert(store, &events).await;
     let filter = Filter { from_ms: noon(), ..whole_time() };
     let previous = Some((noon() - MINUTE, noon()));
     let by = [FailureKey::Field, FailureKey::Rule];
