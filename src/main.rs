@@ -3,7 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use errata::{cli::Cli, store::engine};
 
 fn main() -> ExitCode {
-    errata::cli::Cli::parse().main()
+    // The embedded engine is this binary, started again; its arguments are none of a person's.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == engine::SUBCOMMAND) {
+        engine::child_main(args);
+    }
+    Cli::parse().main()
 }

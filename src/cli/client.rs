@@ -1,16 +1,16 @@
 //! Talking to a collector: where it is, who we are, and the unified envelope of its answers.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::{IpAddr, SocketAddr}, path::PathBuf, time::Duration};
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::settings::Settings;
-use crate::config::{Config, ConfigError};
-
-/// Name of the file with the admin token in the data directory.
-const ADMIN_TOKEN_FILE: &str = "admin.token";
+use crate::{
+    app::ADMIN_TOKEN_FILE,
+    config::{Config, ConfigError},
+};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -118,7 +118,7 @@ impl Client {
             (Some(url), Some(token)) => (url.to_owned(), token.to_owned()),
             (url, token) => {
                 let config = settings.load()?;
-                let url = url.map_or_else(|| local_url(&config), str::to_owned);
+                let url = url.map_or_else(|| local_url(config.listen), str::to_owned);
                 let token = token.map_or_else(|| admin_token(&config), |token| Ok(token.to_owned()))?;
                 (url, token)
             }
@@ -218,9 +218,8 @@ impl Client {
     }
 }
 
-/// The configured listener as seen from this machine.
-fn local_url(config: &Config) -> String {
-    let mut address = config.listen;
+/// A listener's address as seen from this machine.
+pub fn local_url(mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         let loopback = match address.ip() {
             IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
@@ -263,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_listener_is_reached_by_loopback() {
-        let with = |listen: &str| local_url(&Config { listen: listen.parse().unwrap(), ..Config::default() });
+        let with = |listen: &str| local_url(listen.parse().unwrap());
         assert_eq!(with("0.0.0.0:81"), "http://127.0.0.1:81");
         assert_eq!(with("[::]:81"), "http://[::1]:81");
         assert_eq!(with("10.0.0.1:81"), "http://10.0.0.1:81");

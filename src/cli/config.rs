@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use super::{Exit, settings::Settings, terminal};
-use crate::config::{self, Config, EMBEDDED};
+use crate::{
+    app,
+    config::{self, Config, EMBEDDED},
+    event::scrub::Scrubber,
+};
 
 /// Check the configuration, or print an example of it
 #[derive(Debug, clap::Subcommand)]
@@ -33,6 +37,9 @@ pub fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
         Command::Check(_) => {
             let config = settings.load()?;
             terminal::print(&format!("{}\n{}", config.masked()?, places(&config)?))?;
+            // What only its own room can check.
+            app::load_catalog(&config)?;
+            Scrubber::new(&config.scrub)?;
         }
         Command::Example(_) => terminal::print(&config::example()?)?,
     }

@@ -3,13 +3,16 @@
 //! Results go to standard output, everything else (progress, hints, errors) to standard error. Exit codes: 0 done, 1 the
 //! answer is "no" (an id that is not found, a line that was rejected), 2 wrong usage or a failure.
 
+mod catalog;
 mod client;
 mod completions;
 mod config;
 mod demo;
 mod duration;
+mod engine;
 mod import;
 mod lookup;
+mod migrate;
 mod patience;
 mod quarantine;
 mod serve;
@@ -57,6 +60,11 @@ enum Command {
     Demo(demo::Args),
     #[command(subcommand)]
     Token(token::Command),
+    Migrate(migrate::Args),
+    #[command(subcommand)]
+    Engine(engine::Command),
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     #[command(subcommand)]
     Quarantine(quarantine::Command),
     #[command(subcommand)]
@@ -96,6 +104,9 @@ impl Cli {
             Command::Import(args) => block_on(import::run(&args, settings)),
             Command::Demo(args) => block_on(demo::run(&args, settings)),
             Command::Token(command) => token::run(&command, settings),
+            Command::Migrate(args) => migrate::run(&args, settings),
+            Command::Engine(command) => engine::run(command),
+            Command::Catalog(command) => catalog::run(&command),
             Command::Quarantine(command) => block_on(quarantine::run(&command, settings)),
             Command::Config(command) => config::run(&command, settings),
             Command::Completions(args) => completions::run(&args),
@@ -104,7 +115,7 @@ impl Cli {
 }
 
 /// Runs a client command: one thread is enough to wait on a collector.
-fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the system gives no event loop")?;
     runtime.block_on(command)

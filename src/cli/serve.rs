@@ -1,8 +1,15 @@
 //! `errata serve`.
 
-use std::path::Path;
+use std::{future::Future, path::Path};
 
-use super::{Exit, settings::Settings};
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, client::local_url, settings::Settings, terminal};
+use crate::{
+    app::{ADMIN_TOKEN_FILE, App, Outside},
+    telemetry,
+};
 
 /// Run the collector: API, console and metrics on one listener, with an embedded ClickHouse unless one is configured
 ///
@@ -19,8 +26,37 @@ pub struct Args {}
 
 pub fn run(_args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let config = settings.load()?;
-    let _ = greeting(&config.base_url(), &std::path::absolute(config.data_dir.join("admin.token"))?, "first-1");
-    anyhow::bail!("the collector is not part of this build")
+    telemetry::init().map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no event loop")?;
+    runtime.block_on(async {
+        let token_file = std::path::absolute(config.data_dir.join(ADMIN_TOKEN_FILE))?;
+        let app = App::build(config, Outside::system()).await?;
+        let shutdown = shutdown()?;
+        let request_id = format!("first-{}", uuid::Uuid::new_v4().simple());
+        terminal::print(&greeting(&local_url(app.address()?), &token_file, &request_id))?;
+        app.run(shutdown).await?;
+        Ok(Exit::Done)
+    })
+}
+
+/// Completes with the first SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once.
+fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        terminal::note("ending; what is queued is delivered or kept (Ctrl-C again: at once)");
+        tokio::spawn(async move {
+            interrupted.recv().await;
+            std::process::exit(130);
+        });
+    })
 }
 
 /// What a person who has just started a collector does next, ready to paste.

@@ -47,6 +47,16 @@ const SETTINGS: &[Setting] = &[
     setting("ingest.max_decompressed", "Largest body after its content encoding is undone."),
     setting("ingest.max_event", "Largest event."),
     setting("ingest.max_in_flight", "Bytes of request bodies held in memory at once; further requests wait."),
+    setting("scrub.emails", "Replace e-mail addresses. (Secrets are always replaced.)"),
+    setting("scrub.card_numbers", "Replace payment card numbers (13 to 19 digits that pass the Luhn check)."),
+    setting(
+        "scrub.secret_names",
+        "More names whose values are secrets; case, - and _ do not matter, and \"x\" also matches \"my_x\".",
+    ),
+    setting(
+        "scrub.patterns",
+        "More texts to replace: [{ pattern = \"KD-[0-9]{6}\", label = \"customer_no\" }] makes [customer_no] of them.",
+    ),
     Setting {
         path: "scrub.hash_key",
         doc: "With a key of at least 16 bytes, scrubbed addresses become stable tokens ([email:3f9a2c51d0be])\ninstead of labels, so that they stay comparable. Make one with `openssl rand -hex 32`.",

@@ -153,9 +153,6 @@ impl Config {
     pub fn masked(&self) -> Result<String, toml::ser::Error> {
         let mut shown = self.clone();
         shown.clickhouse.url = mask_passwords(&shown.clickhouse.url);
-        if shown.scrub.hash_key.is_some() {
-            shown.scrub.hash_key = Some("********".into());
-        }
         toml::to_string_pretty(&shown)
     }
 

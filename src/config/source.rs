@@ -167,7 +167,7 @@ fn leaves(table: &Table, prefix: &str, into: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ByteSize;
+    use crate::{config::ByteSize, event::scrub::HashKey};
 
     fn from(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -185,14 +185,14 @@ mod tests {
             ("ERRATA_LISTEN", "127.0.0.1:9"),
             ("ERRATA_SPOOL__MAX_BYTES", "1GiB"),
             ("ERRATA_CLICKHOUSE__URL", "http://a:b@c:8123"),
-            ("ERRATA_SCRUB__HASH_KEY", "k"),
+            ("ERRATA_SCRUB__HASH_KEY", "0123456789abcdef"),
             ("PATH", "/bin"),
             ("ERRATA_TOKEN", "not a setting"),
         ])
         .unwrap();
         assert_eq!(config.listen.port(), 9);
         assert_eq!(config.spool.max_bytes, ByteSize::gib(1));
-        assert_eq!(config.scrub.hash_key.as_deref(), Some("k"));
+        assert_eq!(config.scrub.hash_key, Some(HashKey::new("0123456789abcdef")));
     }
 
     #[test]

@@ -1,5 +1,21 @@
 //! Bytes → events and rejects. Pure: no HTTP types, no I/O. One file a wire shape.
+//!
+//! [`decompress`] undoes the content encoding; [`events`] takes the body apart (`ndjson`, `json`), parses each item
+//! (`item`) and makes an event of it (`event`, field by field in `fields`, `headers`, `timestamp`), scrubbed and
+//! bounded, with its idempotency key (`key`).
 
+mod domain;
+mod encoding;
+mod event;
+mod fields;
+mod headers;
+mod item;
+mod json;
+mod key;
+mod ndjson;
+mod timestamp;
+
+pub use self::encoding::decompress;
 use crate::event::{Event, catalog::Catalog, scrub::Scrubber};
 
 /// Limits on what one request may hold; every figure is in bytes unless its name says otherwise.
@@ -11,11 +27,14 @@ pub struct Limits {
     pub decompressed: usize,
     /// One event as sent (HTTP contract: 256 KiB).
     pub event: usize,
+    /// Number of items in one request. An event in memory is many times as large as its shortest text, so bytes alone
+    /// bound nothing.
+    pub items: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 16 << 20, decompressed: 64 << 20, event: 256 << 10 }
+        Self { body: 16 << 20, decompressed: 64 << 20, event: 256 << 10, items: 50_000 }
     }
 }
 
@@ -118,6 +137,8 @@ pub enum Refusal {
     BadEncoding { encoding: &'static str, message: String },
     #[error("the body is larger than {limit} bytes {what}: send smaller batches")]
     TooLarge { limit: usize, what: &'static str },
+    #[error("the body holds more than {limit} events: send smaller batches")]
+    TooMany { limit: usize },
     #[error("the body expands more than {0}-fold, which no real traffic does: send it less compressed")]
     Bomb(usize),
 }
@@ -131,22 +152,44 @@ pub enum Format {
     Json,
 }
 
+impl Reject {
+    /// A reject of the item as a whole: the message is filed under `event`.
+    fn of_item(index: usize, reason: Reason, message: String) -> Self {
+        Self { index, reason, errors: vec![("event".to_owned(), message)], request_id: None }
+    }
+}
+
+fn reject_too_large(index: usize, text: &str, limits: &Limits) -> Reject {
+    let message =
+        format!("has {} bytes, at most {} are taken: cut its response or attributes", text.len(), limits.event);
+    Reject { request_id: item::request_id_only(text), ..Reject::of_item(index, Reason::TooLarge, message) }
+}
+
+fn reject_of_flaw(index: usize, flaw: item::Flaw) -> Reject {
+    match flaw {
+        item::Flaw::NotJson { column, message, .. } => {
+            Reject::of_item(index, Reason::InvalidJson, format!("is no JSON: column {column}: {message}"))
+        }
+        item::Flaw::TooDeep => {
+            let message = format!("is nested deeper than {} levels", item::MAX_DEPTH);
+            Reject::of_item(index, Reason::TooDeep, message)
+        }
+        item::Flaw::NotAnObject(kind) => {
+            Reject::of_item(index, Reason::NotAnObject, format!("must be a JSON object, got {kind}"))
+        }
+    }
+}
+
 /// Decodes a body whose content encoding is already undone.
 ///
 /// # Errors
-/// When the body as a whole is no JSON, or empty. A bad item of a good body is a [`Reject`] instead.
-pub fn events(_format: Format, _body: &[u8], _context: Context<'_>) -> Result<Decoded, Refusal> {
-    todo!()
+/// When the body as a whole is no JSON, empty, or holds too many items. A bad item of a good body is a [`Reject`] instead.
+pub fn events(format: Format, body: &[u8], context: Context<'_>) -> Result<Decoded, Refusal> {
+    match format {
+        Format::Ndjson => ndjson::decode(body, &context),
+        Format::Json => json::decode(body, &context),
+    }
 }
 
-/// Undoes a content encoding within the limits.
-///
-/// # Errors
-/// When the encoding is unknown, the bytes do not decode, or a limit is passed.
-pub fn decompress<'a>(
-    _encoding: Option<&str>,
-    _body: &'a [u8],
-    _limits: &Limits,
-) -> Result<std::borrow::Cow<'a, [u8]>, Refusal> {
-    todo!()
-}
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ impl Books {
     pub fn imbalance(&self, spool: &Writer) -> (i64, Stats) {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let stats = spool.stats();
-        let accounted = left.stored + left.quarantined + stats.items + stats.damaged_items;
-        (stats.accepted_items as i64 - accounted as i64, stats)
+        let accounted = left.stored + left.quarantined + stats.items + stats.damaged;
+        (stats.accepted as i64 - accounted as i64, stats)
     }
 }

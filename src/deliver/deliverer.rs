@@ -243,7 +243,7 @@ impl<D: Destination> Deliverer<D> {
                 Err(failure) => failure,
             };
             self.metrics.insert_batches.with_label_values(&["failed"]).inc();
-            if failure.class == Class::Poison && self.tables_are_right(batch, attempt).await {
+            if failure.class == Class::Poison && self.tables_are_right().await {
                 return Outcome::Refused(failure.message);
             }
             if failure.class != Class::Resend {
@@ -270,7 +270,7 @@ impl<D: Destination> Deliverer<D> {
     ) -> Result<&'static str, Failure> {
         let stored = match before {
             Before::Untried => Stored::Nothing,
-            Before::Unknown => self.destination.stored(&batch.reference()).await?,
+            Before::Unknown => self.destination.stored(&batch.reference(), true).await?,
         };
         match stored {
             Stored::All => return Ok("found"),
@@ -283,7 +283,7 @@ impl<D: Destination> Deliverer<D> {
         }
         // An event of the plan that the log has lost since is no longer expected.
         let expected = BatchRef { rows: events.len(), ..batch.reference() };
-        match self.destination.stored(&expected).await? {
+        match self.destination.stored(&expected, false).await? {
             Stored::All => Ok("stored"),
             Stored::Nothing | Stored::Some(_) => Err(Failure {
                 class: Class::Ambiguous,
@@ -293,10 +293,10 @@ impl<D: Destination> Deliverer<D> {
     }
 
     /// Whether the destination takes an empty batch: then a refusal is about rows, not about the tables.
-    async fn tables_are_right(&self, batch: &Batch, attempt: u32) -> bool {
-        let probe = self.destination.insert(Uuid::new_v4(), attempt, &[]).await;
+    async fn tables_are_right(&self) -> bool {
+        let probe = self.destination.takes_empty().await;
         if let Err(failure) = &probe {
-            tracing::error!(batch = %batch.id, "ClickHouse refuses even an empty batch; check its tables (`errata migrate status`): {failure}");
+            tracing::error!("ClickHouse refuses even an empty batch; check its tables (`errata migrate status`): {failure}");
         }
         probe.is_ok()
     }

@@ -14,6 +14,7 @@
 //! Retries are by class ([`Class`]) and without end: an event leaves the spool stored or quarantined, never dropped.
 
 mod books;
+mod clickhouse;
 mod deliverer;
 mod plan;
 pub mod quarantine;
@@ -23,7 +24,7 @@ use std::{collections::HashSet, future::Future};
 use uuid::Uuid;
 
 pub use books::Books;
-pub use deliverer::{Deliverer, Options};
+pub use deliverer::{DeliverError, Deliverer, Options};
 
 use crate::event::{Event, EventKey};
 
@@ -32,8 +33,11 @@ pub trait Destination {
     /// Inserts the events under a batch id, all or none as far as the destination can; `attempt` counts from 1.
     fn insert(&self, batch: Uuid, attempt: u32, events: &[Event]) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Makes sure that no attempt at the batch is still under way and says which of its events are stored.
-    fn stored(&self, batch: &BatchRef) -> impl Future<Output = Result<Stored, Failure>> + Send;
+    /// Whether the tables take a batch of no rows: then a refusal is about rows, not about tables.
+    fn takes_empty(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Says which events of a batch are stored. If an attempt `may_run` still, it is ended first, so that the answer is final.
+    fn stored(&self, batch: &BatchRef, may_run: bool) -> impl Future<Output = Result<Stored, Failure>> + Send;
 }
 
 /// What identifies a batch to the destination.

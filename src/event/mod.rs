@@ -155,3 +155,13 @@ impl Marks {
         Self::NAMES.into_iter().filter(move |(mark, _)| self.contains(*mark)).map(|(_, name)| name)
     }
 }
+
+/// The start of a text that has at most `limit` bytes, cut between characters.
+#[must_use]
+pub fn start_of(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

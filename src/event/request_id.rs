@@ -1,5 +1,7 @@
 //! Request ids: 1–128 visible ASCII characters, any form; UUIDs are matched case-insensitively.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -55,6 +57,16 @@ impl RequestId {
         &self.0
     }
 
+    /// When the id was made, milliseconds since the Unix epoch, if its form says so (ULID, UUID of version 1, 6 or 7).
+    #[must_use]
+    pub fn made_at_ms(&self) -> Option<i64> {
+        if let Some(ms) = ulid_ms(&self.0) {
+            return Some(ms);
+        }
+        let (seconds, nanoseconds) = uuid::Uuid::try_parse(&self.0).ok()?.get_timestamp()?.to_unix();
+        i64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(i64::from(nanoseconds / 1_000_000))
+    }
+
     /// The 64-bit lookup key of this id within a project: what the lookup index is ordered by.
     ///
     /// Part of the stored format: it never changes.
@@ -66,6 +78,69 @@ impl RequestId {
         hasher.update(self.0.as_bytes());
         hasher.digest()
     }
+}
+
+/// A word of a text that is, or may be, a request id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub id: RequestId,
+    /// It has the form of an id (UUID, ULID, `req_…`, 32 hex digits); else it is only a word with a digit in it, such as a
+    /// gateway's own kind of id, and an unknown one is no news.
+    pub is_certain: bool,
+}
+
+/// Shortest word that may be an id without having a known form.
+const SHORTEST_WORD: usize = 8;
+
+/// Every request id in a free text, in its order, each once; at most `limit`, certain ones first when there are more.
+#[must_use]
+pub fn find_all(text: &str, limit: usize) -> Vec<Candidate> {
+    let mut seen = HashSet::new();
+    let mut found: Vec<Candidate> = text
+        .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | ':')))
+        .flat_map(|word| [Some(word), word.rsplit_once([':', '=']).map(|(_, value)| value)].into_iter().flatten())
+        .filter_map(|word| candidate(word.trim_matches(['.', ':', '-', '~'])))
+        .filter(|candidate| seen.insert(candidate.id.clone()))
+        .collect();
+    if found.len() > limit {
+        let mut certain_left = found.iter().filter(|candidate| candidate.is_certain).count().min(limit);
+        let mut others_left = limit - certain_left;
+        found.retain(|candidate| {
+            let left = if candidate.is_certain { &mut certain_left } else { &mut others_left };
+            let keep = *left > 0;
+            *left -= usize::from(keep);
+            keep
+        });
+    }
+    found
+}
+
+fn candidate(word: &str) -> Option<Candidate> {
+    let is_certain = has_known_form(word);
+    let may_be = word.len() >= SHORTEST_WORD && word.bytes().any(|byte| byte.is_ascii_digit());
+    (is_certain || may_be).then(|| RequestId::parse(word).ok()).flatten().map(|id| Candidate { id, is_certain })
+}
+
+fn has_known_form(word: &str) -> bool {
+    let is_uuid = word.len() == 36 && uuid::Uuid::try_parse(word).is_ok();
+    let is_hex = word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_prefixed = ["req_", "req-", GENERATED_PREFIX]
+        .iter()
+        .any(|prefix| word.len() >= prefix.len() + 4 && word.starts_with(prefix));
+    is_uuid || is_hex || is_prefixed || ulid_ms(word).is_some()
+}
+
+/// The time in a ULID, milliseconds since the Unix epoch: its first ten characters in Crockford's base 32.
+fn ulid_ms(text: &str) -> Option<i64> {
+    const ALPHABET: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    if text.len() != 26 || !text.starts_with(|first| matches!(first, '0'..='7')) {
+        return None;
+    }
+    let digits: Option<Vec<i64>> = text
+        .bytes()
+        .map(|byte| ALPHABET.iter().position(|letter| *letter == byte.to_ascii_uppercase()).map(|digit| digit as i64))
+        .collect();
+    Some(digits?.iter().take(10).fold(0, |ms, digit| ms * 32 + digit))
 }
 
 impl std::fmt::Display for RequestId {
@@ -93,6 +168,42 @@ mod tests {
         assert_eq!(RequestId::parse("a b"), Err(RequestIdError::NotVisibleAscii));
         assert_eq!(RequestId::parse("é"), Err(RequestIdError::NotVisibleAscii));
         assert!(RequestId::parse(&"a".repeat(128)).is_ok());
+    }
+
+    #[test]
+    fn a_ticket_gives_up_its_ids_once_each_and_in_order() {
+        let text = "Hi, I get errors!\nRequest ID: 550E8400-e29b-41d4-a716-446655440000 (twice: \
+            550e8400-e29b-41d4-a716-446655440000), also req_Ab12cd, `01M7KE1BA6MR36ZXJN6Q6ZD31W`.\n\
+            {\"request_id\":\"gen_0011\"} x-request-id=abc-123-def on 2026-11-22";
+        let found: Vec<_> =
+            find_all(text, 100).into_iter().map(|found| (found.id.to_string(), found.is_certain)).collect();
+        let expected = [
+            ("550e8400-e29b-41d4-a716-446655440000", true),
+            ("req_Ab12cd", true),
+            ("01M7KE1BA6MR36ZXJN6Q6ZD31W", true),
+            ("gen_0011", true),
+            ("abc-123-def", false),
+            ("2026-11-22", false),
+        ];
+        assert_eq!(found, expected.map(|(id, certain)| (id.to_owned(), certain)));
+    }
+
+    #[test]
+    fn certain_ids_are_kept_before_mere_words() {
+        let text = "word-0001 word-0002 req_0001 word-0003 req_0002";
+        let found: Vec<_> = find_all(text, 3).into_iter().map(|found| found.id.to_string()).collect();
+        assert_eq!(found, ["word-0001", "req_0001", "req_0002"]);
+    }
+
+    #[test]
+    fn ids_that_hold_a_time_give_it() {
+        let made = |text| RequestId::parse(text).unwrap().made_at_ms();
+        // The ULID specification's own example.
+        assert_eq!(made("01ARZ3NDEKTSV4RRFFQ69G5FAV"), Some(1_469_922_850_259));
+        // RFC 9562, appendix A.6: version 7, 2022-02-22T19:22:22Z.
+        assert_eq!(made("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), Some(1_645_557_742_000));
+        assert_eq!(made("550e8400-e29b-41d4-a716-446655440000"), None);
+        assert_eq!(made("req_1"), None);
     }
 
     #[test]

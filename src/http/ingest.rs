@@ -280,20 +280,20 @@ async fn read_body(
 fn refused(refusal: &Refusal) -> ApiError {
     let status = match refusal {
         Refusal::Empty | Refusal::NotJson { .. } | Refusal::BadEncoding { .. } => StatusCode::BAD_REQUEST,
-        Refusal::TooLarge { .. } | Refusal::Bomb(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooLarge { .. } | Refusal::TooMany { .. } | Refusal::Bomb(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::UnsupportedMediaType(_) | Refusal::UnsupportedEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
     };
     let (field, error) = match refusal {
         Refusal::UnsupportedMediaType(_) => ("Content-Type", "Unsupported media type"),
         Refusal::UnsupportedEncoding(_) => ("Content-Encoding", "Unsupported media type"),
         Refusal::BadEncoding { .. } => ("Content-Encoding", "Validation failed"),
-        Refusal::TooLarge { .. } | Refusal::Bomb(_) => ("body", "Request body too large"),
+        Refusal::TooLarge { .. } | Refusal::TooMany { .. } | Refusal::Bomb(_) => ("body", "Request body too large"),
         Refusal::Empty | Refusal::NotJson { .. } => ("body", "Validation failed"),
     };
     ApiError::new(status, error).field(field, refusal.to_string())
 }
 
-fn refused_append(error: &AppendError) -> ApiError {
+pub(super) fn refused_append(error: &AppendError) -> ApiError {
     let cause = error.to_string();
     ApiError::unavailable("Events cannot be taken at the moment; send them again later", SPOOL_RETRY_AFTER)
         .field("spool", cause.clone())

@@ -1,1 +1,10 @@
+//! Whole parts of the collector against real files, sockets and a real ClickHouse: one binary, a module a subject.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
+
+mod collector;
+mod engine;
+mod lookup;
+mod migrate;
+mod store;
+mod store_engine;

@@ -39,6 +39,9 @@ pub fn render(data: Node<'_>, colour: Colour, times: &Times) -> String {
         }
         text.push('\n');
     }
+    if data.flag("more") == Some(true) {
+        text.push_str("… the text holds more ids; look the rest up by themselves\n");
+    }
     text
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Longest text that is read from standard input, bytes.
-const TEXT_BYTES: u64 = 1 << 20;
+const TEXT_BYTES: u64 = 1 << 20; // more than the collector takes, so that it is the one to say so
 
 /// Explain what happened to a request: the error, its cause, who else has it, what to answer
 ///

@@ -115,9 +115,11 @@ impl Page<'_> {
         if let Some(status) = explanation.map(|node| node.get("status")) {
             // With field errors the status says little more; without, it is the explanation.
             if fields.is_empty() {
-                self.wrapped(&status.text("meaning"), "  ");
+                let error = explanation.map_or(status, |node| node.get("error"));
+                let own = error.text("solution");
+                self.wrapped(&joined(&[status.text("meaning"), labelled_by("rule: ", &error.text("rule"))]), "  ");
                 self.entry("Causes", &status.texts("causes").join("; "), 2);
-                self.entry("Solution", &status.text("solution"), 2);
+                self.entry("Solution", &if own.is_empty() { status.text("solution") } else { own }, 2);
             }
         }
         self.entry("Scenario", &explanation.map(|node| scenario(node)).unwrap_or_default(), 2);
@@ -173,7 +175,7 @@ impl Page<'_> {
         let accounts = impact.count("accounts").unwrap_or_default();
         let plural = |count, one: &str| format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" });
         let around = format!("{}, {} in the hour around", plural(events, "event"), plural(accounts, "account"));
-        lines.push(joined_by("  ", &[spark(&counts), around]));
+        lines.push(joined_by(" ", &[spark(&counts), around]));
         if let Some(share) = impact.number("account_share") {
             let own = impact.count("account_events").map(|count| format!(" ({})", grouped(count))).unwrap_or_default();
             lines.push(format!("this account: {:.0} % of them{own}", share * 100.0));
@@ -182,6 +184,11 @@ impl Page<'_> {
         if !first.is_empty() {
             lines.push(joined_by(", ", &[format!("first seen {first}"), labelled_by("last ", &last)]));
         }
+        let releases = impact.texts("releases");
+        if !releases.is_empty() {
+            lines.push(format!("in {} {}", if releases.len() == 1 { "release" } else { "releases" }, releases.join(", ")));
+        }
+        let lines: Vec<_> = lines.iter().flat_map(|line| terminal::wrap(line, WIDTH - 2)).collect();
         self.section("How widespread", &lines);
     }
 
@@ -211,7 +218,7 @@ impl Page<'_> {
     }
 
     fn links(&mut self, links: Node<'_>) {
-        let links: Vec<_> = ["console", "self", "request", "web"]
+        let links: Vec<_> = ["console", "self"]
             .iter()
             .map(|key| links.text(key))
             .filter(|link| !link.is_empty())

@@ -36,7 +36,7 @@ fn found() -> Value {
         "impact": {
             "events": 1749, "accounts": 12, "account_events": 1067, "account_share": 0.61,
             "first_seen": "2026-11-17T09:12:00Z", "last_seen": "2026-11-17T14:31:00Z",
-            "buckets": buckets,
+            "buckets": buckets, "releases": ["2026.11.1", "2026.11.2"],
         },
         "rate_limit": null,
         "related": [
@@ -70,9 +70,10 @@ What went wrong
   Scenario: Validation Error: Provide all required fields with valid values.
 
 How widespread
-  ▂▂▃▂▂▆█▃▂  1,749 events, 12 accounts in the hour around
+  ▂▂▃▂▂▆█▃▂ 1,749 events, 12 accounts in the hour around
   this account: 61 % of them (1,067)
   first seen 17 Nov 09:12:00, last 17 Nov 14:31:00
+  in releases 2026.11.1, 2026.11.2
 
 Reply to the customer
   Your request named a site that is not in your account. Choose one of your own

@@ -1,0 +1,54 @@
+# Two commands matter: `make run` and `make test`. Both do all their set-up, and are quick the second time.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+RELEASE := target/release/errata
+DEBUG := target/debug/errata
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: build ## set up and start the collector with its embedded ClickHouse
+	@$(RELEASE) engine install
+	@exec $(RELEASE) serve $(ARGS)
+
+build: require-cargo
+	@$(CARGO) build --release --locked
+
+demo: build ## stream realistic traffic into the running collector
+	@exec $(RELEASE) demo $(ARGS)
+
+test: require-cargo ## set up and run every test
+	@$(CARGO) build --locked
+	@$(MAKE) --no-print-directory test-engine
+ifneq ($(NEXTEST),)
+	@$(CARGO) nextest run --locked $(ARGS)
+else
+	@echo "cargo-nextest is not installed (cargo install cargo-nextest --locked); using cargo test"
+	@$(CARGO) test --locked --lib --bins --tests $(ARGS)
+endif
+
+# The engine's suites need npm once, to install the engine; without it they are skipped, except in CI.
+test-engine:
+	@if $(DEBUG) engine status >/dev/null 2>&1; then :; \
+	elif command -v npm >/dev/null; then $(DEBUG) engine install; \
+	elif [ "$(CI)" = true ]; then echo "npm is missing: apt-get install npm" >&2; exit 1; \
+	else printf '\n*** SKIPPED: every test that needs ClickHouse. npm is missing: apt-get install npm ***\n\n' >&2; fi
+
+lint: require-cargo ## formatting, lints, documentation, dependencies
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	@$(MAKE) --no-print-directory deny
+
+deny: ## licences, sources and banned crates of the dependencies
+	@if command -v cargo-deny >/dev/null; then cargo-deny check bans licenses sources; \
+	elif [ "$(CI)" = true ]; then echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; \
+	else echo "*** SKIPPED: cargo deny. Install it with: cargo install cargo-deny --locked ***" >&2; fi
+
+require-cargo:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
+
+.PHONY: help run build demo test test-engine lint deny require-cargo

@@ -1,0 +1,53 @@
+//! ClickHouse as a destination.
+
+use uuid::Uuid;
+
+use super::{BatchRef, Class, Destination, Failure, Stored};
+use crate::{
+    event::Event,
+    store::{self, RetryClass, Store, StoreError},
+};
+
+impl Destination for Store {
+    async fn insert(&self, batch: Uuid, attempt: u32, events: &[Event]) -> Result<(), Failure> {
+        let encoded = store::encode(batch, events).map_err(StoreError::from)?;
+        Ok(Store::insert(self, &encoded, attempt).await?)
+    }
+
+    async fn takes_empty(&self) -> Result<(), Failure> {
+        Ok(self.probe().await?)
+    }
+
+    async fn stored(&self, batch: &BatchRef, may_run: bool) -> Result<Stored, Failure> {
+        if may_run {
+            self.settle(batch.id).await?;
+        }
+        let count = self.count_batch(batch.id, batch.received_ms).await?;
+        if count == 0 {
+            return Ok(Stored::Nothing);
+        }
+        if count == batch.rows as u64 {
+            return Ok(Stored::All);
+        }
+        let keys = self.batch_keys(batch.id, batch.received_ms).await?;
+        if keys.len() >= batch.rows {
+            // Stored more than once: reads deduplicate by key.
+            tracing::warn!(batch = %batch.id, count, rows = batch.rows, "a batch is stored more than once");
+            return Ok(Stored::All);
+        }
+        Ok(Stored::Some(keys))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let class = match error.class() {
+            RetryClass::Resend => Class::Resend,
+            RetryClass::Ambiguous => Class::Ambiguous,
+            RetryClass::Overloaded => Class::Overloaded,
+            RetryClass::Poison => Class::Poison,
+            RetryClass::Denied => Class::Denied,
+        };
+        Self { class, message: error.to_string() }
+    }
+}

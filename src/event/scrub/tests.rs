@@ -1,0 +1,213 @@
+use std::{borrow::Cow, sync::LazyLock};
+
+use serde_json::{Value, json};
+
+use super::*;
+
+static SCRUBBER: LazyLock<Scrubber> = LazyLock::new(Scrubber::default);
+
+fn text(input: &str) -> String {
+    SCRUBBER.text(input).into_owned()
+}
+
+fn body(mut value: Value) -> Value {
+    SCRUBBER.json(&mut value, Shape::Body);
+    value
+}
+
+#[test]
+fn what_looks_like_a_secret_in_text_is_replaced_and_the_rest_stays() {
+    let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27";
+    let cases = [
+        ("User with email a@b.example already exists", "User with email [email] already exists"),
+        ("Account is suspended. Contact billing@igny8.example.", "Account is suspended. Contact [email]."),
+        ("müller.jörg+x@bücher.example!", "[email]!"),
+        ("/verify/?token=fed59108228f07ad41a8&email=kim%40post.example.com", "/verify/?token=[redacted]&email=[email]"),
+        ("/keywords/71/?api_key=igk_live_52cfb70c62654eb0496c0a43&page=2", "/keywords/71/?api_key=[redacted]&page=2"),
+        ("API key igk_live_0990c49a78407dd33dcbd691 is already connected", "API key [api_key] is already connected"),
+        ("Authorization: Bearer igt_6b7d1d59469349ffb6c00a84", "Authorization: Bearer [redacted]"),
+        ("authorization: token 9944b09199c62bcf9418ad846dd0e4bb", "authorization: token [redacted]"),
+        ("Cookie: sessionid=4soq79yy0bfgdgcenbt7pow8pd40hp3a; theme=dark", "Cookie: [redacted]; theme=dark"),
+        (jwt, "[jwt]"),
+        ("key AKIAIOSFODNN7EXAMPLE used", "key [api_key] used"),
+        ("postgres://app:hunter@db/x", "postgres://app:[redacted]@db/x"),
+        ("card 4111 1111 1111 1111 declined", "card [card] declined"),
+        (r#"got {"password": "two words", "page": 3}"#, r#"got {"password": "[redacted]", "page": 3}"#),
+        (r#"got {\"client_secret\":\"abc\"}"#, r#"got {\"client_secret\":\"[redacted]\"}"#),
+        ("{'password': 'abc'}", "{'password': '[redacted]'}"),
+        ("x=1;a=b=password=s3cr3t", "x=1;a=b=password=[redacted]"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nend", "[private_key]\nend"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE (cut off)", "[private_key]"),
+    ];
+    for (input, expected) in cases {
+        assert_eq!(text(input), expected, "{input}");
+        assert_eq!(text(expected), expected, "scrubbing twice changes nothing");
+    }
+}
+
+#[test]
+fn plain_error_texts_are_left_alone_and_not_even_copied() {
+    let cases = [
+        "This field is required",
+        "Password must be at least 8 characters",
+        "Invalid token.",
+        "Token has expired",
+        "Bearer authentication required",
+        "password: This field is required",
+        "token: expired",
+        "Basic authentication credentials were not provided.",
+        "JSON parse error - Expecting value: line 1 column 1 (char 0)",
+        "/api/v1/planner/keywords/?page=2&limit=50",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)",
+        "Expected 1794873684000 to be less than 1794873685000",
+        "lodash@4.17.21 is too old",
+        "relation igny8_test_articles does not exist",
+        "if token == other: raise",
+    ];
+    let scrubber = &*SCRUBBER;
+    for input in cases {
+        assert!(matches!(scrubber.text(input), Cow::Borrowed(same) if same == input), "{}", scrubber.text(input));
+    }
+}
+
+#[test]
+fn values_under_secret_names_go_whatever_their_type() {
+    let scrubbed = body(json!({
+        "data": {"password": "x y", "pin": 1234, "tokens": ["a"], "auth": {"user": "u"}, "token": null, "author": "Ann"},
+        "has_password": true,
+    }));
+    let expected = json!({
+        "data": {"password": REDACTED, "pin": REDACTED, "tokens": REDACTED, "auth": REDACTED, "token": null, "author": "Ann"},
+        "has_password": true,
+    });
+    assert_eq!(scrubbed, expected);
+}
+
+#[test]
+fn messages_about_a_secret_field_survive() {
+    let kept = [
+        json!({"errors": {"password": ["This field is required", "Password must be at least 8 characters"]}}),
+        json!({"errors": {"password": "must not be blank", "api_key": ["required"]}}),
+        json!({"error": {"fields": {"user": {"password": [{"message": "Too short", "code": "min_length"}]}}}}),
+        json!({"detail": [{"loc": ["body", "password"], "msg": "Field required", "type": "missing"}]}),
+        json!({"password": ["This field is required."], "email": ["Enter a valid address."]}),
+        json!([{}, {"password": ["This field is required."]}]),
+        json!({"profile": {"password": ["This field is required."]}}),
+        json!({"errors": {"password": ["このフィールドは必須です。"]}}),
+        json!({"request_id": "4111111111111111", "error": "x"}),
+    ];
+    for value in kept {
+        assert_eq!(body(value.clone()), value);
+    }
+}
+
+#[test]
+fn secrets_among_messages_go() {
+    let cases = [
+        (
+            json!({"errors": {"token": ["abc123"], "pin": 1234}}),
+            json!({"errors": {"token": [REDACTED], "pin": REDACTED}}),
+        ),
+        (
+            json!({"errors": {"password": ["a@b.example is no password"]}}),
+            json!({"errors": {"password": ["[email] is no password"]}}),
+        ),
+        (json!({"token": ["abcdef"]}), json!({"token": [REDACTED]})),
+        (json!({"success": false, "password": ["two words"]}), json!({"success": false, "password": REDACTED})),
+        (
+            json!({"detail": [{"loc": ["body", "password"], "input": "hunter two", "msg": "Too short"}]}),
+            json!({"detail": [{"loc": ["body", "password"], "input": REDACTED, "msg": "Too short"}]}),
+        ),
+        (
+            json!({"errors": [{"path": "password", "value": "x y", "msg": "Invalid value"}]}),
+            json!({"errors": [{"path": "password", "value": REDACTED, "msg": "Invalid value"}]}),
+        ),
+        (json!({"members": {"a@b.example": 1}}), json!({"members": {"[email]": 1}})),
+        (json!({"n": 4_111_111_111_111_111_u64}), json!({"n": "[card]"})),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(body(value), expected);
+    }
+}
+
+#[test]
+fn a_configured_key_makes_tokens_that_stay_comparable() {
+    let with_key = |key: &str| {
+        let config = ScrubConfig { hash_key: Some(HashKey::new(key)), ..ScrubConfig::default() };
+        Scrubber::new(&config).unwrap()
+    };
+    let one = with_key("0123456789abcdef");
+    let token = one.text("a@b.example").into_owned();
+    assert!(token.starts_with("[email:") && token.len() == "[email:]".len() + 12, "{token}");
+    assert_eq!(one.text("A%40B.example"), token);
+    assert_eq!(without_tokens(&format!("by {token} [x:1] [email]")), "by [email] [x:1] [email]");
+    assert_ne!(one.text("c@b.example"), token);
+    assert_ne!(with_key("another key of 16+ bytes").text("a@b.example"), token);
+    assert!(
+        !format!("{:?}", ScrubConfig { hash_key: Some(HashKey::new("hidden")), ..ScrubConfig::default() })
+            .contains("hidden")
+    );
+}
+
+#[test]
+fn configuration_adds_names_and_patterns_and_switches_off_what_is_personal() {
+    let config: ScrubConfig = toml::from_str(
+        r#"
+        emails = false
+        card_numbers = false
+        secret_names = ["licenseNo"]
+        patterns = [{ pattern = 'KD-\d+', label = "customer_no" }]
+        "#,
+    )
+    .unwrap();
+    let scrubber = Scrubber::new(&config).unwrap();
+    let input = "a@b.example paid with 4111111111111111 for KD-77, license_no=a";
+    assert_eq!(scrubber.text(input), "a@b.example paid with 4111111111111111 for [customer_no], license_no=[redacted]");
+    let mut value = json!({"license-no": 5});
+    assert!(scrubber.json(&mut value, Shape::Data));
+    assert_eq!(value, json!({"license-no": REDACTED}));
+}
+
+#[test]
+fn a_bad_configuration_is_named() {
+    let config = |text: &str| Scrubber::new(&toml::from_str(text).unwrap()).unwrap_err().to_string();
+    assert!(config(r#"patterns = [{ pattern = '(', label = "x" }]"#).contains("\"(\""));
+    assert!(config(r#"patterns = [{ pattern = 'x', label = "a]b" }]"#).contains("a]b"));
+    assert!(config(r#"secret_names = ["--"]"#).contains("--"));
+    assert!(config(r#"hash_key = "short""#).contains("at least 16"));
+    assert!(toml::from_str::<ScrubConfig>("email = false").is_err());
+}
+
+#[test]
+fn patterns_that_match_nothing_do_no_harm() {
+    let config =
+        ScrubConfig { patterns: vec![Pattern { pattern: "x*".into(), label: "x".into() }], ..ScrubConfig::default() };
+    assert_eq!(Scrubber::new(&config).unwrap().text("aéxxb"), "aé[x]b");
+}
+
+#[test]
+fn hostile_texts_cost_no_more_than_their_length() {
+    let scrubber = &*SCRUBBER;
+    let started = std::time::Instant::now();
+    for unit in ["a=", "token:", "a@", "eyJ", "1 ", "Bearer a ", "-----BEGIN ", "password=\"", "a.token=", "4111-"] {
+        let _ = scrubber.text(&unit.repeat((256 << 10) / unit.len()));
+    }
+    // Quadratic work on 256 KiB takes minutes in a debug build.
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+#[test]
+fn paths_lose_their_query_string() {
+    let scrubber = &*SCRUBBER;
+    assert_eq!(scrubber.path("/a/b?token=1#x"), "/a/b");
+    assert_eq!(scrubber.path("/users/a@b.example/reset"), "/users/[email]/reset");
+    assert_eq!(scrubber.path_and_query("/a?q=1&pwd=x"), "/a?q=1&pwd=[redacted]");
+}
+
+#[test]
+fn headers_with_secret_names_have_no_value_to_keep() {
+    let scrubber = &*SCRUBBER;
+    assert_eq!(scrubber.header("X-Api-Key", "abc"), None);
+    assert_eq!(scrubber.header("via", "1.1 a@b.example").as_deref(), Some("1.1 [email]"));
+}

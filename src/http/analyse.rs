@@ -1,0 +1,268 @@
+//! Search, error rates and validation failures.
+
+use std::collections::BTreeMap;
+
+use axum::{Extension, extract::State as AxumState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Shared,
+    answer::{ApiError, Data},
+    params::{Params, duration_ms},
+    stored::StoredEvent,
+    unavailable,
+};
+use crate::{
+    clock::rfc3339,
+    state::{Role, TokenInfo},
+    store::query::{Cursor, FailureKey, FailureRow, Filter, RateKey, Series},
+};
+
+/// Events on a page unless `limit` says otherwise, and at most.
+const PAGE: (usize, usize) = (100, 500);
+
+/// Rows of an analysis unless `limit` says otherwise, and at most.
+const ROWS: (usize, usize) = (100, 1000);
+
+/// Steps of one series at most.
+const MAX_STEPS: i64 = 5000;
+
+/// A page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventsPage {
+    /// Newest first.
+    pub events: Vec<StoredEvent>,
+    /// `cursor` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Errors over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Rates {
+    pub from: String,
+    pub to: String,
+    /// Seconds.
+    pub step: u32,
+    /// Largest first, at most 500.
+    pub series: Vec<RateSeries>,
+}
+
+/// Errors of one set of labels.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RateSeries {
+    pub labels: BTreeMap<&'static str, String>,
+    pub errors: u64,
+    /// Steps with errors, in order; steps without are left out.
+    pub points: Vec<RatePoint>,
+}
+
+/// Errors of one step.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RatePoint {
+    pub at: String,
+    pub errors: u64,
+}
+
+/// Which validations users meet.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Failures {
+    pub from: String,
+    pub to: String,
+    /// Most frequent first.
+    pub rows: Vec<Failure>,
+}
+
+/// Field errors of one group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Failure {
+    /// The values grouped by: `field`, `rule`, `route`, `message`, `account`, `path`.
+    #[serde(flatten)]
+    pub keys: BTreeMap<&'static str, String>,
+    /// Messages; an event with the same message at two positions counts twice.
+    pub count: u64,
+    /// Events with at least one of them.
+    pub events: u64,
+    /// Accounts that met it.
+    pub accounts: u64,
+    /// Part of all messages, 0 to 1.
+    pub share: f64,
+    /// Messages in the period before, with `compare=previous`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_count: Option<u64>,
+    pub first_seen: String,
+    pub last_seen: String,
+    /// At most five request ids.
+    pub samples: Vec<String>,
+    /// Whether the error catalog has it; absent unless grouped by field and message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub documented: Option<bool>,
+}
+
+/// Search events.
+///
+/// Filters may be repeated or hold several values separated by commas (`route`, `field` and `rule`: repeat them). Paging by cursor
+/// is stable while events arrive. A token whose only role is `product` sees no personal columns and cannot filter by them.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "look up", operation_id = "search_events",
+    params(
+        ("status" = Option<String>, Query, description = "`422`, `5xx`, several"),
+        ("service" = Option<String>, Query), ("environment" = Option<String>, Query),
+        ("route" = Option<String>, Query), ("method" = Option<String>, Query),
+        ("account_id" = Option<String>, Query), ("user_id" = Option<String>, Query),
+        ("field" = Option<String>, Query), ("rule" = Option<String>, Query),
+        ("fingerprint" = Option<String>, Query, description = "16 hex digits"), ("release" = Option<String>, Query),
+        ("q" = Option<String>, Query, description = "text in the error or a field message"),
+        ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"),
+        ("to" = Option<String>, Query), ("limit" = Option<u32>, Query, description = "1 to 500, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
+    responses((status = 200, body = EventsPage), (status = 400, description = "a parameter is wrong"))
+)]
+pub async fn events(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<EventsPage>, ApiError> {
+    let filter = params.filter(shared.clock.now_ms());
+    let limit = params.limit(PAGE.0, PAGE.1);
+    let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<Cursor>().ok());
+    params.finish()?;
+    let sees_people = token.has_any(&[Role::Support, Role::Sre]);
+    if !sees_people && !(filter.account_ids.is_empty() && filter.user_ids.is_empty()) {
+        return Err(ApiError::forbidden("filtering by account or user needs a token with the role support or sre"));
+    }
+    let page = shared
+        .timed("search", shared.store.search(&token.project, &filter, limit, cursor))
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let show = |event| {
+        let event = StoredEvent::new(event, &shared.catalog);
+        if sees_people { event } else { event.without_personal() }
+    };
+    Ok(Data::ok(EventsPage {
+        events: page.events.into_iter().map(show).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }))
+}
+
+/// Error rates over time.
+///
+/// Counts of error events per step and group. Takes the filters of the event search.
+#[utoipa::path(
+    get, path = "/api/v1/rates", tag = "watch", operation_id = "rates",
+    params(
+        ("group_by" = Option<String>, Query, description = "status, service, environment, release, route, method; several"),
+        ("step" = Option<String>, Query, description = "`1m`, `1h` …; default: the range in some 120 steps"),
+        ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"), ("to" = Option<String>, Query)),
+    responses((status = 200, body = Rates), (status = 400, description = "a parameter is wrong"))
+)]
+pub async fn rates(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<Rates>, ApiError> {
+    let filter = params.filter(shared.clock.now_ms());
+    let group_by = params.parsed_list("group_by", &one_of(&RateKey::ALL.map(RateKey::as_str)), RateKey::parse);
+    let step_ms = params.parsed("step", "a length such as 1m, 15m, 1h, 1d", |text| duration_ms(text).filter(|ms| *ms >= 1000));
+    let range_ms = filter.to_ms - filter.from_ms;
+    let step_ms = step_ms.unwrap_or_else(|| default_step(range_ms));
+    if range_ms / step_ms > MAX_STEPS {
+        params.problem("step", format!("gives more than {MAX_STEPS} steps; make it longer, or the range shorter"));
+    }
+    params.finish()?;
+    let step = u32::try_from(step_ms / 1000).unwrap_or(u32::MAX);
+    let series = shared
+        .timed("rates", shared.store.rates(&token.project, &filter, &group_by, step))
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let series = series.into_iter().map(RateSeries::from).collect();
+    Ok(Data::ok(Rates { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), step, series }))
+}
+
+/// The first round length that cuts the range into at most 120 steps.
+fn default_step(range_ms: i64) -> i64 {
+    const ROUND_S: [i64; 9] = [1, 10, 60, 300, 900, 3600, 21_600, 86_400, 604_800];
+    let fits = |step: &&i64| range_ms / (**step * 1000) <= 120;
+    ROUND_S.iter().find(fits).unwrap_or(&ROUND_S[ROUND_S.len() - 1]) * 1000
+}
+
+impl From<Series> for RateSeries {
+    fn from(series: Series) -> Self {
+        let points = series.points.into_iter().map(|(at_ms, errors)| RatePoint { at: rfc3339(at_ms), errors });
+        Self { labels: series.labels, errors: series.total, points: points.collect() }
+    }
+}
+
+/// Validation failures.
+///
+/// Field errors by what they are about, most frequent first. Takes the filters of the event search.
+#[utoipa::path(
+    get, path = "/api/v1/validation/failures", tag = "analyse", operation_id = "validation_failures",
+    params(
+        ("group_by" = Option<String>, Query,
+            description = "field, rule, route, message, account, path; several; default field and rule"),
+        ("compare" = Option<String>, Query, description = "`previous`: also count the period of equal length before"),
+        ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"), ("to" = Option<String>, Query),
+        ("limit" = Option<u32>, Query, description = "1 to 1000, default 100")),
+    responses((status = 200, body = Failures), (status = 400, description = "a parameter is wrong"))
+)]
+pub async fn validation_failures(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<Failures>, ApiError> {
+    let filter = params.filter(shared.clock.now_ms());
+    let expected = one_of(&FailureKey::ALL.map(FailureKey::as_str));
+    let mut group_by = params.parsed_list("group_by", &expected, FailureKey::parse);
+    if group_by.is_empty() {
+        group_by = vec![FailureKey::Field, FailureKey::Rule];
+    }
+    let limit = params.limit(ROWS.0, ROWS.1);
+    let compare = params.parsed("compare", "previous", |text| (text == "previous").then_some(()));
+    params.finish()?;
+    let by_people = group_by.contains(&FailureKey::Account) || !(filter.account_ids.is_empty() && filter.user_ids.is_empty());
+    if by_people && !token.has_any(&[Role::Support, Role::Sre]) {
+        return Err(ApiError::forbidden("accounts and users are shown to the roles support and sre"));
+    }
+    let previous = compare.map(|()| (filter.from_ms - (filter.to_ms - filter.from_ms), filter.from_ms));
+    let asked = shared.store.validation_failures(&token.project, &filter, &group_by, previous, limit);
+    let rows = shared.timed("validation_failures", asked).await.map_err(|error| unavailable(&error))?;
+    let rows = rows.into_iter().map(|row| failure(&shared, &filter, row)).collect();
+    Ok(Data::ok(Failures { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), rows }))
+}
+
+fn failure(shared: &Shared, filter: &Filter, row: FailureRow) -> Failure {
+    let documented = row.keys.get("field").zip(row.keys.get("message")).map(|(field, message)| {
+        let route = row.keys.get("route").or_else(|| filter.routes.first()).map_or("", String::as_str);
+        shared.catalog.field_entry(route, field, message).is_some()
+    });
+    Failure {
+        keys: row.keys,
+        count: row.count,
+        events: row.events,
+        accounts: row.accounts,
+        share: row.share,
+        previous_count: row.previous_count,
+        first_seen: rfc3339(row.first_seen_ms),
+        last_seen: rfc3339(row.last_seen_ms),
+        samples: row.sample_request_ids,
+        documented,
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_step_is_round_and_gives_few_steps() {
+        assert_eq!(default_step(3_600_000), 60_000);
+        assert_eq!(default_step(24 * 3_600_000), 900_000);
+        assert_eq!(default_step(i64::MAX), 604_800_000);
+    }
+}

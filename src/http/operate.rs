@@ -1,0 +1,98 @@
+//! Operations: liveness, readiness, metrics, the API's description.
+
+use axum::{
+    Json,
+    extract::{Path, State as AxumState},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Shared, answer::ApiError};
+
+/// What `/readyz` says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// Whether events are taken.
+    pub ready: bool,
+    pub spool: SpoolReadiness,
+    pub clickhouse: ClickHouseReadiness,
+}
+
+/// State of the durable log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SpoolReadiness {
+    pub writable: bool,
+    /// Why not, if not.
+    pub reason: Option<String>,
+    pub bytes: u64,
+    /// Events that ClickHouse does not have yet.
+    pub events: u64,
+}
+
+/// State of the store. Its outage does not make the collector unready: events queue in the spool.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClickHouseReadiness {
+    pub up: bool,
+    /// What the last check said, if it failed.
+    pub reason: Option<String>,
+}
+
+/// The process lives.
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether events are taken: 200 or 503.
+pub async fn readyz(AxumState(shared): AxumState<Shared>) -> Response {
+    let refusal = shared.spool.refusal();
+    let stats = shared.spool.stats();
+    let health = shared.health.get();
+    let readiness = Readiness {
+        ready: refusal.is_none(),
+        spool: SpoolReadiness {
+            writable: refusal.is_none(),
+            reason: refusal.map(|refusal| refusal.to_string()),
+            bytes: stats.bytes,
+            events: stats.items,
+        },
+        clickhouse: ClickHouseReadiness { up: health.is_ok(), reason: health.err() },
+    };
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+/// Every series, in the Prometheus text format.
+pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
+    let (imbalance, stats) = shared.books.imbalance(&shared.spool);
+    let metrics = &shared.metrics;
+    metrics.books_imbalance.set(imbalance);
+    metrics.spool_bytes.set(stats.bytes as i64);
+    metrics.spool_events.set(stats.items as i64);
+    let age_ms = stats.oldest_ms.map_or(0, |oldest| (shared.clock.now_ms() - oldest).max(0));
+    metrics.spool_oldest.set(age_ms as f64 / 1000.0);
+    match metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => ApiError::internal("encoding metrics", &error).into_response(),
+    }
+}
+
+/// There is no page at the root yet; the API's description is the nearest thing.
+pub async fn root() -> Redirect {
+    Redirect::temporary("/docs/")
+}
+
+/// Swagger UI, from the binary.
+pub async fn docs(AxumState(shared): AxumState<Shared>, path: Option<Path<String>>) -> Response {
+    let file = path.as_ref().map_or("", |Path(path)| path.as_str());
+    match utoipa_swagger_ui::serve(file, shared.swagger.clone()) {
+        Ok(Some(file)) => {
+            let kind = HeaderValue::from_str(&file.content_type)
+                .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
+            ([(header::CONTENT_TYPE, kind)], file.bytes.into_owned()).into_response()
+        }
+        Ok(None) => ApiError::not_found().into_response(),
+        Err(error) => ApiError::internal("serving the API's description", &error).into_response(),
+    }
+}

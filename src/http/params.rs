@@ -1,0 +1,199 @@
+//! Query parameters → filters; every problem is named by its parameter.
+
+use std::collections::BTreeMap;
+
+use axum::{extract::FromRequestParts, http::request::Parts as RequestParts};
+use chrono::DateTime;
+
+use super::answer::ApiError;
+use crate::store::query::{Filter, StatusFilter};
+
+/// How far back a question looks unless it says otherwise.
+const DEFAULT_RANGE_MS: i64 = 24 * 3_600_000;
+
+/// The query string, parsed; parameters may be repeated.
+#[derive(Debug, Default)]
+pub struct Params {
+    pairs: Vec<(String, String)>,
+    problems: BTreeMap<String, Vec<String>>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut RequestParts, state: &S) -> Result<Self, ApiError> {
+        let axum::extract::Query(pairs) = axum::extract::Query::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ApiError::invalid("query", error.body_text()))?;
+        Ok(Self { pairs, problems: BTreeMap::new() })
+    }
+}
+
+impl Params {
+    /// All values of a parameter, of which each may hold several separated by commas.
+    pub fn list(&mut self, name: &str) -> Vec<String> {
+        let values = self.take(name);
+        values.iter().flat_map(|value| value.split(',')).map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The values of a parameter whose values may hold commas: one each time it is given.
+    pub fn texts(&mut self, name: &str) -> Vec<String> {
+        self.take(name).into_iter().filter(|value| !value.is_empty()).collect()
+    }
+
+    /// The one value of a parameter.
+    pub fn one(&mut self, name: &str) -> Option<String> {
+        let mut values = self.take(name);
+        if values.len() > 1 {
+            self.problem(name, "give it once");
+        }
+        values.pop().filter(|value| !value.is_empty())
+    }
+
+    /// The one value of a parameter, read by `parse`; `expected` says what it takes.
+    pub fn parsed<T>(&mut self, name: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.one(name)?;
+        let value = parse(&text);
+        if value.is_none() {
+            self.problem(name, format!("expected {expected}, got {text:?}"));
+        }
+        value
+    }
+
+    /// Each value of a list, read by `parse`.
+    pub fn parsed_list<T>(&mut self, name: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let mut values = Vec::new();
+        for text in self.list(name) {
+            match parse(&text) {
+                Some(value) => values.push(value),
+                None => self.problem(name, format!("expected {expected}, got {text:?}")),
+            }
+        }
+        values
+    }
+
+    /// `limit`: a whole number from 1 to `most`.
+    pub fn limit(&mut self, default: usize, most: usize) -> usize {
+        let expected = format!("a whole number from 1 to {most}");
+        self.parsed("limit", &expected, |text| text.parse().ok().filter(|limit| (1..=most).contains(limit)))
+            .unwrap_or(default)
+    }
+
+    pub fn problem(&mut self, name: &str, message: impl Into<String>) {
+        self.problems.entry(name.to_owned()).or_default().push(message.into());
+    }
+
+    /// The filters of `GET /api/v1/events`.
+    pub fn filter(&mut self, now_ms: i64) -> Filter {
+        const WHEN: &str = "RFC 3339 (2026-11-22T10:00:00Z) or a time before now (-24h, -30m, -7d)";
+        let to_ms = self.parsed("to", WHEN, |text| when(text, now_ms)).unwrap_or(now_ms + 1);
+        let from_ms = self.parsed("from", WHEN, |text| when(text, now_ms)).unwrap_or(to_ms - DEFAULT_RANGE_MS);
+        if from_ms >= to_ms {
+            self.problem("from", "must be before `to`");
+        }
+        Filter {
+            from_ms,
+            to_ms,
+            statuses: self.parsed_list("status", "a status from 400 to 599, or 4xx, 5xx", StatusFilter::parse),
+            services: self.list("service"),
+            environments: self.list("environment"),
+            routes: self.texts("route"),
+            methods: self.list("method").into_iter().map(|method| method.to_ascii_uppercase()).collect(),
+            account_ids: self.list("account_id"),
+            user_ids: self.list("user_id"),
+            fields: self.texts("field"),
+            rules: self.texts("rule"),
+            fingerprints: self.parsed_list("fingerprint", "16 hex digits", |text| u64::from_str_radix(text, 16).ok()),
+            releases: self.list("release"),
+            text: self.one("q"),
+        }
+    }
+
+    /// Ends the reading: every problem found, and parameters nobody asked for.
+    ///
+    /// # Errors
+    /// 400, with a message for each parameter that is wrong.
+    pub fn finish(mut self) -> Result<(), ApiError> {
+        for name in std::mem::take(&mut self.pairs).into_iter().map(|(name, _)| name) {
+            self.problem(&name, "there is no such parameter here; see /docs");
+        }
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let error = ApiError::new(axum::http::StatusCode::BAD_REQUEST, "Validation failed");
+        let all = self.problems.into_iter().flat_map(|(name, messages)| messages.into_iter().map(move |m| (name.clone(), m)));
+        Err(all.fold(error, |error, (name, message)| error.field(&name, message)))
+    }
+
+    fn take(&mut self, name: &str) -> Vec<String> {
+        let (taken, rest) = std::mem::take(&mut self.pairs).into_iter().partition(|(key, _)| key == name);
+        self.pairs = rest;
+        let taken: Vec<(String, String)> = taken;
+        taken.into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+/// A point in time: RFC 3339, or `-24h` before now (s, m, h, d, w).
+#[must_use]
+pub fn when(text: &str, now_ms: i64) -> Option<i64> {
+    let text = text.trim();
+    if let Some(back) = text.strip_prefix('-') {
+        return now_ms.checked_sub(duration_ms(back)?);
+    }
+    // In a query string an unescaped `+` of an offset arrives as a space.
+    DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|time| time.timestamp_millis())
+}
+
+/// A length of time: `30s`, `5m`, `24h`, `7d`, `2w`; in milliseconds.
+#[must_use]
+pub fn duration_ms(text: &str) -> Option<i64> {
+    let unit = text.chars().last()?;
+    let scale = match unit {
+        's' => 1000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        'w' => 7 * 86_400_000,
+        _ => return None,
+    };
+    let count: i64 = text[..text.len() - 1].parse().ok().filter(|count| *count >= 0)?;
+    count.checked_mul(scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        Params { pairs: pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..Params::default() }
+    }
+
+    #[test]
+    fn times_are_absolute_or_before_now() {
+        let now = 1_000_000_000;
+        assert_eq!(when("-1h", now), Some(now - 3_600_000));
+        assert_eq!(when("1970-01-01T00:00:01Z", now), Some(1000));
+        assert_eq!(when("1970-01-01T01:00:01 01:00", now), Some(1000));
+        for text in ["", "-", "-1", "-1y", "yesterday", "--1h", "-9223372036854775807w", "-é"] {
+            assert_eq!(when(text, now), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_may_be_repeated_or_comma_separated() {
+        let mut params = params(&[("status", "422,5xx"), ("status", "400")]);
+        let filter = params.filter(0);
+        let expected = [StatusFilter::Code(422), StatusFilter::Class(5), StatusFilter::Code(400)];
+        assert_eq!(filter.statuses, expected);
+        assert!(params.finish().is_ok());
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let mut params = params(&[("status", "200"), ("limit", "0"), ("from", "soon"), ("colour", "red")]);
+        params.limit(10, 500);
+        params.filter(0);
+        assert_eq!(params.problems.keys().collect::<Vec<_>>(), ["from", "limit", "status"]);
+        assert!(params.finish().is_err());
+    }
+}

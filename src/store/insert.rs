@@ -1,0 +1,143 @@
+//! Inserting a batch so that it is atomic, durable and repeatable, and finding out afterwards whether it is there.
+
+use std::{collections::HashSet, time::Duration};
+
+use bytes::Bytes;
+use clickhouse::query::Query;
+use uuid::Uuid;
+
+use super::{EncodedBatch, Store, StoreError};
+use crate::event::EventKey;
+
+/// A chunk of this size may wait this long for the connection to take it.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// ClickHouse's time for a whole insert after its last byte. (500,000 rows take 2 s on two busy cores.)
+const END_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time to kill what still runs of a batch; also to count it.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes handed to the connection at once; slices, not copies.
+const CHUNK: usize = 1 << 20;
+/// More rows than any batch: a batch is never split into blocks.
+const BLOCK_ROWS: &str = "100000000";
+
+/// One insert is one block, so that it is taken as a whole or not at all.
+const SETTINGS: [(&str, &str); 9] = [
+    ("async_insert", "0"),
+    ("max_insert_threads", "1"),
+    ("input_format_parallel_parsing", "0"),
+    ("max_insert_block_size", BLOCK_ROWS),
+    ("min_insert_block_size_rows", BLOCK_ROWS),
+    ("min_insert_block_size_bytes", "0"),
+    // A null where the column takes none, or a column that is missing, is an error and never a default.
+    ("input_format_null_as_default", "0"),
+    ("input_format_arrow_allow_missing_columns", "0"),
+    ("insert_deduplicate", "1"),
+];
+
+impl Store {
+    /// Inserts a batch: the lookup index first, then the events, so that an event that can be searched can be looked up.
+    ///
+    /// The token is the batch id: a repeated insert of the same batch is dropped by ClickHouse as long as it remembers the
+    /// token. That is an optimisation; before a repetition after [`super::RetryClass::Ambiguous`], [`Store::settle`] and
+    /// [`Store::count_batch`] decide. `attempt` tells the attempts of a batch apart in ClickHouse's process list.
+    ///
+    /// # Errors
+    /// [`StoreError`], whose class says what to do next. The index may have been written then: that does no harm.
+    pub async fn insert(&self, batch: &EncodedBatch, attempt: u32) -> Result<(), StoreError> {
+        self.insert_into("request_index", super::rows::INDEX_COLUMNS, &batch.index, batch.batch_id, attempt).await?;
+        self.insert_into("events", super::rows::EVENT_COLUMNS, &batch.events, batch.batch_id, attempt).await
+    }
+
+    async fn insert_into(
+        &self,
+        table: &'static str,
+        columns: &str,
+        data: &Bytes,
+        batch_id: Uuid,
+        attempt: u32,
+    ) -> Result<(), StoreError> {
+        let mut insert = self
+            .write
+            .insert_formatted_with(format!("INSERT INTO {}.{table} ({columns}) FORMAT ArrowStream", self.database))
+            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
+            .with_setting("insert_deduplication_token", batch_id.to_string())
+            .with_setting("query_id", query_id(batch_id, table, attempt));
+        for (name, value) in SETTINGS {
+            insert = insert.with_setting(name, value);
+        }
+        let mut rest = data.clone();
+        while !rest.is_empty() {
+            let chunk = rest.split_to(CHUNK.min(rest.len()));
+            insert.send(chunk).await?;
+        }
+        Ok(insert.end().await?)
+    }
+
+    /// Inserts a batch of no rows into both tables: fails where the tables do not fit the rows this build writes.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let batch = super::rows::encode_empty()?;
+        self.insert(&batch, 1).await
+    }
+
+    /// The keys of a batch's stored rows.
+    pub async fn batch_keys(&self, batch_id: Uuid, received_ms: (i64, i64)) -> Result<HashSet<EventKey>, StoreError> {
+        let query = self.of_batch("DISTINCT key", batch_id, received_ms);
+        let keys: Vec<u128> = within(SETTLE_TIMEOUT, "reading a batch's keys", query.fetch_all()).await?;
+        Ok(keys.into_iter().map(EventKey).collect())
+    }
+
+    /// How many rows of a batch are stored. `received_ms` is [`EncodedBatch::received_ms`]: only parts of that time are read.
+    ///
+    /// More than the batch has means that it was stored twice; reads deduplicate.
+    pub async fn count_batch(&self, batch_id: Uuid, received_ms: (i64, i64)) -> Result<u64, StoreError> {
+        let query = self.of_batch("count()", batch_id, received_ms);
+        within(SETTLE_TIMEOUT, "counting a batch", query.fetch_one()).await
+    }
+
+    fn of_batch(&self, what: &str, batch_id: Uuid, received_ms: (i64, i64)) -> Query {
+        let sql = format!(
+            "SELECT {what} FROM {}.events WHERE batch_id = {{batch:UUID}} AND received_at >= \
+             fromUnixTimestamp64Milli({{first:Int64}}, 'UTC') AND received_at <= fromUnixTimestamp64Milli({{last:Int64}}, 'UTC')",
+            self.database
+        );
+        let query = self.write.query(&sql).param("batch", batch_id.to_string());
+        query.param("first", received_ms.0).param("last", received_ms.1).with_setting("max_threads", "1")
+    }
+
+    /// Makes sure that no insert of the batch runs any more: kills those that do and waits for their end.
+    ///
+    /// Afterwards [`Store::count_batch`] is final.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsettled`] when one goes on all the same; settle again later.
+    pub async fn settle(&self, batch_id: Uuid) -> Result<(), StoreError> {
+        let prefix = format!("{batch_id}-");
+        let kill = self
+            .write
+            .query("KILL QUERY WHERE startsWith(query_id, {prefix:String}) AND user = currentUser() SYNC FORMAT Null")
+            .param("prefix", &prefix);
+        within(SETTLE_TIMEOUT, "killing inserts of a batch", kill.execute()).await?;
+        let running = self
+            .write
+            .query("SELECT count() FROM system.processes WHERE startsWith(query_id, {prefix:String})")
+            .param("prefix", &prefix);
+        let running: u64 = within(SETTLE_TIMEOUT, "looking for inserts of a batch", running.fetch_one()).await?;
+        if running == 0 { Ok(()) } else { Err(StoreError::Unsettled(batch_id)) }
+    }
+}
+
+fn query_id(batch_id: Uuid, table: &str, attempt: u32) -> String {
+    format!("{batch_id}-{attempt}-{table}")
+}
+
+/// The crate's queries have no time-out of their own.
+pub(super) async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    answer: impl Future<Output = clickhouse::error::Result<T>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StoreError::TimedOut(what)),
+    }
+}

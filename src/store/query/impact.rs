@@ -1,0 +1,161 @@
+//! How far an error reaches: the same fingerprint around it, and the account's other errors.
+
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Sql, Store, StoreError, Value};
+use crate::event::Event;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Half of "the hour around".
+const HALF_WINDOW_MS: i64 = 30 * MINUTE_MS;
+
+/// How far back "first seen" looks: further would read the whole retention for every lookup.
+const LOOK_BACK_MS: i64 = 24 * 60 * MINUTE_MS;
+
+/// The same error (service, route and fingerprint) in the hour around an event.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Impact {
+    /// Milliseconds since the Unix epoch; the hour around the event.
+    pub from_ms: i64,
+    pub to_ms: i64,
+    /// Events of the same fingerprint.
+    pub events: u64,
+    /// Accounts among them; events without an account count as none.
+    pub accounts: u64,
+    /// Events of this event's account; 0 when it has none.
+    pub account_events: u64,
+    /// `account_events / events`.
+    pub account_share: f64,
+    /// First event of this fingerprint from a day before the event on, milliseconds since the Unix epoch.
+    pub first_seen_ms: i64,
+    /// Releases among them, sorted; at most 20.
+    pub releases: Vec<String>,
+    /// Events per minute from `from_ms` on, zeros included.
+    pub per_minute: Vec<u64>,
+}
+
+/// An error in one line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema, Row)]
+pub struct EventSummary {
+    pub request_id: String,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    pub status: u16,
+    pub service: String,
+    pub method: String,
+    pub route: String,
+    pub error: String,
+    /// Fields of its field errors.
+    pub fields: Vec<String>,
+    pub fingerprint: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct Minute {
+    minute: i64,
+    events: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct Totals {
+    events: u64,
+    accounts: u64,
+    account_events: u64,
+    first_seen: i64,
+    releases: Vec<String>,
+}
+
+impl Store {
+    /// The same error in the hour around an event, itself included once it is stored.
+    pub async fn impact(&self, project: &str, event: &Event) -> Result<Impact, StoreError> {
+        let from_ms = (event.timestamp_ms - HALF_WINDOW_MS).div_euclid(MINUTE_MS) * MINUTE_MS;
+        let to_ms = from_ms + 2 * HALF_WINDOW_MS;
+        let totals = self.impact_totals(project, event, from_ms, to_ms);
+        let minutes = self.impact_minutes(project, event.fingerprint, from_ms, to_ms);
+        let (totals, minutes) = tokio::try_join!(totals, minutes)?;
+        let mut per_minute = vec![0; (2 * HALF_WINDOW_MS / MINUTE_MS) as usize];
+        for Minute { minute, events } in minutes {
+            if let Some(slot) = usize::try_from(minute).ok().and_then(|minute| per_minute.get_mut(minute)) {
+                *slot = events;
+            }
+        }
+        let share = if totals.events == 0 { 0.0 } else { totals.account_events as f64 / totals.events as f64 };
+        Ok(Impact {
+            from_ms,
+            to_ms,
+            events: totals.events,
+            accounts: totals.accounts,
+            account_events: totals.account_events,
+            account_share: share,
+            first_seen_ms: if totals.first_seen == 0 { event.timestamp_ms } else { totals.first_seen },
+            releases: totals.releases,
+            per_minute,
+        })
+    }
+
+    async fn impact_totals(
+        &self,
+        project: &str,
+        event: &Event,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Totals, StoreError> {
+        let mut sql = Sql::new(
+            "SELECT countIf(near) AS events, uniqExactIf(account_id, near AND account_id != '') AS accounts, ",
+        );
+        sql.push_value(
+            "countIf(near AND account_id != '' AND account_id = {}) AS account_events, ",
+            Value::Text(event.account_id.clone()),
+        );
+        sql.push("toUnixTimestamp64Milli(min(at)) AS first_seen, arraySort(groupUniqArrayIf(20)(release, near AND release != '')) AS releases ");
+        sql.push_value(
+            "FROM (SELECT timestamp AS at, timestamp >= fromUnixTimestamp64Milli({}, 'UTC') AS near, ",
+            Value::Int(from_ms),
+        );
+        sql.push("account_id, CAST(release, 'String') AS release FROM ").push(&self.table("events"));
+        sql.push_range(project, event.timestamp_ms - LOOK_BACK_MS, to_ms);
+        sql.push_value(" AND fingerprint = {} LIMIT 1 BY key)", Value::UInt(event.fingerprint));
+        let totals: Vec<Totals> = self.rows("measuring an error's impact", &sql).await?;
+        totals.into_iter().next().ok_or_else(|| StoreError::Answer("an aggregate without a row".to_owned()))
+    }
+
+    async fn impact_minutes(
+        &self,
+        project: &str,
+        fingerprint: u64,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Vec<Minute>, StoreError> {
+        let mut sql = Sql::new("SELECT intDiv(toUnixTimestamp64Milli(timestamp) - ");
+        sql.push_value("{}, 60000) AS minute, uniqExact(key) AS events FROM ", Value::Int(from_ms));
+        sql.push(&self.table("events")).push_range(project, from_ms, to_ms);
+        sql.push_value(" AND fingerprint = {} GROUP BY minute", Value::UInt(fingerprint));
+        self.rows("measuring an error's impact", &sql).await
+    }
+
+    /// The account's errors within `window_ms` before and after a moment, newest first.
+    pub async fn account_around(
+        &self,
+        project: &str,
+        account_id: &str,
+        around_ms: i64,
+        window_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<EventSummary>, StoreError> {
+        if account_id.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = Sql::new(
+            "SELECT request_id, toUnixTimestamp64Milli(timestamp) AS timestamp_ms, status, service, method, route, error, \
+             `errors.field` AS fields, fingerprint FROM ",
+        );
+        sql.push(&self.table("events"));
+        sql.push_range(project, around_ms.saturating_sub(window_ms), around_ms.saturating_add(window_ms));
+        sql.push_value(" AND account_id = {}", Value::Text(account_id.to_owned()));
+        sql.push(&format!(" ORDER BY timestamp DESC, key DESC LIMIT 1 BY key LIMIT {limit}"));
+        self.rows("reading an account's errors", &sql).await
+    }
+}

@@ -1,0 +1,129 @@
+//! Every question asked of ClickHouse, one file a question.
+//!
+//! Values travel as server-side parameters, identifiers come from enums, every query names its project, and reads
+//! deduplicate by event key: an event that was stored twice is seen once.
+
+pub mod cursor;
+mod event_row;
+pub mod filter;
+pub mod impact;
+pub mod rate_limit;
+pub mod rates;
+pub mod request;
+pub mod search;
+pub mod status;
+pub mod validation;
+
+use std::{fmt::Write as _, time::Duration};
+
+use clickhouse::query::Query;
+use serde::Serialize;
+
+use super::{Store, StoreError, insert::within};
+
+pub use cursor::Cursor;
+pub use filter::{Filter, StatusFilter};
+pub use impact::{EventSummary, Impact};
+pub use rate_limit::Episode;
+pub use rates::{RateKey, Series};
+pub use request::Found;
+pub use search::Page;
+pub use status::{ProjectSpan, TableParts};
+pub use validation::{FailureKey, FailureRow};
+
+/// Past this, a person is told that the question was too large.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What keeps the fixed cost of a small read down (measured: `docs/decisions/0001-lookup-index.md`).
+const LEAN: [(&str, &str); 5] = [
+    ("max_threads", "1"),
+    ("optimize_use_projections", "0"),
+    ("optimize_use_implicit_projections", "0"),
+    ("use_query_condition_cache", "0"),
+    ("use_skip_indexes", "0"),
+];
+
+/// A client's clock may run ahead of ours by an hour (what is further ahead is rejected on arrival); so nothing with a
+/// timestamp of `t` or later was received before `t` minus this. Lets ClickHouse skip older partitions.
+const CLOCK_AHEAD_MS: i64 = 2 * 3_600_000;
+
+/// SQL and its parameters, put together piece by piece.
+#[derive(Clone, Debug, Default)]
+struct Sql {
+    text: String,
+    /// Name, and value as the crate writes it.
+    params: Vec<(String, Value)>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Value {
+    Text(String),
+    Texts(Vec<String>),
+    Int(i64),
+    UInt(u64),
+    UInts(Vec<u64>),
+    Ints(Vec<i64>),
+}
+
+impl Sql {
+    fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), params: Vec::new() }
+    }
+
+    fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends text in which `{}` stands for a parameter of the type the value has.
+    fn push_value(&mut self, text: &str, value: Value) -> &mut Self {
+        let (before, after) = text.split_once("{}").unwrap_or((text, ""));
+        let kind = match value {
+            Value::Text(_) => "String",
+            Value::Texts(_) => "Array(String)",
+            Value::Int(_) => "Int64",
+            Value::UInt(_) => "UInt64",
+            Value::UInts(_) => "Array(UInt64)",
+            Value::Ints(_) => "Array(Int64)",
+        };
+        let name = format!("p{}", self.params.len());
+        // Writing to a String does not fail.
+        let _ = write!(self.text, "{before}{{{name}:{kind}}}{after}");
+        self.params.push((name, value));
+        self
+    }
+}
+
+impl Store {
+    /// A read with its parameters, lean settings and limits.
+    fn ask(&self, sql: &Sql) -> Query {
+        let mut query = self.read.query(&sql.text);
+        for (name, value) in &sql.params {
+            query = query.param(name, value);
+        }
+        for (name, value) in LEAN {
+            query = query.with_setting(name, value);
+        }
+        query.with_setting("max_execution_time", READ_TIMEOUT.as_secs().to_string())
+    }
+
+    async fn rows<T>(&self, what: &'static str, sql: &Sql) -> Result<Vec<T>, StoreError>
+    where
+        T: clickhouse::RowOwned + clickhouse::RowRead,
+    {
+        self.rows_of(what, self.ask(sql)).await
+    }
+
+    async fn rows_of<T>(&self, what: &'static str, query: Query) -> Result<Vec<T>, StoreError>
+    where
+        T: clickhouse::RowOwned + clickhouse::RowRead,
+    {
+        within(READ_TIMEOUT + Duration::from_secs(5), what, query.fetch_all::<T>()).await
+    }
+
+    /// `database.table`, as it stands in SQL.
+    fn table(&self, name: &str) -> String {
+        format!("{}.{name}", self.database)
+    }
+}

@@ -1,0 +1,110 @@
+//! Lookup by request id, with no time range: the index names the timestamps and weeks, the event table has the rest.
+
+use std::collections::{BTreeSet, HashMap};
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::{Sql, Store, StoreError, Value, event_row::EventRow};
+use crate::event::{Event, RequestId};
+
+/// Events of one request that a lookup returns at most, the oldest.
+pub const MAX_EVENTS: usize = 1000;
+
+/// Ids that [`Store::requests`] takes at most (HTTP contract).
+pub const MAX_REQUESTS: usize = 100;
+
+/// What is stored of a request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Oldest first; at most [`MAX_EVENTS`].
+    pub events: Vec<Event>,
+    /// When the request's first error was, milliseconds since the Unix epoch, if there are no events any more because their
+    /// retention is over.
+    pub expired_first_seen_ms: Option<i64>,
+}
+
+/// Where an event of a request is.
+#[derive(Debug, Row, Deserialize)]
+struct Place {
+    k: u64,
+    /// Milliseconds since the Unix epoch.
+    timestamp: i64,
+    /// Days since the Unix epoch.
+    week: u16,
+}
+
+impl Store {
+    /// Everything stored of a request.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or cannot be understood.
+    pub async fn request(&self, project: &str, id: &RequestId) -> Result<Found, StoreError> {
+        let mut found = self.requests(project, std::slice::from_ref(id)).await?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    /// Everything stored of each request, in the order of the ids, in two round trips.
+    ///
+    /// Ids past [`MAX_REQUESTS`] are not looked up: their result is empty.
+    pub async fn requests(&self, project: &str, ids: &[RequestId]) -> Result<Vec<Found>, StoreError> {
+        let asked = &ids[..ids.len().min(MAX_REQUESTS)];
+        let places = self.places(project, asked).await?;
+        let mut events: HashMap<RequestId, Vec<Event>> = HashMap::new();
+        for event in self.events_at(project, asked, &places).await? {
+            events.entry(event.request_id.clone()).or_default().push(event);
+        }
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        Ok(ids.iter().map(|id| self.found(project, id, events.get(id), &places, now_ms)).collect())
+    }
+
+    async fn places(&self, project: &str, ids: &[RequestId]) -> Result<Vec<Place>, StoreError> {
+        let keys: BTreeSet<u64> = ids.iter().map(|id| id.lookup_key(project)).collect();
+        let mut sql = Sql::new("SELECT ?fields FROM ");
+        sql.push(&self.table("request_index"));
+        sql.push_value(" WHERE k IN {}", Value::UInts(keys.into_iter().collect()));
+        sql.push(&format!(" ORDER BY k, timestamp LIMIT {MAX_EVENTS} BY k"));
+        self.rows("finding a request", &sql).await
+    }
+
+    /// The events of the ids at the places, oldest first.
+    async fn events_at(&self, project: &str, ids: &[RequestId], places: &[Place]) -> Result<Vec<Event>, StoreError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let distinct = |values: BTreeSet<i64>| Value::Ints(values.into_iter().collect());
+        let timestamps = places.iter().map(|place| place.timestamp).collect();
+        let weeks = places.iter().map(|place| place.week.into()).collect();
+        let texts = ids.iter().map(|id| id.as_str().to_owned()).collect();
+        let mut sql = Sql::new("SELECT ?fields FROM ");
+        sql.push(&self.table("events"));
+        sql.push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        sql.push_value(
+            " AND timestamp IN arrayMap(at -> fromUnixTimestamp64Milli(at, 'UTC'), {})",
+            distinct(timestamps),
+        );
+        sql.push_value(" AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})", distinct(weeks));
+        // Two ids may share a key: the text decides.
+        sql.push_value(" AND request_id IN {}", Value::Texts(texts));
+        sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", MAX_EVENTS * ids.len()));
+        let rows: Vec<EventRow> = self.rows("reading a request's events", &sql).await?;
+        rows.into_iter().map(Event::try_from).collect()
+    }
+
+    fn found(
+        &self,
+        project: &str,
+        id: &RequestId,
+        events: Option<&Vec<Event>>,
+        places: &[Place],
+        now_ms: i64,
+    ) -> Found {
+        if let Some(events) = events {
+            let events = events.iter().take(MAX_EVENTS).cloned().collect();
+            return Found { events, expired_first_seen_ms: None };
+        }
+        let key = id.lookup_key(project);
+        let expired = places.iter().filter(|place| place.k == key && self.is_expired(place.week.into(), now_ms));
+        Found { events: Vec::new(), expired_first_seen_ms: expired.map(|place| place.timestamp).min() }
+    }
+}

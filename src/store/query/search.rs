@@ -1,0 +1,44 @@
+//! Search: the newest events that fit a filter, page by page.
+
+use super::{Cursor, Filter, Sql, Store, StoreError, Value, event_row::EventRow};
+use crate::event::Event;
+
+/// One page of a search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// Where the next page begins; none after the last page.
+    pub next: Option<Cursor>,
+}
+
+impl Store {
+    /// The newest events that fit, older than the cursor if there is one.
+    ///
+    /// Pages are stable: an event that comes in between two pages never shifts the second one.
+    pub async fn search(
+        &self,
+        project: &str,
+        filter: &Filter,
+        limit: usize,
+        after: Option<Cursor>,
+    ) -> Result<Page, StoreError> {
+        let mut sql = Sql::new("SELECT ?fields FROM ");
+        sql.push(&self.table("events"));
+        sql.push_filter(project, filter);
+        if let Some(cursor) = after {
+            // The first condition lets the primary key skip what the page before has read.
+            sql.push_value(" AND timestamp <= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(cursor.timestamp_ms));
+            sql.push_value(" AND (timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(cursor.timestamp_ms));
+            sql.push_value(" OR key < toUInt128({}))", Value::Text(cursor.key.0.to_string()));
+        }
+        sql.push(&format!(" ORDER BY timestamp DESC, key DESC LIMIT 1 BY key LIMIT {}", limit + 1));
+        let rows: Vec<EventRow> = self.rows("searching", &sql).await?;
+        let mut events = rows.into_iter().map(Event::try_from).collect::<Result<Vec<_>, _>>()?;
+        let is_last = events.len() <= limit;
+        events.truncate(limit);
+        let next = events.last().filter(|_| !is_last);
+        let next = next.map(|event| Cursor { timestamp_ms: event.timestamp_ms, key: event.key });
+        Ok(Page { events, next })
+    }
+}

@@ -1,0 +1,168 @@
+//! A whole collector for a test: real engine, real files, real sockets, in this process.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use errata::{
+    app::{ADMIN_TOKEN_FILE, App, AppError, Outside},
+    clock::Clock,
+    config::{ByteSize, Config},
+    state::{Limit, NewToken, Role, State},
+};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// When tests take place unless they say otherwise: some days after the captured traffic.
+pub const NOW_MS: i64 = 1_795_348_800_000; // 2026-11-22T12:00:00Z
+
+/// A running collector. Dropping it without [`Collector::stop`] is like a crash of its tasks.
+pub struct Collector {
+    pub url: String,
+    pub token: String,
+    pub client: reqwest::Client,
+    pub now_ms: Arc<AtomicI64>,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<Result<(), AppError>>>,
+}
+
+/// A configuration for a directory: a free port, and limits that suit a test machine.
+pub fn config(data_dir: &Path) -> Config {
+    let mut config = Config { data_dir: data_dir.to_owned(), retention_days: 3650, ..Config::default() };
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    config.spool.reserve_bytes = ByteSize::mib(1);
+    config
+}
+
+impl Collector {
+    /// Starts with the default test configuration on a clock that stands at [`NOW_MS`].
+    pub async fn start(data_dir: &Path) -> Self {
+        Self::with(config(data_dir)).await
+    }
+
+    pub async fn with(config: Config) -> Self {
+        super::engine::library();
+        let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
+        let now_ms = Arc::new(AtomicI64::new(NOW_MS));
+        let outside = Outside {
+            clock: Clock::manual(Arc::clone(&now_ms)),
+            executable: Some(env!("CARGO_BIN_EXE_errata").into()),
+        };
+        let data_dir = config.data_dir.clone();
+        let app = App::build(config, outside).await.unwrap();
+        let url = format!("http://{}", app.address().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(app.run(async {
+            let _ = stopped.await;
+        }));
+        let token = std::fs::read_to_string(data_dir.join(ADMIN_TOKEN_FILE)).unwrap().trim().to_owned();
+        let client = reqwest::Client::new();
+        Self { url, token, client, now_ms, stop: Some(stop), running: Some(running) }
+    }
+
+    /// Ends the collector as SIGTERM does and returns what it ended with.
+    pub async fn stop(mut self) -> Result<(), AppError> {
+        drop(self.stop.take());
+        self.running.take().unwrap().await.unwrap()
+    }
+
+    pub fn set_clock(&self, now_ms: i64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
+    /// GETs a path and returns status and body.
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// Ships events as one NDJSON body.
+    pub async fn ship(&self, events: &[Value]) -> (StatusCode, Value) {
+        let body: String = events.iter().map(|event| format!("{event}\n")).collect();
+        self.ship_body("application/x-ndjson", body).await
+    }
+
+    pub async fn ship_body(&self, content_type: &str, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
+        answer(self.request(Method::POST, "/api/v1/events").header("Content-Type", content_type).body(body)).await
+    }
+
+    /// Waits until a lookup of the id answers `found`; returns its data.
+    pub async fn found(&self, id: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            let (status, body) = self.get(&format!("/api/v1/requests/{id}")).await;
+            assert_eq!(status, 200, "an acknowledged event is found or pending: {body}");
+            if body["data"]["state"] == "found" {
+                return body["data"].clone();
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{id} stays pending");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the spool is empty.
+    pub async fn delivered(&self) {
+        let began = Instant::now();
+        while self.metric("errata_spool_events").await != 0.0 {
+            assert!(began.elapsed() < Duration::from_secs(60), "the spool does not empty");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.client.get(format!("{}/metrics", self.url)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// The value of one series, by its text up to the value.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics().await;
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no series {series}")).parse().unwrap()
+    }
+
+    /// A new token of the data directory of a running collector.
+    pub fn token(data_dir: &Path, project: &str, roles: &[Role], limit: Option<Limit>) -> String {
+        let name = format!("{project}-{roles:?}-{limit:?}");
+        let new = NewToken { name, project: project.into(), roles: roles.to_vec(), expires_ms: None, limit };
+        State::open(data_dir).unwrap().create_token(&new, NOW_MS).unwrap()
+    }
+}
+
+/// Sends a request and reads the JSON of the answer.
+pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} is no JSON ({error}): {text}")))
+}
+
+/// A small event of the reference's kind.
+pub fn event(request_id: &str, status: u16) -> Value {
+    json!({
+        "request_id": request_id,
+        "timestamp": "2026-11-22T11:59:00Z",
+        "status": status,
+        "service": "igny8-api",
+        "environment": "production",
+        "release": "2026.11.2",
+        "method": "POST",
+        "path": "/api/v1/planner/keywords/",
+        "route": "/api/v1/planner/keywords/",
+        "account_id": 7,
+        "response": {
+            "success": false,
+            "error": "Validation failed",
+            "errors": {"site_id": ["Site must belong to your account"]},
+            "request_id": request_id
+        }
+    })
+}
