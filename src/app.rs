@@ -351,7 +351,14 @@ async fn watch_clickhouse(shared: http::Shared) {
     }
 }
 
-async fn reach_clickhouse(config: &Config, executable: Option<PathBuf>) -> Result<(Access, Option<Engine>), AppError> {
+/// Starts the embedded engine, or reads the address of the configured ClickHouse. Dropping the engine ends it.
+///
+/// # Errors
+/// When the engine cannot start (it is not installed, or another collector has the directory), or the address is bad.
+pub async fn reach_clickhouse(
+    config: &Config,
+    executable: Option<PathBuf>,
+) -> Result<(Access, Option<Engine>), AppError> {
     let database = Database::parse(&config.clickhouse.database)?;
     if config.clickhouse.url != EMBEDDED {
         return Ok((Access::external(&config.clickhouse.url, database)?, None));

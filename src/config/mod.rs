@@ -4,6 +4,7 @@
 //! path in upper case with `__` between the levels: `spool.max_bytes` is `ERRATA_SPOOL__MAX_BYTES`. A value that does not
 //! fit, and a setting that does not exist, stop the start with an error that names where it came from.
 
+mod example;
 mod size;
 mod source;
 
@@ -11,12 +12,14 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use example::example;
 pub use size::ByteSize;
 pub use source::{ConfigError, Flags, load};
 
 use crate::event::scrub::ScrubConfig;
 
-/// The whole configuration. The doc comment of each field is its documentation in `errata config example`.
+/// The whole configuration. [`example`] holds each setting's documentation for `errata config example`; a test keeps the
+/// two sets of settings equal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -1,0 +1,100 @@
+//! How far an import came, so that the next run of the same command goes on there.
+//!
+//! One small file per (collector and token, input) under the user's state directory. It is a convenience: a lost one costs
+//! duplicates that the collector recognises, so it is replaced atomically but not synced.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::input::Identity;
+
+/// The record of one input.
+#[derive(Debug)]
+pub struct Resume {
+    file: PathBuf,
+    identity: Identity,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    identity: Identity,
+    /// Lines that the collector has answered for.
+    lines: u64,
+}
+
+/// `$XDG_STATE_HOME/errata/import`, else `~/.local/state/errata/import`; `None` without a home.
+pub fn directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("errata/import"))
+}
+
+impl Resume {
+    /// The record of an input that goes to the collector and token of `destination`.
+    pub fn of(directory: &Path, identity: Identity, destination: u64) -> Self {
+        let path = identity.path.as_os_str().as_encoded_bytes();
+        let name = xxhash_rust::xxh3::xxh3_64_with_seed(path, destination);
+        Self { file: directory.join(format!("{name:016x}.json")), identity }
+    }
+
+    /// Lines that are done; 0 when there is no record, or it is of another state of the file.
+    pub fn lines(&self) -> u64 {
+        let read = || serde_json::from_slice::<Record>(&fs::read(&self.file).ok()?).ok();
+        read().filter(|record| record.identity == self.identity).map_or(0, |record| record.lines)
+    }
+
+    /// Records that a number of lines is done.
+    pub fn save(&self, lines: u64) -> io::Result<()> {
+        let record = Record { identity: self.identity.clone(), lines };
+        let parent = self.file.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(parent)?;
+        let temporary = self.file.with_extension(format!("{}.tmp", std::process::id()));
+        fs::write(&temporary, serde_json::to_vec(&record)?)?;
+        fs::rename(&temporary, &self.file)
+    }
+
+    /// Forgets the record.
+    pub fn clear(&self) -> io::Result<()> {
+        match fs::remove_file(&self.file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::import::input;
+
+    #[test]
+    fn a_record_holds_for_the_same_file_and_destination_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.ndjson");
+        fs::write(&path, "{}\n").unwrap();
+        let resume = |destination| Resume::of(dir.path(), input::open(&path).unwrap().identity.unwrap(), destination);
+        assert_eq!(resume(1).lines(), 0);
+        resume(1).save(7).unwrap();
+        assert_eq!((resume(1).lines(), resume(2).lines()), (7, 0));
+        fs::write(&path, "{} \n").unwrap();
+        assert_eq!(resume(1).lines(), 0);
+        resume(1).clear().unwrap();
+        resume(1).clear().unwrap();
+    }
+
+    #[test]
+    fn the_directory_follows_the_xdg_rules() {
+        let with = |xdg: Option<&str>, home: Option<&str>| {
+            let (xdg, home) = (xdg.map(OsString::from), home.map(OsString::from));
+            directory(move |name| if name == "HOME" { home.clone() } else { xdg.clone() })
+        };
+        assert_eq!(with(Some("/s"), Some("/h")).unwrap(), Path::new("/s/errata/import"));
+        assert_eq!(with(Some("relative"), Some("/h")).unwrap(), Path::new("/h/.local/state/errata/import"));
+        assert_eq!(with(None, None), None);
+    }
+}
