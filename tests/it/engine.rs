@@ -107,7 +107,8 @@ async fn an_engine_is_ready_soon_and_stops_in_time() {
     let began = Instant::now();
     assert_eq!(stop(engine, Duration::from_secs(10)).await, Stopped::Gracefully);
     println!("ready in {ready:?}, {rss:?}, stopped in {:?}", began.elapsed());
-    assert!(ready < Duration::from_secs(2), "ready only after {ready:?}");
+    // 0.1 s on an idle machine; one that runs tests is not idle.
+    assert!(ready < Duration::from_secs(3), "ready only after {ready:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +143,26 @@ async fn each_user_may_do_its_duty_and_nothing_else() {
     }
     let greedy = run(&clients.read, "SELECT 1 SETTINGS max_memory_usage = 0").await.unwrap_err();
     assert!(greedy.contains("SETTING_CONSTRAINT_VIOLATION"), "{greedy}");
+}
+
+/// Needs a kernel with Landlock (Linux 5.19 or later).
+#[tokio::test(flavor = "multi_thread")]
+async fn no_user_reads_files_that_are_not_the_engines() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("admin.token"), "hunter2").unwrap();
+    let (_engine, clients) = started_with_rows(dir.path()).await;
+    let token = format!("SELECT file('{}')", dir.path().join("admin.token").display());
+    let environment = format!("SELECT file('/proc/{}/environ')", std::process::id());
+    for sql in ["SELECT file('/etc/passwd')", &token, &environment] {
+        for client in [&clients.read, &clients.write, &clients.admin] {
+            let error = run(client, sql).await.expect_err(sql);
+            assert!(error.contains("Permission denied"), "{sql}: {error}");
+        }
+    }
+    // Merges, which rename within the directory, still work.
+    run(&clients.write, "INSERT INTO t VALUES (3)").await.unwrap();
+    run(&clients.admin, "OPTIMIZE TABLE errata_it.t FINAL").await.unwrap();
+    assert_eq!(count(&clients.read).await, Ok(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,7 +311,11 @@ async fn the_command_line_of_the_engine_holds_no_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_loopback_address_is_listened_on() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = start(dir.path()).await.unwrap();
-    assert!(TcpListener::bind(("127.0.0.1", engine.http_port())).is_err());
-    assert!(TcpListener::bind(("127.0.0.2", engine.http_port())).is_ok());
+    let mut options = options(dir.path());
+    options.listen_tcp = true;
+    let engine = tokio::task::spawn_blocking(move || Engine::start(options)).await.unwrap().unwrap();
+    for port in [engine.http_port(), engine.tcp_port().expect("a port for the native protocol")] {
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
+        assert!(TcpListener::bind(("127.0.0.2", port)).is_ok());
+    }
 }

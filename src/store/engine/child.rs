@@ -4,7 +4,7 @@
 //! it: the kernel, when the supervisor's thread ends (`PR_SET_PDEATHSIG`); end of file on standard input, whose other
 //! end the collector holds; and a check that the parent did not die before the first of these was armed.
 //!
-//! All unsafe code of the engine is in this file.
+//! The unsafe code of the engine is here and in [`super::confine`].
 
 use std::{
     ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void},
@@ -33,14 +33,19 @@ type ResultError = unsafe extern "C" fn(*mut c_void) -> *const c_char;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChildOptions {
     pub library: PathBuf,
-    pub config: PathBuf,
-    pub data: PathBuf,
+    /// Everything that is the engine's: its configuration, log and data.
+    pub directory: PathBuf,
     pub http_port: u16,
     /// The native protocol's port, if it is to be served.
     pub tcp_port: Option<u16>,
 }
 
 impl ChildOptions {
+    /// Where the configuration file is.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("config.xml")
+    }
+
     /// The command that runs `executable` as an engine. Standard input must be a pipe that the caller keeps open.
     pub fn command(&self, executable: &Path) -> Command {
         use std::os::unix::process::CommandExt;
@@ -50,8 +55,7 @@ impl ChildOptions {
             .arg(SUBCOMMAND)
             .arg(std::process::id().to_string())
             .arg(&self.library)
-            .arg(&self.config)
-            .arg(&self.data)
+            .arg(&self.directory)
             .arg(self.http_port.to_string())
             .stdin(Stdio::piped())
             // Ctrl-C in the terminal is for the collector, which still needs the engine while it drains.
@@ -77,8 +81,7 @@ impl ChildOptions {
         let parent = number(&args.next()?)?;
         let options = Self {
             library: args.next()?.into(),
-            config: args.next()?.into(),
-            data: args.next()?.into(),
+            directory: args.next()?.into(),
             http_port: number(&args.next()?)?,
             tcp_port: args.next().as_deref().and_then(number),
         };
@@ -92,20 +95,21 @@ impl ChildOptions {
             text.extend_from_slice(path.as_os_str().as_bytes());
             CString::new(text)
         };
-        let mut listen = "SYSTEM START LISTEN HTTP; ".to_owned();
+        // HTTP comes last: when it answers, the other one does too.
+        let mut query = String::new();
         let mut arguments = vec![
             CString::new("clickhouse")?,
-            path("path", &self.data)?,
-            path("config-file", &self.config)?,
+            path("path", &self.directory.join("data"))?,
+            path("config-file", &self.config())?,
             CString::new(format!("--http_port={}", self.http_port))?,
             CString::new("--listen_host=127.0.0.1")?,
             CString::new("--multiquery")?,
         ];
         if let Some(port) = self.tcp_port {
             arguments.push(CString::new(format!("--tcp_port={port}"))?);
-            listen.push_str("SYSTEM START LISTEN TCP; ");
+            query.push_str("SYSTEM START LISTEN TCP; ");
         }
-        arguments.push(CString::new(format!("--query={listen}{SERVE}"))?);
+        arguments.push(CString::new(format!("--query={query}SYSTEM START LISTEN HTTP; {SERVE}"))?);
         Ok(arguments)
     }
 }
@@ -119,6 +123,10 @@ pub fn child_main(args: impl Iterator<Item = OsString>) -> ! {
     if let Err(error) = die_with(parent) {
         eprintln!("cannot tie the engine to its parent: {error}");
         exit_now(3);
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = super::confine::confine(&options.directory, &options.library) {
+        eprintln!("the engine is not confined to its directory: {error}");
     }
     match serve(&options) {
         Ok(()) => exit_now(0),
@@ -168,7 +176,7 @@ fn serve(options: &ChildOptions) -> Result<(), String> {
     let arguments = options.clickhouse_arguments().map_err(|_| "a path holds a NUL byte".to_owned())?;
     let mut argv: Vec<*mut c_char> = arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
     argv.push(std::ptr::null_mut());
-    let argc = c_int::try_from(arguments.len()).map_err(|_| "too many arguments".to_owned())?;
+    let count = c_int::try_from(arguments.len()).map_err(|_| "too many arguments".to_owned())?;
 
     // SAFETY: opening a library runs its initialisers. This is the libchdb whose hash was checked when it was
     // installed; it expects to be opened this way (DEEPBIND keeps its own allocator and C++ runtime to itself), and this
@@ -183,9 +191,9 @@ fn serve(options: &ChildOptions) -> Result<(), String> {
             library.get::<ResultError>(b"chdb_result_error\0").map_err(|error| error.to_string())?,
         )
     };
-    // SAFETY: `argv` points to `argc` NUL-terminated strings and a closing null, as `main` gets them; they live in
+    // SAFETY: `argv` points to `count` NUL-terminated strings and a closing null, as `main` gets them; they live in
     // `arguments` until after the call, and clickhouse-local does not write to them.
-    let result = unsafe { query(argc, argv.as_mut_ptr()) };
+    let result = unsafe { query(count, argv.as_mut_ptr()) };
     if result.is_null() {
         return Err("ClickHouse ended without a result".to_owned());
     }
@@ -219,13 +227,8 @@ mod tests {
     #[test]
     fn what_the_supervisor_writes_the_child_reads() {
         for tcp_port in [None, Some(9000)] {
-            let options = ChildOptions {
-                library: "/l/libchdb.so".into(),
-                config: "/c d/config.xml".into(),
-                data: "/d".into(),
-                http_port: 8123,
-                tcp_port,
-            };
+            let options =
+                ChildOptions { library: "/l/libchdb.so".into(), directory: "/c d".into(), http_port: 8123, tcp_port };
             let command = options.command(Path::new("errata"));
             let args = command.get_args().map(OsStr::to_owned).skip(1);
             assert_eq!(ChildOptions::parse(args), Some((std::process::id(), options)));

@@ -80,8 +80,6 @@ pub(super) fn render(users: &Users, database: &Database, memory_limit: u64, path
   <mmap_cache_size>100</mmap_cache_size>
   <compiled_expression_cache_size>8388608</compiled_expression_cache_size>
   <max_concurrent_queries>100</max_concurrent_queries>
-  <background_schedule_pool_size>8</background_schedule_pool_size>
-  <background_message_broker_schedule_pool_size>1</background_message_broker_schedule_pool_size>
   <http_handlers>
     <rule>
       <url>/</url><methods>POST,GET</methods>
@@ -116,7 +114,7 @@ pub(super) fn render(users: &Users, database: &Database, memory_limit: u64, path
 fn user(login: &Login, profile: &str, grants: &[&str]) -> String {
     let name = &login.user;
     let hash = hex(&Sha256::digest(login.password.expose().as_bytes()));
-    let grants: String = grants.iter().map(|grant| format!("<query>{grant}</query>")).collect();
+    let grants = format!("<query>{}</query>", grants.join("</query><query>"));
     format!(
         "    <{name}>
       <password_sha256_hex>{hash}</password_sha256_hex>

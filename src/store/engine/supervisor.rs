@@ -154,30 +154,19 @@ impl Supervisor {
         let mut backoff = BACKOFF_MIN;
         loop {
             let ready_at = Instant::now();
-            let stop = match self.watch(&running) {
-                Some(stop) => stop,
-                None => {
-                    let reason = running.wait_reason();
-                    if ready_at.elapsed() >= STABLE {
-                        backoff = BACKOFF_MIN;
-                    }
-                    tracing::error!(%reason, "the embedded ClickHouse died and is started again");
-                    match self.restart(reason, &mut backoff) {
-                        Ok(next) => {
-                            running = next;
-                            continue;
-                        }
-                        Err((_, reply)) => {
-                            self.finish(&reply, Stopped::WasDown);
-                            return;
-                        }
-                    }
-                }
+            if let Some((deadline, reply)) = self.watch(&running) {
+                let stopped = running.stop(deadline);
+                return self.finish(&reply, stopped);
+            }
+            let reason = running.wait_reason();
+            tracing::error!(%reason, "the embedded ClickHouse died and is started again");
+            if ready_at.elapsed() >= STABLE {
+                backoff = BACKOFF_MIN;
+            }
+            running = match self.restart(reason, &mut backoff) {
+                Ok(next) => next,
+                Err((_, reply)) => return self.finish(&reply, Stopped::WasDown),
             };
-            let (deadline, reply) = stop;
-            let stopped = running.stop(deadline);
-            self.finish(&reply, stopped);
-            return;
         }
     }
 

@@ -14,16 +14,13 @@ pub(super) fn statements(migration: &Migration, database: &Database) -> Vec<Stri
         if line.trim_start().starts_with("--") {
             continue;
         }
-        match line.trim_end().strip_suffix(';') {
-            Some(last) => {
-                current.push_str(last);
-                push(&mut statements, &current, database);
-                current.clear();
-            }
-            None => {
-                current.push_str(line);
-                current.push('\n');
-            }
+        if let Some(last) = line.trim_end().strip_suffix(';') {
+            current.push_str(last);
+            push(&mut statements, &current, database);
+            current.clear();
+        } else {
+            current.push_str(line);
+            current.push('\n');
         }
     }
     push(&mut statements, &current, database);

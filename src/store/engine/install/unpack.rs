@@ -30,7 +30,7 @@ pub(super) fn unpack(tarball: &Path, directory: &Path, progress: &Progress) -> R
         // The names are ours to choose: nothing of the archive's paths reaches the file system.
         match path.to_str() {
             Some("package/libchdb.so") => {
-                library = Some(write_library(&mut entry, &directory.join(LIBRARY), progress)?)
+                library = Some(write_library(&mut entry, &directory.join(LIBRARY), progress)?);
             }
             Some("package/package.json") => write_small(&mut entry, &directory.join("package.json"))?,
             Some("package/LICENSE") => write_small(&mut entry, &directory.join("LICENSE"))?,
