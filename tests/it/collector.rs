@@ -48,7 +48,7 @@ impl Collector {
 
     pub async fn with(config: Config) -> Self {
         super::engine::library();
-        let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
+        rustls_provider();
         let now_ms = Arc::new(AtomicI64::new(NOW_MS));
         let outside = Outside {
             clock: Clock::manual(Arc::clone(&now_ms)),
@@ -135,6 +135,11 @@ impl Collector {
         let new = NewToken { name, project: project.into(), roles: roles.to_vec(), expires_ms: None, limit };
         State::open(data_dir).unwrap().create_token(&new, NOW_MS).unwrap()
     }
+}
+
+/// Chooses the TLS implementation that the HTTP client asks for, also where it speaks plain HTTP.
+pub fn rustls_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
 }
 
 /// Sends a request and reads the JSON of the answer.

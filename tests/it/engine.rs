@@ -21,8 +21,8 @@ pub(crate) fn library() -> PathBuf {
     LIBRARY.get_or_init(|| install::install(&install::InstallOptions::default()).expect("install the engine")).clone()
 }
 
-fn options(data_dir: &Path) -> EngineOptions {
-    let database = Database::parse("errata_it").unwrap();
+fn options(data_dir: &Path, database: &str) -> EngineOptions {
+    let database = Database::parse(database).unwrap();
     let mut options = EngineOptions::new(library(), data_dir.to_owned(), database).unwrap();
     options.executable = PathBuf::from(env!("CARGO_BIN_EXE_errata"));
     options
@@ -30,7 +30,12 @@ fn options(data_dir: &Path) -> EngineOptions {
 
 /// Starts an engine off the async threads, as the collector does.
 pub(crate) async fn start(data_dir: &Path) -> Result<Engine, EngineError> {
-    let options = options(data_dir);
+    start_on(data_dir, "errata_it").await
+}
+
+/// [`start`] for a database of another name.
+pub(crate) async fn start_on(data_dir: &Path, database: &str) -> Result<Engine, EngineError> {
+    let options = options(data_dir, database);
     tokio::task::spawn_blocking(move || Engine::start(options)).await.unwrap()
 }
 
@@ -222,12 +227,12 @@ async fn an_engine_that_cannot_start_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let not_a_library = dir.path().join("libchdb.so");
     std::fs::write(&not_a_library, "no ELF").unwrap();
-    let mut broken = options(dir.path());
+    let mut broken = options(dir.path(), "errata_it");
     broken.library = not_a_library;
     let message = Engine::start(broken).unwrap_err().to_string();
     assert!(message.contains("cannot open") && message.contains("libchdb.so"), "{message}");
 
-    let mut missing = options(dir.path());
+    let mut missing = options(dir.path(), "errata_it");
     missing.library = dir.path().join("nowhere.so");
     let message = Engine::start(missing).unwrap_err().to_string();
     assert!(message.contains("errata engine install"), "{message}");
@@ -238,7 +243,7 @@ async fn a_taken_port_is_left_to_its_owner() {
     let dir = tempfile::tempdir().unwrap();
     let stranger = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken = stranger.local_addr().unwrap().port();
-    let mut options = options(dir.path());
+    let mut options = options(dir.path(), "errata_it");
     options.http_port = Some(taken);
     let engine = tokio::task::spawn_blocking(move || Engine::start(options)).await.unwrap().unwrap();
     assert_ne!(engine.http_port(), taken);
@@ -263,7 +268,7 @@ async fn a_dropped_engine_leaves_no_process() {
 fn collector_to_be_killed() {
     let dir = PathBuf::from(std::env::var_os("ERRATA_TEST_DIR").expect("run by the other test"));
     // On a thread that ends at once: the child must outlive the thread that asked for it.
-    let engine = std::thread::spawn(move || Engine::start(options(&dir)).unwrap()).join().unwrap();
+    let engine = std::thread::spawn(move || Engine::start(options(&dir, "errata_it")).unwrap()).join().unwrap();
     println!("\nengine {}", pid(&engine));
     loop {
         std::thread::park();
@@ -311,7 +316,7 @@ async fn the_command_line_of_the_engine_holds_no_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_loopback_address_is_listened_on() {
     let dir = tempfile::tempdir().unwrap();
-    let mut options = options(dir.path());
+    let mut options = options(dir.path(), "errata_it");
     options.listen_tcp = true;
     let engine = tokio::task::spawn_blocking(move || Engine::start(options)).await.unwrap().unwrap();
     for port in [engine.http_port(), engine.tcp_port().expect("a port for the native protocol")] {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
 
 mod collector;
+mod crash;
 mod engine;
 mod lookup;
 mod migrate;
