@@ -1,6 +1,11 @@
 //! Talking to a collector: where it is, who we are, and the unified envelope of its answers.
 
-use std::{collections::BTreeMap, net::{IpAddr, SocketAddr}, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde::Deserialize;
@@ -74,6 +79,9 @@ impl std::fmt::Display for Refused {
         for (field, message) in self.errors.iter().flat_map(|(field, list)| list.iter().map(move |text| (field, text)))
         {
             write!(f, "; {field}: {message}")?;
+        }
+        if let Some(delay) = self.retry_after {
+            write!(f, ", again in {} s", delay.as_secs())?;
         }
         match self.status {
             StatusCode::UNAUTHORIZED => f.write_str("; check --token and ERRATA_TOKEN, `errata token list` shows all"),

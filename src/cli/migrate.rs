@@ -17,11 +17,14 @@ use crate::{
 /// Files are numbered, recorded with a checksum and applied once. A changed file and a newer database are refused. With
 /// the embedded ClickHouse the collector must not be running.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   errata migrate --dry-run      print the statements that would be sent
   errata migrate
-  errata migrate status")]
+  errata migrate status"
+)]
 pub struct Args {
     /// Print what would be done and change nothing
     #[arg(long)]

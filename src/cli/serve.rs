@@ -27,10 +27,8 @@ pub struct Args {}
 pub fn run(_args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let config = settings.load()?;
     telemetry::init().map_err(anyhow::Error::msg)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the system gives no event loop")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the system gives no event loop")?;
     runtime.block_on(async {
         let token_file = std::path::absolute(config.data_dir.join(ADMIN_TOKEN_FILE))?;
         let app = App::build(config, Outside::system()).await?;
