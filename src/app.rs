@@ -40,7 +40,7 @@ use crate::{
         Store,
         client::{Access, AccessError, Database},
         engine::{self, Engine, EngineError, EngineOptions, install::InstallError},
-        migrate::{self, MigrateError},
+        migrate::MigrateError,
     },
 };
 
@@ -155,7 +155,9 @@ impl App {
                 decompressed: config.ingest.max_decompressed.as_usize(),
                 event: config.ingest.max_event.as_usize(),
             },
-            in_flight: Arc::new(Semaphore::new((config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS))),
+            in_flight: Arc::new(Semaphore::new(
+                (config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS),
+            )),
             quarantine: Quarantine::open(config.data_dir.join("quarantine"))?,
             books: Arc::new(Books::default()),
             health: Health::default(),
@@ -199,7 +201,8 @@ impl App {
         let watcher = tokio::spawn(watch_clickhouse(Arc::clone(&shared)));
         let migration = tokio::spawn(migrate_when_reachable(access, Arc::clone(&shared), migrated));
         let delivery = deliver_on_own_thread(&shared, reader, when_migrated, delivery_stops)?;
-        let router = tower::util::MapRequestLayer::new(http::trim_trailing_slash).layer(http::router(Arc::clone(&shared)));
+        let router =
+            tower::util::MapRequestLayer::new(http::trim_trailing_slash).layer(http::router(Arc::clone(&shared)));
         let service = ServiceExt::<Request>::into_make_service(router);
         let mut server = tokio::spawn(
             axum::serve(listener, service)
@@ -319,8 +322,8 @@ async fn migrate_when_reachable(
 ) -> Result<(), MigrateError> {
     loop {
         let attempt = async {
-            let clients = access.first_reachable().await?;
-            migrate::apply(&clients.admin, &clients.database, migrate::MIGRATIONS).await?;
+            access.first_reachable().await?;
+            shared.store.migrate().await?;
             shared.store.apply_retention(shared.config.retention_days).await?;
             Ok::<_, MigrateError>(())
         };
@@ -361,8 +364,11 @@ pub async fn reach_clickhouse(
         return Ok((Access::external(&config.clickhouse.url, database)?, None));
     }
     let library = engine::status()?.library;
-    let data_dir = std::path::absolute(&config.data_dir)
-        .map_err(|source| AppError::Io { action: "cannot find", path: config.data_dir.clone(), source })?;
+    let data_dir = std::path::absolute(&config.data_dir).map_err(|source| AppError::Io {
+        action: "cannot find",
+        path: config.data_dir.clone(),
+        source,
+    })?;
     let mut options = EngineOptions::new(library, data_dir, database)?;
     options.memory_limit_bytes = config.clickhouse.memory_limit.0;
     if let Some(executable) = executable {
@@ -393,8 +399,11 @@ pub fn load_catalog(config: &Config) -> Result<&'static Catalog, AppError> {
         return Ok(Catalog::builtin());
     }
     let path = PathBuf::from(&config.catalog);
-    let text = fs::read_to_string(&path)
-        .map_err(|source| AppError::Io { action: "cannot read the catalog", path: path.clone(), source })?;
+    let text = fs::read_to_string(&path).map_err(|source| AppError::Io {
+        action: "cannot read the catalog",
+        path: path.clone(),
+        source,
+    })?;
     // Read once in the life of a collector, and used until its end.
     Catalog::parse(&text).map(|catalog| &*Box::leak(Box::new(catalog))).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();

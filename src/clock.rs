@@ -53,8 +53,6 @@ impl Clock {
 /// A time as people and programs read it: RFC 3339 in UTC, to the millisecond.
 #[must_use]
 pub fn rfc3339(ms: i64) -> String {
-    chrono::DateTime::from_timestamp_millis(ms).map_or_else(
-        || format!("{ms} ms since 1970"),
-        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-    )
+    chrono::DateTime::from_timestamp_millis(ms)
+        .map_or_else(|| format!("{ms} ms since 1970"), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }

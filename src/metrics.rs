@@ -142,7 +142,12 @@ impl Metrics {
             spool_bytes: gauge(r, "errata_spool_bytes", "Bytes of the spool on disk.")?,
             spool_events: gauge(r, "errata_spool_events", "Events in the spool that ClickHouse does not have yet.")?,
             spool_oldest: float(r, "errata_spool_oldest_seconds", "Age of the oldest event in the spool, 0 if empty.")?,
-            spool_fsync: histogram(r, "errata_spool_fsync_seconds", "Duration of the spool's fdatasync.", &REQUEST_BUCKETS)?,
+            spool_fsync: histogram(
+                r,
+                "errata_spool_fsync_seconds",
+                "Duration of the spool's fdatasync.",
+                &REQUEST_BUCKETS,
+            )?,
             spool_quarantined: gauge(
                 r,
                 "errata_spool_quarantined_total",
@@ -161,7 +166,12 @@ impl Metrics {
                 "Duration of one insert attempt, verification included.",
                 &INSERT_BUCKETS,
             )?,
-            insert_retries: counters(r, "errata_insert_retries_total", "Insert attempts repeated, by class.", &["reason"])?,
+            insert_retries: counters(
+                r,
+                "errata_insert_retries_total",
+                "Insert attempts repeated, by class.",
+                &["reason"],
+            )?,
             visible_lag: float(
                 r,
                 "errata_visible_lag_seconds",

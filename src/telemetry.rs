@@ -27,6 +27,10 @@ pub fn init() -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr);
     // A subscriber that is there already (another test's) is as good.
-    let _ = if json { registry.with(layer.json().flatten_event(true)).try_init() } else { registry.with(layer.with_target(false)).try_init() };
+    let _ = if json {
+        registry.with(layer.json().flatten_event(true)).try_init()
+    } else {
+        registry.with(layer.with_target(false)).try_init()
+    };
     Ok(())
 }

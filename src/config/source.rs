@@ -124,10 +124,12 @@ fn typed(default: &Value, text: &str) -> Result<Value, String> {
         Value::Boolean(_) => {
             text.trim().parse().map(Value::Boolean).map_err(|_| format!("expected true or false, got {text:?}"))
         }
-        Value::Array(_) => {
-            parsed().filter(Value::is_array).ok_or_else(|| format!("expected a list such as [\"a\", \"b\"], got {text:?}"))
+        Value::Array(_) => parsed()
+            .filter(Value::is_array)
+            .ok_or_else(|| format!("expected a list such as [\"a\", \"b\"], got {text:?}")),
+        other => {
+            parsed().filter(|value| value.same_type(other)).ok_or_else(|| format!("expected {}", other.type_str()))
         }
-        other => parsed().filter(|value| value.same_type(other)).ok_or_else(|| format!("expected {}", other.type_str())),
     }
 }
 

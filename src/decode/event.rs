@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Context, Reason, domain,
+    Context, Reason,
     fields::{Making, Rejection, cut},
     headers::{self, Headers, Side},
     item::{self, Item},
@@ -12,7 +12,7 @@ use super::{
 use crate::event::{
     Event, EventKey, FieldError, Marks, RequestId,
     body::{self, Body, RawFieldError, Response},
-    route, rule,
+    fingerprint, rate_limit, route, rule,
     scrub::{Shape, without_tokens},
 };
 
@@ -155,7 +155,7 @@ fn assemble(
     let (error, code) = error(&mut making, sent.error, &body);
     let errors = errors(&mut making, sent.errors, body.errors);
     let (path, route) = path_and_route(&mut making, sent.path, sent.route);
-    let rate_limit = making.rate_limit(sent.rate_limit);
+    let quota = making.rate_limit(sent.rate_limit);
     let mut event = Event {
         project: context.project.to_owned(),
         key: identity.key,
@@ -179,7 +179,7 @@ fn assemble(
         account_id: making.identifier("account_id", sent.account_id, MAX_NAME),
         user_id: making.identifier("user_id", sent.user_id, MAX_NAME),
         duration_ms: making.duration_ms(sent.duration_ms),
-        rate_limit: rate_limit.or_else(|| domain::rate_limit(&response_headers, identity.timestamp_ms)),
+        rate_limit: quota.or_else(|| rate_limit::from_headers(&response_headers, identity.timestamp_ms)),
         client_ip: making.client_ip(sent.client_ip),
         user_agent: making.text("user_agent", sent.user_agent, MAX_USER_AGENT),
         trace_id: making.identifier("trace_id", sent.trace_id, MAX_TRACE_ID),
@@ -194,7 +194,7 @@ fn assemble(
     attributes(&mut making, sent.attributes, sent.unknown);
     event.attributes = making.attributes;
     event.marks = making.marks;
-    event.fingerprint = domain::fingerprint(&event);
+    event.fingerprint = fingerprint::of(&event);
     event
 }
 

@@ -14,6 +14,7 @@ use super::{Context, Reason, Reject, item::kind};
 use crate::event::{
     Exception, Marks, RateLimit, RequestId,
     scrub::{Scrubber, Shape},
+    start_of,
 };
 
 /// Most attributes of one event; the rest is cut.
@@ -276,9 +277,9 @@ impl<'c> Making<'c> {
             return text;
         }
         self.mark_cut();
-        let head = boundary_before(&text, STACK_HEAD);
+        let head = start_of(&text, STACK_HEAD).len();
         // Some room for the note between the two.
-        let tail = boundary_before(&text, text.len() - (MAX_STACK - STACK_HEAD - 64));
+        let tail = start_of(&text, text.len() - (MAX_STACK - STACK_HEAD - 64)).len();
         format!("{}\n… {} bytes cut …\n{}", &text[..head], tail - head, &text[tail..])
     }
 }
@@ -286,13 +287,8 @@ impl<'c> Making<'c> {
 /// Cuts a text to at most `max` bytes at a character's end, and notes it.
 pub(super) fn cut(mut text: String, max: usize, making: &mut Making<'_>) -> String {
     if text.len() > max {
-        text.truncate(boundary_before(&text, max));
+        text.truncate(start_of(&text, max).len());
         making.mark_cut();
     }
     text
-}
-
-/// The last character boundary at or before `at`.
-fn boundary_before(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }

@@ -4,7 +4,6 @@
 //! (`item`) and makes an event of it (`event`, field by field in `fields`, `headers`, `timestamp`), scrubbed and
 //! bounded, with its idempotency key (`key`).
 
-mod domain;
 mod encoding;
 mod event;
 mod fields;

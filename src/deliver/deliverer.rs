@@ -206,7 +206,8 @@ impl<D: Destination> Deliverer<D> {
     }
 
     fn set_aside(&self, chunk: &Chunk, batch: &Batch, reason: &str) -> Result<(), DeliverError> {
-        for (position, item) in chunk.items.iter().filter(|(position, _)| *position >= batch.from && *position < batch.to)
+        for (position, item) in
+            chunk.items.iter().filter(|(position, _)| *position >= batch.from && *position < batch.to)
         {
             self.quarantine_item(*position, item, reason)?;
         }
@@ -215,7 +216,11 @@ impl<D: Destination> Deliverer<D> {
     }
 
     fn quarantine_item(&self, position: Position, item: &Item, reason: &str) -> Result<(), DeliverError> {
-        tracing::error!(position = position.0, reason, "an event cannot be delivered and is set aside; see `errata quarantine list`");
+        tracing::error!(
+            position = position.0,
+            reason,
+            "an event cannot be delivered and is set aside; see `errata quarantine list`"
+        );
         self.metrics.spool_quarantined.inc();
         Ok(self.quarantine.put(position, item, reason, self.clock.now_ms())?)
     }
@@ -250,7 +255,12 @@ impl<D: Destination> Deliverer<D> {
                 before = Before::Unknown;
             }
             self.metrics.insert_retries.with_label_values(&[failure.class.as_str()]).inc();
-            tracing::warn!(class = failure.class.as_str(), attempt, rows = events.len(), "insert: {failure}; next attempt in {pause:?}");
+            tracing::warn!(
+                class = failure.class.as_str(),
+                attempt,
+                rows = events.len(),
+                "insert: {failure}; next attempt in {pause:?}"
+            );
             let factor = if failure.class == Class::Overloaded { 4 } else { 1 };
             if !wait(pause * factor, stop).await {
                 return Outcome::Interrupted;
@@ -277,7 +287,11 @@ impl<D: Destination> Deliverer<D> {
             Stored::Nothing => self.destination.insert(batch.id, attempt, events).await?,
             Stored::Some(keys) => {
                 let missing: Vec<Event> = events.iter().filter(|event| !keys.contains(&event.key)).cloned().collect();
-                tracing::warn!(missing = missing.len(), rows = events.len(), "a part of a batch is stored; sending the rest");
+                tracing::warn!(
+                    missing = missing.len(),
+                    rows = events.len(),
+                    "a part of a batch is stored; sending the rest"
+                );
                 self.destination.insert(batch.id, attempt, &missing).await?;
             }
         }
@@ -296,7 +310,9 @@ impl<D: Destination> Deliverer<D> {
     async fn tables_are_right(&self) -> bool {
         let probe = self.destination.takes_empty().await;
         if let Err(failure) = &probe {
-            tracing::error!("ClickHouse refuses even an empty batch; check its tables (`errata migrate status`): {failure}");
+            tracing::error!(
+                "ClickHouse refuses even an empty batch; check its tables (`errata migrate status`): {failure}"
+            );
         }
         probe.is_ok()
     }
@@ -325,7 +341,9 @@ fn batches(events: &[(Position, Event)]) -> Vec<Batch> {
                 batch.rows += 1;
                 batch.received_ms = (batch.received_ms.0.min(ms), batch.received_ms.1.max(ms));
             }
-            None => batches.push(Batch { id: Uuid::now_v7(), from: *position, to: next, rows: 1, received_ms: (ms, ms) }),
+            None => {
+                batches.push(Batch { id: Uuid::now_v7(), from: *position, to: next, rows: 1, received_ms: (ms, ms) })
+            }
         }
     }
     batches

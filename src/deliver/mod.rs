@@ -18,6 +18,8 @@ mod clickhouse;
 mod deliverer;
 mod plan;
 pub mod quarantine;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashSet, future::Future};
 

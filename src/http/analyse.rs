@@ -164,7 +164,8 @@ pub async fn rates(
 ) -> Result<Data<Rates>, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
     let group_by = params.parsed_list("group_by", &one_of(&RateKey::ALL.map(RateKey::as_str)), RateKey::parse);
-    let step_ms = params.parsed("step", "a length such as 1m, 15m, 1h, 1d", |text| duration_ms(text).filter(|ms| *ms >= 1000));
+    let step_ms =
+        params.parsed("step", "a length such as 1m, 15m, 1h, 1d", |text| duration_ms(text).filter(|ms| *ms >= 1000));
     let range_ms = filter.to_ms - filter.from_ms;
     let step_ms = step_ms.unwrap_or_else(|| default_step(range_ms));
     if range_ms / step_ms > MAX_STEPS {
@@ -221,7 +222,8 @@ pub async fn validation_failures(
     let limit = params.limit(ROWS.0, ROWS.1);
     let compare = params.parsed("compare", "previous", |text| (text == "previous").then_some(()));
     params.finish()?;
-    let by_people = group_by.contains(&FailureKey::Account) || !(filter.account_ids.is_empty() && filter.user_ids.is_empty());
+    let by_people =
+        group_by.contains(&FailureKey::Account) || !(filter.account_ids.is_empty() && filter.user_ids.is_empty());
     if by_people && !token.has_any(&[Role::Support, Role::Sre]) {
         return Err(ApiError::forbidden("accounts and users are shown to the roles support and sre"));
     }

@@ -108,9 +108,10 @@ async fn take(shared: &Shared, token: &TokenInfo, headers: &HeaderMap, body: Bod
     shared.metrics.ingest_bytes.inc_by(bytes.len() as u64);
     let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
     let (decoder, project) = (Arc::clone(shared), token.project.clone());
-    let decoded = tokio::task::spawn_blocking(move || decode_body(&decoder, &project, now_ms, format, encoding, &bytes))
-        .await
-        .map_err(|error| ApiError::internal("decoding a body", &error))??;
+    let decoded =
+        tokio::task::spawn_blocking(move || decode_body(&decoder, &project, now_ms, format, encoding, &bytes))
+            .await
+            .map_err(|error| ApiError::internal("decoding a body", &error))??;
     keep(shared, token, decoded, now_ms).await
 }
 
@@ -174,7 +175,8 @@ fn charge(shared: &Shared, token: &TokenInfo, events: u64, now_ms: i64) -> Resul
         let limit = exceeded.allowance.limit;
         let error = ApiError::rate_limited(exceeded.retry_after);
         if events > limit {
-            return error.field("events", format!("{events} events never fit a limit of {limit}: send smaller batches"));
+            return error
+                .field("events", format!("{events} events never fit a limit of {limit}: send smaller batches"));
         }
         error
     })

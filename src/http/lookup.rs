@@ -225,11 +225,7 @@ async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, events: Vec<E
     })
 }
 
-async fn related(
-    shared: &Shared,
-    project: &str,
-    event: &Event,
-) -> Result<Vec<EventSummary>, crate::store::StoreError> {
+async fn related(shared: &Shared, project: &str, event: &Event) -> Result<Vec<EventSummary>, crate::store::StoreError> {
     if event.account_id.is_empty() {
         return Ok(vec![]);
     }
@@ -265,12 +261,7 @@ async fn rate_limit(
 }
 
 /// Why nothing is known of an id, as a 404.
-async fn not_found(
-    shared: &Shared,
-    token: &TokenInfo,
-    id: &RequestId,
-    found: &Found,
-) -> Result<ApiError, ApiError> {
+async fn not_found(shared: &Shared, token: &TokenInfo, id: &RequestId, found: &Found) -> Result<ApiError, ApiError> {
     let rejection = shared
         .state
         .find_rejection(&token.project, id.as_str())
@@ -279,7 +270,12 @@ async fn not_found(
     if let Some(rejection) = rejection {
         return Ok(error.field(
             "request_id",
-            format!("rejected on arrival at {} ({}): {}", rfc3339(rejection.at_ms), rejection.reason, rejection.message),
+            format!(
+                "rejected on arrival at {} ({}): {}",
+                rfc3339(rejection.at_ms),
+                rejection.reason,
+                rejection.message
+            ),
         ));
     }
     let kept = shared.config.retention_days;
@@ -298,15 +294,16 @@ async fn not_found(
     }
     let span = shared.timed("project_span", shared.store.project_span(&token.project)).await;
     let known = match span {
-        Ok(Some(span)) => format!(
-            "events of this project are here from {} to {}",
-            rfc3339(span.first_ms),
-            rfc3339(span.last_ms)
-        ),
+        Ok(Some(span)) => {
+            format!("events of this project are here from {} to {}", rfc3339(span.first_ms), rfc3339(span.last_ms))
+        }
         Ok(None) => "no event of this project has arrived yet".to_owned(),
         Err(error) => return Err(unavailable(&error)),
     };
-    Ok(error.field("request_id", format!("never received: {known}; check the id with the customer, and that the API ships its events")))
+    Ok(error.field(
+        "request_id",
+        format!("never received: {known}; check the id with the customer, and that the API ships its events"),
+    ))
 }
 
 fn links(shared: &Shared, id: &RequestId, event: Option<&Event>) -> Links {
@@ -345,7 +342,12 @@ impl From<Impact> for ImpactAnswer {
             account_events: impact.account_events,
             account_share: impact.account_share,
             first_seen: rfc3339(impact.first_seen_ms),
-            buckets: impact.per_minute.iter().enumerate().map(|(i, events)| Bucket { at: minute(i), events: *events }).collect(),
+            buckets: impact
+                .per_minute
+                .iter()
+                .enumerate()
+                .map(|(i, events)| Bucket { at: minute(i), events: *events })
+                .collect(),
             releases: impact.releases,
         }
     }

@@ -33,7 +33,13 @@ impl Params {
     /// All values of a parameter, of which each may hold several separated by commas.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let values = self.take(name);
-        values.iter().flat_map(|value| value.split(',')).map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
+        values
+            .iter()
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The values of a parameter whose values may hold commas: one each time it is given.
@@ -121,7 +127,8 @@ impl Params {
             return Ok(());
         }
         let error = ApiError::new(axum::http::StatusCode::BAD_REQUEST, "Validation failed");
-        let all = self.problems.into_iter().flat_map(|(name, messages)| messages.into_iter().map(move |m| (name.clone(), m)));
+        let all =
+            self.problems.into_iter().flat_map(|(name, messages)| messages.into_iter().map(move |m| (name.clone(), m)));
         Err(all.fold(error, |error, (name, message)| error.field(&name, message)))
     }
 

@@ -60,10 +60,7 @@ pub async fn list(AxumState(shared): AxumState<Shared>) -> Result<Data<Vec<Quara
     params(("id" = String, Path)),
     responses((status = 200, body = Quarantined), (status = 404, description = "there is none of this id"))
 )]
-pub async fn show(
-    AxumState(shared): AxumState<Shared>,
-    Path(id): Path<String>,
-) -> Result<Data<Quarantined>, ApiError> {
+pub async fn show(AxumState(shared): AxumState<Shared>, Path(id): Path<String>) -> Result<Data<Quarantined>, ApiError> {
     let (entry, _, event) = shared.quarantine.get(&id).map_err(|error| failed(&error))?;
     let event = event.map(|event| StoredEvent::new(event, &shared.catalog));
     Ok(Data::ok(Quarantined { event, ..entry.into() }))

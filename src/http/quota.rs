@@ -84,11 +84,7 @@ fn current(known: Option<&Window>, limit: Limit, now_ms: i64) -> Window {
 }
 
 fn allowance(limit: Limit, window: Window) -> Allowance {
-    Allowance {
-        limit: limit.events,
-        remaining: limit.events.saturating_sub(window.used),
-        reset_ms: window.ends_ms,
-    }
+    Allowance { limit: limit.events, remaining: limit.events.saturating_sub(window.used), reset_ms: window.ends_ms }
 }
 
 impl Allowance {

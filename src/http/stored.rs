@@ -106,8 +106,7 @@ pub struct StoredException {
 impl StoredEvent {
     #[must_use]
     pub fn new(event: Event, catalog: &Catalog) -> Self {
-        let documented =
-            |field: &str, message: &str| catalog.is_documented(&event.route, field, message, event.status);
+        let documented = |field: &str, message: &str| catalog.is_documented(&event.route, field, message, event.status);
         let errors = event.errors.iter().map(|error| StoredFieldError {
             documented: documented(&error.field, &error.message),
             field: error.field.clone(),

@@ -1,18 +1,19 @@
 //! The log's thread: gather → encode → write → `fdatasync` → answer.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
-    AppendError, Appended, Item, SpoolError,
+    AppendError, Appended, SpoolError,
     files::{Dir, File, PlaceError, failed, is_out_of_space, place},
-    format::{RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, item_bytes, push_item},
-    keys::{KeySet, Remembered},
+    format::{SEGMENT_HEADER_BYTES, SegmentHeader, item_bytes},
+    group::{Call, Group, Limits, Stamp},
+    keys::Remembered,
     recover,
     shared::{Segment, Shared},
     writer::{Message, Repeats, Request},
@@ -35,22 +36,15 @@ pub struct Committer {
     next: u64,
     remembered: Remembered,
     group: Group,
+    latest: Latest,
     sealer: Option<JoinHandle<()>>,
 }
 
-/// What is written and synced at once. Its buffers are kept.
+/// What the group before was like.
 #[derive(Default)]
-struct Group {
-    /// Whole records.
-    bytes: Vec<u8>,
-    /// In order; known for good only after the sync.
-    keys: Vec<u128>,
-    fresh: KeySet,
-    tags: Vec<u64>,
-    /// First position and number of items of each record.
-    records: Vec<(u64, u64)>,
-    /// Milliseconds since the Unix epoch.
-    appended_ms: i64,
+struct Latest {
+    calls: usize,
+    sync: Duration,
 }
 
 /// What a call is told once its group is durable.
@@ -71,30 +65,16 @@ enum Failure {
 
 impl Committer {
     pub fn new(shared: Arc<Shared>, active: Active, next: u64, remembered: Remembered) -> Self {
-        Self { shared, active, next, remembered, group: Group::default(), sealer: None }
+        Self { shared, active, next, remembered, group: Group::default(), latest: Latest::default(), sealer: None }
     }
 
     /// Serves until every writer is dropped or one asks to close.
-    pub fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+    pub fn run(mut self, messages: mpsc::Receiver<Message>) {
         let _alarm = PanicAlarm(Arc::clone(&self.shared));
         let mut closing = None;
         while closing.is_none() {
-            let Some(message) = messages.blocking_recv() else { break };
-            let mut requests = Vec::new();
-            let mut gathered = 0;
-            let mut waiting = Some(message);
-            while let Some(message) = waiting.take() {
-                match message {
-                    Message::Append(request) => {
-                        gathered += request.items.iter().map(item_bytes).sum::<usize>();
-                        requests.push(request);
-                    }
-                    Message::Close(done) => closing = Some(done),
-                }
-                if closing.is_none() && gathered < self.shared.tuning.group_bytes {
-                    waiting = messages.try_recv().ok();
-                }
-            }
+            let Ok(first) = messages.recv() else { break };
+            let requests = self.gather(first, &messages, &mut closing);
             self.commit(requests);
         }
         if let Some(sealer) = self.sealer.take() {
@@ -108,6 +88,43 @@ impl Committer {
         }
     }
 
+    /// Takes what is queued, and waits a little for the callers of the group before: they were just answered, and those of
+    /// them that go on at once would otherwise miss this sync and wait for the next. A caller that is alone waits for nobody.
+    fn gather(
+        &self,
+        first: Message,
+        messages: &mpsc::Receiver<Message>,
+        closing: &mut Option<oneshot::Sender<()>>,
+    ) -> Vec<Request> {
+        let mut requests = Vec::new();
+        let mut gathered = 0;
+        let mut expected = None;
+        let deadline = Instant::now() + self.latest.patience();
+        let mut message = Some(first);
+        while let Some(taken) = message.take() {
+            match taken {
+                Message::Append(request) => {
+                    gathered += request.items.iter().map(item_bytes).sum::<usize>();
+                    requests.push(request);
+                }
+                Message::Close(done) => {
+                    *closing = Some(done);
+                    break;
+                }
+            }
+            if gathered >= self.shared.tuning.group_bytes {
+                break;
+            }
+            message = messages.try_recv().ok();
+            if message.is_none() && requests.len() < *expected.get_or_insert(requests.len() + self.latest.calls) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // Timed out, or every writer is gone: the next round tells.
+                message = messages.recv_timeout(left).ok();
+            }
+        }
+        requests
+    }
+
     fn commit(&mut self, requests: Vec<Request>) {
         let poison = self.shared.poison.borrow().clone();
         if let Some(reason) = poison {
@@ -116,6 +133,7 @@ impl Committer {
             }
             return;
         }
+        self.latest.calls = requests.len();
         let planned = self.plan(requests);
         if self.group.bytes.is_empty() {
             return settle(planned, || Ok(()));
@@ -141,10 +159,9 @@ impl Committer {
 
     /// Encodes what is new of each call, or refuses the call.
     fn plan(&mut self, requests: Vec<Request>) -> Vec<Planned> {
-        self.group.clear();
+        let stamp = Stamp { segment: self.active.header.id, synced: self.active.bytes, appended_ms: now_ms() };
+        self.group.begin(self.next, stamp);
         let limits = Limits::now(&self.shared);
-        self.group.appended_ms = now_ms();
-        let mut next = self.next;
         let mut planned = Vec::with_capacity(requests.len());
         for Request { items, repeats, answer, room } in requests {
             let call = match repeats {
@@ -152,50 +169,12 @@ impl Committer {
                 Repeats::Keep => Call::of_all(&items),
             };
             let outcome = limits.check(call.bytes, self.group.bytes.len() as u64).map(|()| {
-                self.encode(&items, &call.fresh, &mut next);
+                self.group.add(&items, &call.fresh, self.shared.tuning.record_bytes);
                 Appended { duplicates: call.duplicates }
             });
             planned.push(Planned { answer, outcome, needs_sync: call.needs_sync, _room: room });
         }
         planned
-    }
-
-    /// Adds records of these items of the call to the group.
-    fn encode(&mut self, items: &[Item], fresh: &[usize], next: &mut u64) {
-        let mut rest = fresh;
-        while let Some(&index) = rest.first() {
-            let start = self.group.bytes.len();
-            self.group.bytes.resize(start + RECORD_HEADER_BYTES, 0);
-            push_item(&mut self.group.bytes, &items[index]);
-            let mut taken = 1;
-            while let Some(&index) = rest.get(taken) {
-                let payload = self.group.bytes.len() - start - RECORD_HEADER_BYTES;
-                if payload + item_bytes(&items[index]) > self.shared.tuning.record_bytes {
-                    break;
-                }
-                push_item(&mut self.group.bytes, &items[index]);
-                taken += 1;
-            }
-            for &index in &rest[..taken] {
-                self.group.keys.push(items[index].key);
-                self.group.fresh.insert(items[index].key);
-                self.group.tags.push(items[index].tag);
-            }
-            let payload = &self.group.bytes[start + RECORD_HEADER_BYTES..];
-            let header = RecordHeader {
-                payload_bytes: payload.len() as u32,
-                segment: self.active.header.id,
-                first: *next,
-                synced: self.active.bytes,
-                appended_ms: self.group.appended_ms,
-                items: taken as u32,
-                payload_crc: crc32c::crc32c(payload),
-            };
-            self.group.bytes[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header.encode());
-            self.group.records.push((*next, taken as u64));
-            *next += taken as u64;
-            rest = &rest[taken..];
-        }
     }
 
     /// Writes the group and makes it durable. A sync is asked for once and never again.
@@ -214,8 +193,9 @@ impl Committer {
         }
         let began = Instant::now();
         file.sync_data().map_err(|error| Failure::Poison(format!("syncing the segment: {error}")))?;
+        self.latest.sync = began.elapsed();
         if let Some(observe) = self.shared.sync_observer.get() {
-            observe(began.elapsed());
+            observe(self.latest.sync);
         }
         Ok(())
     }
@@ -227,10 +207,8 @@ impl Committer {
         for key in self.group.keys.drain(..) {
             self.remembered.insert(key);
         }
-        if let Some(&(first, count)) = self.group.records.last() {
-            self.next = first + count;
-        }
-        self.shared.state().add(&self.group.records, &self.group.tags, self.active.bytes, self.group.appended_ms);
+        self.next = self.group.next;
+        self.shared.state().add(&self.group.records, &self.group.tags, self.active.bytes, self.group.stamp.appended_ms);
         self.shared.end.send_replace(self.next);
     }
 
@@ -280,94 +258,10 @@ impl Committer {
     }
 }
 
-impl Group {
-    /// Buffers that a rare large group needed are given back.
-    const KEPT_BYTES: usize = 8 * 1024 * 1024;
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(Self::KEPT_BYTES);
-        self.keys.clear();
-        self.fresh.clear();
-        self.tags.clear();
-        self.records.clear();
-    }
-}
-
-/// One call, held against what is known.
-struct Call {
-    /// Indexes of the items to keep.
-    fresh: Vec<usize>,
-    duplicates: Vec<usize>,
-    /// What keeping them takes at most.
-    bytes: u64,
-    needs_sync: bool,
-}
-
-impl Call {
-    /// Keeps every item.
-    fn of_all(items: &[Item]) -> Self {
-        let bytes = items.iter().map(|item| (RECORD_HEADER_BYTES + item_bytes(item)) as u64).sum();
-        Self { fresh: (0..items.len()).collect(), duplicates: Vec::new(), bytes, needs_sync: true }
-    }
-
-    fn of(items: &[Item], remembered: &Remembered, group: &KeySet) -> Self {
-        let mut call =
-            Self { fresh: Vec::with_capacity(items.len()), duplicates: Vec::new(), bytes: 0, needs_sync: false };
-        let mut own = KeySet::with_capacity_and_hasher(items.len(), group.hasher().clone());
-        for (index, item) in items.iter().enumerate() {
-            if remembered.contains(item.key) {
-                call.duplicates.push(index);
-                continue;
-            }
-            call.needs_sync = true;
-            if group.contains(&item.key) || !own.insert(item.key) {
-                call.duplicates.push(index);
-            } else {
-                call.fresh.push(index);
-                call.bytes += (RECORD_HEADER_BYTES + item_bytes(item)) as u64;
-            }
-        }
-        call
-    }
-}
-
-/// What there is room for, as of the beginning of a group.
-struct Limits {
-    used: u64,
-    max: u64,
-    free: u64,
-    reserve: u64,
-}
-
-impl Limits {
-    fn now(shared: &Shared) -> Self {
-        Self {
-            used: shared.state().used(),
-            max: shared.options.max_bytes,
-            // A file system that does not tell its free space still tells when there is none.
-            free: shared.dir.free_bytes().unwrap_or(u64::MAX),
-            reserve: shared.options.reserve_bytes,
-        }
-    }
-
-    /// Whether a call of this size fits after what the group has already.
-    fn check(&self, bytes: u64, gathered: u64) -> Result<(), AppendError> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        let limit = self.max.min(u64::from(u32::MAX));
-        if bytes > limit {
-            return Err(AppendError::Full { used: bytes, limit });
-        }
-        if self.used + gathered + bytes > self.max {
-            return Err(AppendError::Full { used: self.used + gathered, limit: self.max });
-        }
-        let free = self.free.saturating_sub(gathered);
-        if free.saturating_sub(bytes) < self.reserve {
-            return Err(AppendError::DiskFull { free, reserve: self.reserve });
-        }
-        Ok(())
+impl Latest {
+    /// A part of what a sync takes, so that waiting in vain costs little.
+    fn patience(&self) -> Duration {
+        if self.calls > 1 { (self.sync / 8).min(Duration::from_millis(2)) } else { Duration::ZERO }
     }
 }
 
@@ -381,7 +275,7 @@ pub fn begin_segment(dir: &dyn Dir, first: u64) -> Result<Active, PlaceError> {
 }
 
 /// Starts the thread.
-pub fn start(committer: Committer, messages: mpsc::UnboundedReceiver<Message>) -> Result<(), SpoolError> {
+pub fn start(committer: Committer, messages: mpsc::Receiver<Message>) -> Result<(), SpoolError> {
     let dir = Arc::clone(&committer.shared.dir);
     std::thread::Builder::new()
         .name("spool".to_owned())

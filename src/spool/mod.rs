@@ -59,11 +59,15 @@
 //! 9. A lost or damaged checkpoint, sidecar or quarantine loses no item: a checkpoint costs repeated reading, a sidecar a
 //!    scan (or, its segment gone, the memory of its keys).
 //!
+//! Segments are not preallocated: on ext4 it made groups of 640 KiB faster by 0 to 15 % (median 3 %), and would leave a tail of
+//! zeroes to tell from damage.
+//!
 //! One process at a time may open a directory; locking it is the caller's business.
 
 mod commit;
 pub mod files;
 mod format;
+mod group;
 mod keys;
 mod quarantine;
 mod reader;

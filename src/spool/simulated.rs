@@ -32,7 +32,8 @@ struct Inner {
     changes_left: Option<u64>,
     capacity: Option<u64>,
     fail_syncs: bool,
-    fail_creates: bool,
+    /// Files whose name ends so cannot be made.
+    fail_creates: Option<&'static str>,
     hold_syncs: bool,
     /// Syncs that are being held.
     held: usize,
@@ -154,6 +155,13 @@ impl Simulated {
             }
             inode.now = inode.durable.clone();
         }
+        drop(inner);
+        self.kill();
+    }
+
+    /// Ends the process, not the machine: what was written is there, and still not durable.
+    pub fn kill(&self) {
+        let mut inner = self.lock();
         inner.epoch += 1;
         inner.off = false;
         inner.changes_left = None;
@@ -173,8 +181,9 @@ impl Simulated {
         self.lock().fail_syncs = fail;
     }
 
-    pub fn fail_creates(&self, fail: bool) {
-        self.lock().fail_creates = fail;
+    /// Makes files whose name ends so (`""`: all) impossible to make.
+    pub fn fail_creates(&self, suffix: Option<&'static str>) {
+        self.lock().fail_creates = suffix;
     }
 
     /// Keeps syncs of files waiting, or lets them go.
@@ -302,7 +311,7 @@ impl Dir for SimulatedDir {
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
         let inode = {
             let mut inner = self.inner()?;
-            if inner.fail_creates {
+            if inner.fail_creates.is_some_and(|suffix| name.ends_with(suffix)) {
                 return Err(io::Error::from_raw_os_error(libc::EMFILE));
             }
             inner.inodes.push(Inode::default());

@@ -4,11 +4,12 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{AppendError, Appended, Item, Recovery, Stats, format::item_bytes, shared::Shared};
 
@@ -45,14 +46,14 @@ pub enum Repeats {
 #[derive(Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
-    queue: mpsc::UnboundedSender<Message>,
+    queue: mpsc::Sender<Message>,
     budget: Arc<Semaphore>,
     closed: Arc<AtomicBool>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>) -> (Self, mpsc::UnboundedReceiver<Message>) {
-        let (queue, messages) = mpsc::unbounded_channel();
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, mpsc::Receiver<Message>) {
+        let (queue, messages) = mpsc::channel();
         let budget = Arc::new(Semaphore::new(units(shared.tuning.queue_bytes) as usize));
         (Self { shared, queue, budget, closed: Arc::new(AtomicBool::new(false)) }, messages)
     }

@@ -155,8 +155,7 @@ impl State {
     pub fn find_token(&self, token: &str, now_ms: i64) -> Result<Option<TokenInfo>, StateError> {
         let hash = hash(token);
         let connection = self.lock();
-        let mut statement =
-            connection.prepare_cached(&format!("SELECT {COLUMNS}, hash FROM tokens WHERE hash = ?"))?;
+        let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS}, hash FROM tokens WHERE hash = ?"))?;
         let found = statement
             .query_row([hash.as_slice()], |row| Ok((token_info(row)?, row.get::<_, Vec<u8>>("hash")?)))
             .optional()?;
@@ -173,7 +172,8 @@ impl State {
     /// When the database cannot be read.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>, StateError> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens ORDER BY created_ms, id"))?;
+        let mut statement =
+            connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens ORDER BY created_ms, id"))?;
         let rows = statement.query_map([], token_info)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

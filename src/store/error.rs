@@ -36,9 +36,9 @@ pub enum RetryClass {
     Ambiguous,
     /// ClickHouse is at a limit: settle, count, back off, and send again; nothing is dropped.
     Overloaded,
-    /// The data or the tables do not fit: sending the same again does not help; bisect and set aside.
+    /// Something in the data is refused: sending the same again does not help; bisect and set aside.
     Poison,
-    /// Credentials, rights or configuration are wrong: an operator must act; keep everything.
+    /// Credentials, rights, configuration or the tables are wrong: an operator must act; keep everything.
     Denied,
 }
 
@@ -69,42 +69,23 @@ impl StoreError {
     }
 }
 
-/// ClickHouse's exception codes (`SELECT number, errorCodeToName(number) FROM numbers(1100)`); an unknown one is
-/// ambiguous: the block may or may not have been committed.
+/// ClickHouse's exception codes, by `errorCodeToName`. An unknown one is ambiguous: the block may have been committed.
 pub(super) fn class_of(code: u32) -> RetryClass {
     match code {
         // MEMORY_LIMIT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS, NOT_ENOUGH_SPACE, LIMIT_EXCEEDED,
         // QUOTA_EXCEEDED, TABLE_IS_READ_ONLY, CANNOT_ALLOCATE_MEMORY, CANNOT_SCHEDULE_TASK
         241 | 202 | 252 | 243 | 290 | 201 | 242 | 173 | 439 => RetryClass::Overloaded,
         // UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, DATABASE_ACCESS_DENIED,
-        // AUTHENTICATION_FAILED, ACCESS_DENIED, READONLY, UNKNOWN_DATABASE, UNKNOWN_TABLE, UNKNOWN_SETTING, SUPPORT_IS_DISABLED,
-        // SETTING_CONSTRAINT_VIOLATION
-        192 | 193 | 194 | 195 | 291 | 516 | 497 | 164 | 81 | 60 | 115 | 344 | 452 => RetryClass::Denied,
-        // CANNOT_PARSE_TEXT, SIZES_OF_ARRAYS_DONT_MATCH, NO_SUCH_COLUMN_IN_TABLE, NUMBER_OF_COLUMNS_DOESNT_MATCH,
-        // CANNOT_CONVERT_TYPE, CANNOT_PARSE_*, INCORRECT_DATA, UNKNOWN_IDENTIFIER, TYPE_MISMATCH, ILLEGAL_COLUMN,
-        // ILLEGAL_TYPE_OF_ARGUMENT, TOO_LARGE_STRING_SIZE, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, THERE_IS_NO_COLUMN,
-        // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, UNKNOWN_TYPE, TOO_MANY_PARTITIONS
-        6
-        | 9
-        | 16
-        | 20
-        | 70
-        | 26
-        | 27
-        | 38
-        | 41
-        | 72
-        | 117
-        | 47
-        | 53
-        | 44
-        | 43
-        | 131
-        | 349
-        | 8
-        | 321
-        | 50
-        | 1000..=1002 => RetryClass::Poison,
+        // AUTHENTICATION_FAILED, ACCESS_DENIED, READONLY, UNKNOWN_SETTING, SUPPORT_IS_DISABLED, SETTING_CONSTRAINT_VIOLATION
+        192 | 193 | 194 | 195 | 291 | 516 | 497 | 164 | 115 | 344 | 452 => RetryClass::Denied,
+        // UNKNOWN_DATABASE, UNKNOWN_TABLE, THERE_IS_NO_COLUMN, NO_SUCH_COLUMN_IN_TABLE, NUMBER_OF_COLUMNS_DOESNT_MATCH,
+        // UNKNOWN_IDENTIFIER, UNKNOWN_TYPE, TYPE_MISMATCH, ILLEGAL_COLUMN, ILLEGAL_TYPE_OF_ARGUMENT, CANNOT_CONVERT_TYPE,
+        // SYNTAX_ERROR, UNKNOWN_FORMAT, NOT_IMPLEMENTED: the tables are not ours. No row is to blame.
+        81 | 60 | 8 | 16 | 20 | 47 | 50 | 53 | 44 | 43 | 70 | 62 | 73 | 48 => RetryClass::Denied,
+        // CANNOT_PARSE_*, SIZES_OF_COLUMNS_DOESNT_MATCH, SIZES_OF_ARRAYS_DONT_MATCH, INCORRECT_DATA, TOO_LARGE_STRING_SIZE,
+        // TOO_LARGE_ARRAY_SIZE, VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN,
+        // VIOLATED_CONSTRAINT
+        6 | 26 | 27 | 38 | 41 | 72 | 9 | 190 | 117 | 131 | 128 | 321 | 349 | 469 => RetryClass::Poison,
         _ => RetryClass::Ambiguous,
     }
 }

@@ -17,6 +17,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(120);
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes handed to the connection at once; slices, not copies.
 const CHUNK: usize = 1 << 20;
+/// A cancelled insert can leave its token behind without its rows (ClickHouse#111196): every insert with that token would be dropped
+/// without a word. So attempts after this one have tokens of their own.
+const ATTEMPTS_WITH_ONE_TOKEN: u32 = 3;
 /// More rows than any batch: a batch is never split into blocks.
 const BLOCK_ROWS: &str = "100000000";
 
@@ -38,8 +41,9 @@ impl Store {
     /// Inserts a batch: the lookup index first, then the events, so that an event that can be searched can be looked up.
     ///
     /// The token is the batch id: a repeated insert of the same batch is dropped by ClickHouse as long as it remembers the
-    /// token. That is an optimisation; before a repetition after [`super::RetryClass::Ambiguous`], [`Store::settle`] and
-    /// [`Store::count_batch`] decide. `attempt` tells the attempts of a batch apart in ClickHouse's process list.
+    /// token. That is an optimisation for the first attempts; what decides is that before every repetition
+    /// [`Store::settle`] and then [`Store::count_batch`] have shown that nothing of the batch is stored (not needed after
+    /// [`super::RetryClass::Resend`]). `attempt` counts from 1.
     ///
     /// # Errors
     /// [`StoreError`], whose class says what to do next. The index may have been written then: that does no harm.
@@ -60,7 +64,7 @@ impl Store {
             .write
             .insert_formatted_with(format!("INSERT INTO {}.{table} ({columns}) FORMAT ArrowStream", self.database))
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
-            .with_setting("insert_deduplication_token", batch_id.to_string())
+            .with_setting("insert_deduplication_token", token(batch_id, attempt))
             .with_setting("query_id", query_id(batch_id, table, attempt));
         for (name, value) in SETTINGS {
             insert = insert.with_setting(name, value);
@@ -128,6 +132,10 @@ impl Store {
 
 fn query_id(batch_id: Uuid, table: &str, attempt: u32) -> String {
     format!("{batch_id}-{attempt}-{table}")
+}
+
+fn token(batch_id: Uuid, attempt: u32) -> String {
+    if attempt <= ATTEMPTS_WITH_ONE_TOKEN { batch_id.to_string() } else { format!("{batch_id}-{attempt}") }
 }
 
 /// The crate's queries have no time-out of their own.

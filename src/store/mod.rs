@@ -10,35 +10,66 @@ pub mod fold;
 pub mod insert;
 pub mod migrate;
 pub mod query;
-pub mod retention;
 pub mod rows;
 
-use std::sync::{Arc, atomic::AtomicU32};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
+use client::{Clients, Database};
 pub use error::{RetryClass, StoreError};
 pub use rows::{EncodedBatch, encode};
 
 /// Events in ClickHouse. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    /// May alter our tables.
+    /// May alter our tables and read `system`.
     admin: clickhouse::Client,
     /// May insert into our tables, count, and kill its own queries.
     write: clickhouse::Client,
     /// May select from our tables, and change settings of its queries (`readonly = 2`).
     read: clickhouse::Client,
-    /// A plain identifier: it stands in SQL unquoted.
-    database: String,
+    database: Database,
     /// How long events are kept, days: what [`Store::apply_retention`] was last told.
     retention_days: Arc<AtomicU32>,
 }
 
+/// How long events are kept before [`Store::apply_retention`] says otherwise: what the migrations set.
+pub const DEFAULT_RETENTION_DAYS: u32 = 90;
+
 impl Store {
-    /// A store over a database that is, or will be, migrated.
+    /// A store over a migrated database.
     #[must_use]
-    pub fn new(clients: client::Clients) -> Self {
-        let retention_days = Arc::new(AtomicU32::new(retention::DEFAULT_DAYS));
-        let client::Clients { admin, write, read, database, .. } = clients;
-        Self { admin, write, read, database: database.as_str().to_owned(), retention_days }
+    pub fn new(clients: Clients) -> Self {
+        let Clients { admin, write, read, database, origin: _ } = clients;
+        Self { admin, write, read, database, retention_days: Arc::new(AtomicU32::new(DEFAULT_RETENTION_DAYS)) }
+    }
+
+    /// Applies the migrations that are pending; returns their names.
+    ///
+    /// # Errors
+    /// As [`migrate::apply`].
+    pub async fn migrate(&self) -> Result<Vec<&'static str>, migrate::MigrateError> {
+        let applied = migrate::apply(&self.admin, &self.database, migrate::MIGRATIONS).await?;
+        Ok(applied.into_iter().map(|migration| migration.name).collect())
+    }
+
+    /// Keeps events for `days` from their receipt, altering the tables where they say otherwise.
+    ///
+    /// ClickHouse drops whole parts when everything in them is past its time, so an event lives up to a week longer.
+    ///
+    /// # Errors
+    /// As [`migrate::apply_retention`].
+    pub async fn apply_retention(&self, days: u32) -> Result<(), migrate::MigrateError> {
+        migrate::apply_retention(&self.admin, &self.database, migrate::RETENTION, days).await?;
+        self.retention_days.store(days, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether events received in the week that begins on `week` (days since the Unix epoch) may be gone by their age.
+    fn is_expired(&self, week: i32, now_ms: i64) -> bool {
+        let last_kept = i64::from(week) + i64::from(self.retention_days.load(Ordering::Relaxed));
+        now_ms.div_euclid(rows::DAY_MS) >= last_kept
     }
 }

@@ -60,7 +60,7 @@ pub(super) const EVENT_COLUMNS: &str = "project, key, batch_id, event_id, reques
 /// Arrow's texts of one column are addressed by 31 bits.
 const MAX_TEXT_BYTES: usize = 1 << 30;
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// The partition of an event: the Monday (UTC) of the week it was received in, as days since the Unix epoch.
 ///

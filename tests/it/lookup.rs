@@ -80,7 +80,8 @@ async fn a_ticket_is_looked_up_in_one_go() {
     let collector = Collector::start(dir.path()).await;
     collector.ship(&[event(ID, 422), event("01M7KE1BA6MR36ZXJN6Q6ZD31W", 500), event("acme-0001", 404)]).await;
     collector.delivered().await;
-    let text = format!("Hello, {ID} fails since 2026-11-01, and so do 01M7KE1BA6MR36ZXJN6Q6ZD31W, acme-0001, req_nope99.");
+    let text =
+        format!("Hello, {ID} fails since 2026-11-01, and so do 01M7KE1BA6MR36ZXJN6Q6ZD31W, acme-0001, req_nope99.");
     let request = collector.request(reqwest::Method::POST, "/api/v1/requests/lookup").json(&json!({"text": text}));
     let (status, body) = crate::collector::answer(request).await;
     assert_eq!(status, 200, "{body}");

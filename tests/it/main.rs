@@ -7,4 +7,3 @@ mod engine;
 mod lookup;
 mod migrate;
 mod store;
-mod store_engine;

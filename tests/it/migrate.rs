@@ -1,9 +1,6 @@
 //! Migrations against a real engine.
 
-use errata::store::{
-    Store,
-    migrate::{self, MigrateError, Migration},
-};
+use errata::store::migrate::{self, MigrateError, Migration, Ttl};
 
 use crate::engine::start;
 
@@ -88,17 +85,18 @@ async fn a_changed_file_a_newer_database_and_a_bad_statement_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_retention_follows_the_configuration() {
+async fn the_retention_is_altered_only_where_it_differs() {
     let dir = tempfile::tempdir().unwrap();
     let engine = start(dir.path()).await.unwrap();
     let clients = engine.access().clients().unwrap();
-    migrate::apply(&clients.admin, &clients.database, migrate::MIGRATIONS).await.unwrap();
-    let store = Store::new(clients.clone());
-    for days in [90, 30, 30, 400] {
-        store.apply_retention(days).await.unwrap();
-        let sql = "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = 'events'";
-        let query = clients.admin.query(sql).param("database", clients.database.as_str());
-        let definition: String = query.fetch_one().await.unwrap();
-        assert!(definition.contains(&format!("toIntervalDay({days})")), "{definition}");
+    let (admin, database) = (&clients.admin, &clients.database);
+    migrate::apply(admin, database, &[FIRST]).await.unwrap();
+
+    let list = [Ttl { table: "t", time: "toDateTime(at)", extra_days: 0 }];
+    for (days, altered) in [(90, vec![]), (30, vec!["t"]), (30, vec![])] {
+        assert_eq!(migrate::apply_retention(admin, database, &list, days).await.unwrap(), altered, "{days}");
     }
+    let longer = [Ttl { extra_days: 7, ..list[0] }];
+    assert_eq!(migrate::apply_retention(admin, database, &longer, 30).await.unwrap(), ["t"]);
+    assert_eq!(migrate::apply_retention(admin, database, &list, 37).await.unwrap(), Vec::<&str>::new());
 }

@@ -83,3 +83,14 @@ fn field_errors_of_the_capture_keep_their_words_and_counts() {
     );
     assert!(count("email", "User with email [email] already exists", "unique") > 0);
 }
+
+#[test]
+fn quotas_and_kinds_of_the_capture_are_read() {
+    let decoded = ndjson(captured()).unwrap();
+    let of = |status: u16| decoded.events.iter().map(|(_, event)| event).filter(move |event| event.status == status);
+    let spent = of(429).filter_map(|event| event.rate_limit).filter(|quota| quota.remaining == Some(0));
+    assert_eq!(spent.filter(|quota| quota.limit.is_some() && quota.reset.is_some()).count(), 2110);
+    // The README's table of exceptions has seven rows; three of them are a KeyError of one function.
+    let kinds: std::collections::HashSet<_> = of(500).map(|event| event.fingerprint).collect();
+    assert_eq!(kinds.len(), 5);
+}

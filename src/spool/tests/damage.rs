@@ -39,6 +39,7 @@ fn a_tail_torn_at_any_byte_costs_the_last_record_alone() {
             let (writer, mut reader) = open(&disk, roomy());
             assert_eq!(queued(&mut reader), [1, 2, 3], "torn at {end}");
             assert_eq!(writer.stats().quarantined, 0);
+            assert_eq!(disk.content(FIRST).len(), last);
             assert_eq!(writer.recovery().torn_bytes, (end - last + filler) as u64);
             assert_eq!(append(&writer, [3, 4, 6]), [0], "what was torn off is taken again");
             assert_eq!(queued(&mut reader), [1, 2, 3, 4, 6]);
@@ -107,7 +108,9 @@ fn damage_in_a_sealed_segment_is_met_by_the_reader() {
     }
     let expected: Vec<u128> = (0..40).filter(|key| *key != head && *key != tail).collect();
     assert_eq!(queued(&mut reader), expected);
+    let syncs = disk.syncs();
     assert_eq!(queued(&mut reader), expected);
+    assert_eq!(disk.syncs(), syncs, "set aside once");
     assert_eq!(writer.stats().quarantined, 2);
     close(&writer);
     let (writer, mut reader) = open(&disk, options());
@@ -219,6 +222,26 @@ fn a_lost_or_damaged_checkpoint_delivers_again_and_loses_nothing() {
     disk.remove("checkpoint");
     let (_writer, mut reader) = open(&disk, roomy());
     assert_eq!(queued(&mut reader), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn positions_do_not_go_back_when_files_are_lost() {
+    for lost in [&["checkpoint"][..], &[".seg"], &["checkpoint", ".seg"]] {
+        let disk = Simulated::default();
+        let (writer, mut reader) = open(&disk, options());
+        append(&writer, 0..30);
+        append(&writer, 30..31);
+        drain(&mut reader);
+        close(&writer);
+        for name in lost.iter().flat_map(|suffix| named(&disk, suffix)) {
+            disk.remove(&name);
+        }
+        let (writer, mut reader) = open(&disk, options());
+        let from = reader.start();
+        append(&writer, [100]);
+        let chunk = reader.read(from, 100, 1000).unwrap();
+        assert!(chunk.items.last().is_some_and(|(at, item)| at.0 >= 30 && item.key == 100), "{lost:?}: {chunk:?}");
+    }
 }
 
 #[test]

@@ -8,11 +8,13 @@ fn no_space_is_refused_and_passes_when_there_is_some() {
     let (writer, mut reader) = open(&disk, roomy());
     append(&writer, 0..5);
     // Room for a part of the next record.
-    disk.set_capacity(Some(disk.used() + 40));
+    let used = disk.used();
+    disk.set_capacity(Some(used + 40));
     for _ in 0..3 {
         let refused = run(writer.append(items(10..15))).unwrap_err();
         assert!(matches!(refused, AppendError::DiskFull { .. }), "{refused}");
         assert_eq!(queued(&mut reader), (0..5).collect::<Vec<_>>());
+        assert_eq!(disk.used(), used, "nothing of what was refused is left");
     }
     assert_eq!(append(&writer, 0..5).len(), 5, "what is kept needs no space");
     let crashed = disk.duplicate();
@@ -21,7 +23,7 @@ fn no_space_is_refused_and_passes_when_there_is_some() {
     assert_eq!(queued(&mut reader), (0..5).chain(10..15).collect::<Vec<_>>());
     close(&writer);
     let (_writer, mut reader) = open(&crashed, roomy());
-    assert_eq!(queued(&mut reader), (0..5).collect::<Vec<_>>(), "nothing of what was refused is in the file");
+    assert_eq!(queued(&mut reader), (0..5).collect::<Vec<_>>());
 }
 
 #[test]
@@ -83,12 +85,12 @@ fn what_a_failed_sync_left_in_the_page_cache_is_durable_before_it_is_acknowledge
 fn a_segment_that_cannot_be_begun_is_begun_later() {
     let disk = Simulated::default();
     let (writer, mut reader) = open(&disk, options());
-    disk.fail_creates(true);
+    disk.fail_creates(Some(""));
     for key in 0..30 {
         append(&writer, [key]);
     }
     assert_eq!(segments(&disk).len(), 1);
-    disk.fail_creates(false);
+    disk.fail_creates(None);
     append(&writer, [30]);
     append(&writer, [31]);
     assert_eq!(segments(&disk).len(), 2);
@@ -96,22 +98,73 @@ fn a_segment_that_cannot_be_begun_is_begun_later() {
 }
 
 #[test]
+fn what_a_killed_process_left_in_the_page_cache_is_durable_before_it_is_acknowledged() {
+    for seed in 0..20 {
+        let disk = Simulated::default();
+        let (writer, _reader) = open(&disk, roomy());
+        append(&writer, [1]);
+        // The write is the last thing that happens.
+        disk.cut_power_after(1);
+        assert!(run(writer.append(items([2]))).is_err());
+        close(&writer);
+        disk.kill();
+        let (writer, mut reader) = open(&disk, roomy());
+        assert_eq!(append(&writer, [2]), [0]);
+        assert_eq!(queued(&mut reader), [1, 2]);
+        close(&writer);
+        disk.crash(seed);
+        let (_writer, mut reader) = open(&disk, roomy());
+        assert_eq!(queued(&mut reader), [1, 2]);
+    }
+}
+
+#[test]
 fn a_segment_is_not_unlinked_before_its_keys_are_durable() {
     let disk = Simulated::default();
     let (writer, mut reader) = open(&disk, options());
+    disk.fail_creates(Some(".keys.tmp"));
     append(&writer, 0..20);
     append(&writer, 20..22);
-    let (sealed, sidecar) = (segments(&disk)[0].clone(), "00000000000000000000.keys");
-    assert!(disk.names("spool").iter().any(|name| name == sidecar));
     drain(&mut reader);
-    assert!(!segments(&disk).contains(&sealed));
-    append(&writer, 100..120);
-    disk.fail_creates(true);
-    reader.forget(position(22)).unwrap();
-    assert!(reader.forget(position(42)).is_err(), "no checkpoint, no forgetting");
     assert_eq!(reader.start(), position(22));
-    disk.fail_creates(false);
-    assert_eq!(queued(&mut reader), (100..120).collect::<Vec<_>>());
+    assert_eq!(segments(&disk).len(), 2, "forgotten, and kept for its keys");
+    disk.fail_creates(None);
+    drain(&mut reader);
+    assert_eq!(segments(&disk).len(), 1);
+    close(&writer);
+    let (writer, _reader) = open(&disk, options());
+    assert_eq!(append(&writer, 0..22).len(), 22);
+}
+
+#[test]
+fn keys_without_a_sidecar_are_known_when_none_can_be_written_at_the_start_either() {
+    let disk = Simulated::default();
+    let (writer, _reader) = open(&disk, options());
+    disk.fail_creates(Some(".keys.tmp"));
+    append(&writer, 0..20);
+    append(&writer, 20..22);
+    close(&writer);
+    let (writer, mut reader) = open(&disk, options());
+    assert_eq!(append(&writer, 0..22).len(), 22);
+    drain(&mut reader);
+    assert_eq!(segments(&disk).len(), 2);
+    disk.fail_creates(None);
+    drain(&mut reader);
+    assert_eq!(segments(&disk).len(), 1);
+}
+
+#[test]
+fn nothing_is_forgotten_without_a_checkpoint() {
+    let disk = Simulated::default();
+    let (writer, mut reader) = open(&disk, roomy());
+    append(&writer, 0..20);
+    disk.fail_creates(Some(""));
+    assert!(reader.forget(position(20)).is_err());
+    assert_eq!(reader.start(), position(0));
+    assert_eq!(queued(&mut reader), (0..20).collect::<Vec<_>>());
+    disk.fail_creates(None);
+    reader.forget(position(20)).unwrap();
+    assert_eq!(queued(&mut reader), []);
 }
 
 #[test]

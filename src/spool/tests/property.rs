@@ -23,6 +23,8 @@ enum Operation {
     /// The power goes so many changes later, whatever is done until then.
     CutPowerAfter(u64),
     Crash(u64),
+    /// The process ends, the machine does not.
+    Kill,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -33,6 +35,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0..12_u64, any::<u64>()).prop_map(|(after, seed)| Operation::CrashInRecovery { after, seed }),
         2 => (0..20_u64).prop_map(Operation::CutPowerAfter),
         1 => any::<u64>().prop_map(Operation::Crash),
+        1 => Just(Operation::Kill),
     ]
 }
 
@@ -82,6 +85,12 @@ impl Machine {
                 self.recover(seed.rotate_left(7));
             }
             Operation::Crash(seed) => self.recover(seed),
+            Operation::Kill => {
+                self.close();
+                self.disk.kill();
+                self.log = Some(open(&self.disk, options()));
+                self.check();
+            }
         }
     }
 

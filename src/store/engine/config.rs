@@ -56,7 +56,12 @@ pub(super) fn render(users: &Users, database: &Database, memory_limit: u64, path
         "default",
         &[&format!("GRANT ALL ON {database}.*"), "GRANT TABLE ENGINE ON *", "GRANT SELECT ON system.*"],
     );
-    let writer = user(&users.writer, "default", &[&format!("GRANT SELECT, INSERT ON {database}.*")]);
+    // The writer sees and kills its own queries: what an insert without an answer has become.
+    let writer = user(
+        &users.writer,
+        "default",
+        &[&format!("GRANT SELECT, INSERT ON {database}.*"), "GRANT SELECT ON system.processes"],
+    );
     let reader = user(&users.reader, "reader", &[&format!("GRANT SELECT ON {database}.*")]);
     format!(
         "<clickhouse>

@@ -1,6 +1,6 @@
 //! The migrations of this binary: one line a file of `migrations/`, in order.
 
-use super::Migration;
+use super::{Migration, Ttl};
 
 /// `migration!(1, "0001_events")` is the file `migrations/0001_events.sql`.
 macro_rules! migration {
@@ -15,3 +15,11 @@ macro_rules! migration {
 
 /// Ascending, without gaps. An entry is never changed or removed once it is released.
 pub const MIGRATIONS: &[Migration] = &[migration!(1, "0001_events"), migration!(2, "0002_request_index")];
+
+/// The tables whose rows expire, with the expression of time each goes by.
+pub const RETENTION: &[Ttl] = &[
+    Ttl { table: "events", time: "toDateTime(received_at)", extra_days: 0 },
+    // A week, because a week's parts go when its last event does, and 30 days in which a lookup says "expired" instead of
+    // "never received".
+    Ttl { table: "request_index", time: "week", extra_days: 37 },
+];

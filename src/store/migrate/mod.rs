@@ -4,9 +4,10 @@
 //! same time, and each records it. A file that was applied must never change: its checksum is recorded, and a
 //! difference is refused, as is a database that a newer errata has migrated.
 //!
-//! How long rows are kept is configuration, not schema: see [`super::Store::apply_retention`].
+//! How long rows are kept is configuration, not schema: [`apply_retention`] alters the tables' TTL where it differs.
 
 mod list;
+mod retention;
 mod sql;
 
 use std::time::{Duration, Instant};
@@ -15,9 +16,12 @@ use clickhouse::Client;
 use clickhouse::error::Error as ClickHouseError;
 use serde::Deserialize;
 
-pub use self::list::MIGRATIONS;
+pub use self::{
+    list::{MIGRATIONS, RETENTION},
+    retention::{Ttl, apply_retention},
+};
 use super::{
-    RetryClass, StoreError,
+    RetryClass,
     client::{AccessError, Database, bounded},
     error::{class_of, code_of},
 };
@@ -58,8 +62,6 @@ pub enum MigrateError {
     ClickHouse { action: &'static str, source: ClickHouseError },
     #[error(transparent)]
     Access(#[from] AccessError),
-    #[error("setting the retention: {0}")]
-    Retention(#[from] StoreError),
 }
 
 impl MigrateError {
@@ -73,7 +75,6 @@ impl MigrateError {
                 code_of(source).is_none_or(|code| passes(class_of(code)))
             }
             Self::Access(error) => matches!(error, AccessError::Unreachable(_)),
-            Self::Retention(error) => passes(error.class()),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Store {
                 "SELECT table, count() AS parts, sum(rows) AS rows, sum(bytes_on_disk) AS bytes FROM system.parts \
                  WHERE active AND database = {database:String} GROUP BY table ORDER BY table SETTINGS prefer_column_name_to_alias = 1",
             )
-            .param("database", &self.database);
+            .param("database", self.database.as_str());
         within(READ_TIMEOUT, "reading the parts", query.fetch_all()).await
     }
 }

@@ -1,0 +1,363 @@
+//! Delivery against a destination that fails as told. The spool, the plan and the quarantine are real files.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{BatchRef, Books, Class, Deliverer, Destination, Failure, Options, Stored, quarantine::Quarantine};
+use crate::{
+    clock::Clock,
+    event::{Event, EventKey, Marks, RequestId, codec},
+    metrics::Metrics,
+    spool::{self, Item, Writer},
+};
+
+/// What happens to one call of `insert`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It succeeds.
+    None,
+    /// It fails with a class, and nothing is stored.
+    Before(Class),
+    /// It is stored, and the answer is lost.
+    After,
+    /// Half is stored, and the answer is lost.
+    Half,
+    /// It never answers; whether it stored is the flag.
+    Hang { stored: bool },
+}
+
+/// A destination in memory.
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    rows: Vec<(Uuid, EventKey)>,
+    faults: VecDeque<Fault>,
+    /// Rows that are refused whenever they are in a batch.
+    poison: HashSet<EventKey>,
+    /// Whether even an empty batch is refused; mends itself after as many refusals.
+    drifted: u32,
+    /// Batches by id, to see that a retry has the same rows.
+    sent: BTreeMap<Uuid, Vec<EventKey>>,
+    inserts: u32,
+}
+
+impl Fake {
+    fn failing(faults: &[Fault]) -> Self {
+        let fake = Self::default();
+        fake.0.lock().unwrap().faults = faults.iter().copied().collect();
+        fake
+    }
+
+    /// Keys of all rows, sorted: a row that is stored twice is there twice.
+    fn keys(&self) -> Vec<u128> {
+        let mut keys: Vec<u128> = self.0.lock().unwrap().rows.iter().map(|(_, key)| key.0).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+fn failure(class: Class) -> Failure {
+    Failure { class, message: format!("told to fail: {class:?}") }
+}
+
+impl Destination for Fake {
+    async fn insert(&self, batch: Uuid, _attempt: u32, events: &[Event]) -> Result<(), Failure> {
+        let fault = {
+            let mut inner = self.0.lock().unwrap();
+            inner.inserts += 1;
+            if inner.drifted > 0 {
+                return Err(failure(Class::Poison));
+            }
+            let fault = inner.faults.pop_front().unwrap_or(Fault::None);
+            if events.iter().any(|event| inner.poison.contains(&event.key)) {
+                return Err(failure(Class::Poison));
+            }
+            let keys: Vec<EventKey> = events.iter().map(|event| event.key).collect();
+            let count = match fault {
+                Fault::None | Fault::After | Fault::Hang { stored: true } => keys.len(),
+                Fault::Half => keys.len() / 2,
+                Fault::Before(_) | Fault::Hang { stored: false } => 0,
+            };
+            inner.rows.extend(keys[..count].iter().map(|key| (batch, *key)));
+            let whole = inner.sent.entry(batch).or_insert_with(|| keys.clone());
+            assert!(keys.iter().all(|key| whole.contains(key)), "a retry holds rows of its batch only");
+            fault
+        };
+        match fault {
+            Fault::None => Ok(()),
+            Fault::Before(class) => Err(failure(class)),
+            Fault::After | Fault::Half => Err(failure(Class::Ambiguous)),
+            Fault::Hang { .. } => std::future::pending().await,
+        }
+    }
+
+    async fn takes_empty(&self) -> Result<(), Failure> {
+        let mut inner = self.0.lock().unwrap();
+        if inner.drifted == 0 {
+            return Ok(());
+        }
+        inner.drifted -= 1;
+        Err(failure(Class::Poison))
+    }
+
+    async fn stored(&self, batch: &BatchRef, _may_run: bool) -> Result<Stored, Failure> {
+        let inner = self.0.lock().unwrap();
+        let keys: HashSet<EventKey> =
+            inner.rows.iter().filter(|(id, _)| *id == batch.id).map(|(_, key)| *key).collect();
+        Ok(match keys.len() {
+            0 => Stored::Nothing,
+            stored if stored >= batch.rows => Stored::All,
+            _ => Stored::Some(keys),
+        })
+    }
+}
+
+fn event(key: u128, received_at_ms: i64) -> Event {
+    let request_id = RequestId::parse(&format!("req_{key}")).unwrap();
+    Event {
+        project: "p".into(),
+        key: EventKey(key),
+        event_id: String::new(),
+        request_id,
+        timestamp_ms: received_at_ms,
+        received_at_ms,
+        status: 422,
+        service: String::new(),
+        environment: String::new(),
+        release: String::new(),
+        host: String::new(),
+        method: String::new(),
+        path: String::new(),
+        route: String::new(),
+        error: String::new(),
+        error_template: String::new(),
+        code: String::new(),
+        errors: vec![],
+        response: String::new(),
+        account_id: String::new(),
+        user_id: String::new(),
+        duration_ms: None,
+        rate_limit: None,
+        client_ip: String::new(),
+        user_agent: String::new(),
+        trace_id: String::new(),
+        span_id: String::new(),
+        request_headers: vec![],
+        response_headers: vec![],
+        exception: None,
+        attributes: vec![],
+        fingerprint: 0,
+        marks: Marks::default(),
+    }
+}
+
+fn item(event: &Event) -> Item {
+    Item { key: event.key.0, tag: 0, payload: codec::encode(event) }
+}
+
+/// A spool and a deliverer over a directory.
+struct Bench {
+    writer: Writer,
+    books: Arc<Books>,
+    quarantine: Quarantine,
+    deliverer: Deliverer<Fake>,
+}
+
+fn open(dir: &Path, destination: &Fake) -> Bench {
+    let (writer, reader) = spool::open(spool::Options {
+        dir: dir.join("spool"),
+        segment_bytes: 1 << 20,
+        max_bytes: 64 << 20,
+        reserve_bytes: 0,
+        remembered_keys: 1000,
+    })
+    .unwrap();
+    let books = Arc::new(Books::default());
+    let quarantine = Quarantine::open(dir.join("quarantine")).unwrap();
+    let deliverer = Deliverer {
+        options: Options { max_rows: 8, ..Options::new(dir.join("deliver")) },
+        reader,
+        writer: writer.clone(),
+        destination: destination.clone(),
+        quarantine: quarantine.clone(),
+        books: Arc::clone(&books),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        clock: Clock::system(),
+    };
+    Bench { writer, books, quarantine, deliverer }
+}
+
+impl Bench {
+    async fn ship(&self, keys: std::ops::Range<u128>) {
+        self.writer.append(keys.map(|key| item(&event(key, 0))).collect()).await.unwrap();
+    }
+
+    /// Runs delivery until the spool is empty and hands back what can be asked afterwards.
+    async fn drain(self) -> (Writer, Arc<Books>, Quarantine) {
+        let Self { writer, books, quarantine, deliverer } = self;
+        let (stop, stopped) = watch::channel(false);
+        let spool = writer.clone();
+        let delivery = async { deliverer.run(stopped).await.unwrap() };
+        let empty = async {
+            while spool.stats().items > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await; // on a paused clock: no real time
+            }
+            stop.send(true).unwrap();
+        };
+        tokio::join!(delivery, empty);
+        (writer, books, quarantine)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_fails_every_event_is_stored_exactly_once() {
+    use Class::{Ambiguous, Denied, Overloaded, Resend};
+    let before = Fault::Before;
+    let cases: [&[Fault]; 9] = [
+        &[],
+        &[before(Resend), before(Resend)],
+        &[before(Ambiguous)],
+        &[before(Overloaded), before(Denied)],
+        &[Fault::After],
+        &[Fault::Half],
+        &[Fault::Half, Fault::Half, Fault::After],
+        &[Fault::None, Fault::After, before(Ambiguous)],
+        &[before(Denied), Fault::Half, before(Resend), before(Overloaded), Fault::After],
+    ];
+    for faults in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let fake = Fake::failing(faults);
+        let bench = open(dir.path(), &fake);
+        bench.ship(0..5).await;
+        bench.ship(5..20).await;
+        let (writer, books, quarantine) = bench.drain().await;
+        assert_eq!(fake.keys(), (0..20).collect::<Vec<_>>(), "{faults:?}");
+        assert_eq!(books.imbalance(&writer).0, 0, "{faults:?}");
+        assert_eq!(quarantine.list().unwrap(), [], "{faults:?}");
+        assert_eq!(writer.stats().items, 0, "{faults:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_insert_loses_nothing_and_doubles_nothing() {
+    for stored in [false, true] {
+        for crash_at in 0..3 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut faults = vec![Fault::None; crash_at];
+            faults.push(Fault::Hang { stored });
+            let fake = Fake::failing(&faults);
+            let bench = open(dir.path(), &fake);
+            for start in [0, 8, 16] {
+                bench.ship(start..start + 8).await;
+            }
+            let (_stop, stopped) = watch::channel(false);
+            let crashed = tokio::time::timeout(Duration::from_secs(60), bench.deliverer.run(stopped)).await;
+            assert!(crashed.is_err(), "delivery hangs at insert {crash_at}");
+            bench.writer.close().await;
+            let (writer, books, _) = open(dir.path(), &fake).drain().await;
+            assert_eq!(fake.keys(), (0..24).collect::<Vec<_>>(), "crash at {crash_at}, stored: {stored}");
+            assert_eq!(books.imbalance(&writer).0, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poison_row_is_set_aside_alone_and_can_be_delivered_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    fake.0.lock().unwrap().poison = HashSet::from([EventKey(3), EventKey(6)]);
+    let bench = open(dir.path(), &fake);
+    bench.ship(0..8).await;
+    let (writer, books, quarantine) = bench.drain().await;
+    assert_eq!(fake.keys(), [0, 1, 2, 4, 5, 7]);
+    assert_eq!(books.imbalance(&writer).0, 0);
+    let entries = quarantine.list().unwrap();
+    let ids: Vec<_> = entries.iter().map(|entry| entry.request_id.clone().unwrap()).collect();
+    assert_eq!(ids, ["req_3", "req_6"]);
+    assert!(entries[0].reason.contains("Poison"), "{}", entries[0].reason);
+
+    writer.close().await;
+    fake.0.lock().unwrap().poison.clear();
+    let bench = open(dir.path(), &fake);
+    let (_, item, event) = quarantine.get(&entries[0].id).unwrap();
+    assert_eq!(event.unwrap().key, EventKey(3));
+    bench.writer.append_again(vec![item]).await.unwrap();
+    quarantine.remove(&entries[0].id).unwrap();
+    bench.drain().await;
+    assert_eq!(fake.keys(), [0, 1, 2, 3, 4, 5, 7]);
+    assert_eq!(quarantine.list().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tables_that_refuse_even_an_empty_batch_cost_no_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    fake.0.lock().unwrap().drifted = 5;
+    let bench = open(dir.path(), &fake);
+    bench.ship(0..8).await;
+    let (_, _, quarantine) = bench.drain().await;
+    assert_eq!(fake.keys(), (0..8).collect::<Vec<_>>());
+    assert_eq!(quarantine.list().unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_decoded_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    let bench = open(dir.path(), &fake);
+    let strange = Item { key: 9, tag: 0, payload: vec![255, 1, 2] };
+    bench.writer.append(vec![item(&event(1, 0)), strange.clone(), item(&event(2, 0))]).await.unwrap();
+    let (writer, books, quarantine) = bench.drain().await;
+    assert_eq!(fake.keys(), [1, 2]);
+    assert_eq!(books.imbalance(&writer).0, 0);
+    let entry = quarantine.list().unwrap().remove(0);
+    assert!(entry.reason.contains("version 255"), "{}", entry.reason);
+    assert_eq!(quarantine.get(&entry.id).unwrap().1, strange);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_never_spans_two_weeks_of_receipt() {
+    const WEEK_MS: i64 = 7 * 86_400_000;
+    // The Monday of the first whole week after the Unix epoch.
+    const MONDAY_MS: i64 = 4 * 86_400_000;
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    let bench = open(dir.path(), &fake);
+    let times = [MONDAY_MS - 1, MONDAY_MS, MONDAY_MS + WEEK_MS - 1, MONDAY_MS + WEEK_MS];
+    let items = times.iter().zip(1..).map(|(ms, key)| item(&event(key, *ms))).collect();
+    bench.writer.append(items).await.unwrap();
+    bench.drain().await;
+    let batches: Vec<usize> = fake.0.lock().unwrap().sent.values().map(Vec::len).collect();
+    assert_eq!(batches, [1, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_the_retries_and_keeps_the_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::failing(&[Fault::Before(Class::Resend); 1000]);
+    let bench = open(dir.path(), &fake);
+    bench.ship(0..8).await;
+    let (stop, stopped) = watch::channel(false);
+    let ((), ended) = tokio::join!(
+        async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            stop.send(true).unwrap();
+        },
+        bench.deliverer.run(stopped)
+    );
+    ended.unwrap();
+    assert_eq!(bench.writer.stats().items, 8);
+    bench.writer.close().await;
+    fake.0.lock().unwrap().faults.clear();
+    open(dir.path(), &fake).drain().await;
+    assert_eq!(fake.keys(), (0..8).collect::<Vec<_>>());
+}

@@ -1,0 +1,234 @@
+//! Inserting, counting, and what a failure means.
+
+use errata::{
+    event::{Exception, RateLimit},
+    store::{
+        RetryClass, StoreError,
+        query::{FailureKey, RateKey},
+        rows::EncodeError,
+    },
+};
+
+use super::*;
+
+/// Every text field holds `text`, every option a value.
+fn full_of(number: u128, text: &str) -> Event {
+    let pair = |name: &str| (format!("{name}{text}"), text.to_owned());
+    let failure = FieldError { field: text.into(), path: text.into(), message: text.into(), rule: text.into() };
+    Event {
+        key: EventKey(number | 1 << 127),
+        event_id: text.into(),
+        timestamp_ms: noon() + 123,
+        status: 599,
+        service: text.into(),
+        environment: text.into(),
+        release: text.into(),
+        host: text.into(),
+        method: text.into(),
+        path: text.into(),
+        route: text.into(),
+        error: text.into(),
+        error_template: text.into(),
+        code: text.into(),
+        errors: vec![failure.clone(), failure],
+        response: text.into(),
+        account_id: text.into(),
+        user_id: text.into(),
+        duration_ms: Some(0.1 + 0.2),
+        rate_limit: Some(RateLimit { limit: Some(u64::MAX), remaining: Some(0), reset: Some(i64::MIN) }),
+        client_ip: text.into(),
+        user_agent: text.into(),
+        trace_id: text.into(),
+        span_id: text.into(),
+        request_headers: vec![pair("a"), pair("a"), pair("b")],
+        response_headers: vec![pair("")],
+        exception: Some(Exception { r#type: text.into(), message: text.into(), stacktrace: text.into() }),
+        attributes: vec![pair("x"), pair("x")],
+        fingerprint: u64::MAX,
+        marks: Marks(u32::MAX),
+        ..event(number)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_comes_back_byte_for_byte() {
+    let Started { store, clients, .. } = &started().await;
+    let hostile = "\0\u{1}\u{1a}\t\r\n\\'\"`{p0:String}?? ??fields \\N NULL é 日本 \u{1F600} \u{FFFD} \u{202E}";
+    let request_id = event(5).request_id;
+    let body = format!("{{\"request_id\":\"{request_id}\"}}");
+    let empty_parts = Event {
+        rate_limit: Some(RateLimit::default()),
+        exception: Some(Exception::default()),
+        duration_ms: Some(0.0),
+        ..event(2)
+    };
+    let events = [
+        event(1),
+        empty_parts,
+        full_of(3, hostile),
+        full_of(4, &"long ".repeat(50_000)),
+        full_of(5, &body),
+        full_of(6, "\u{1a}"),
+        full_of(7, &format!("\u{1a}{}", event(7).request_id)),
+        Event { request_id: id(&"~".repeat(128)), ..event(8) },
+        Event { response: format!("\u{1a}{}", event(10).request_id), ..event(10) },
+        Event { response_headers: vec![("x".to_owned(), "\u{1a}".to_owned())], ..event(11) },
+        Event { request_id: id("1"), response: "11 1\u{1a}".to_owned(), ..event(9) },
+    ];
+    insert(store, &events).await;
+    for event in &events {
+        let found = store.request("shop", &event.request_id).await.unwrap();
+        assert_eq!(found.events.as_slice(), std::slice::from_ref(event));
+    }
+    let shown: String = clients
+        .read
+        .query("SELECT response FROM events WHERE request_id = {id:String}")
+        .param("id", request_id.as_str())
+        .fetch_one()
+        .await
+        .unwrap();
+    assert_eq!(shown, body, "the column for people is unfolded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_batch_is_stored_once_and_counted() {
+    let Started { store, .. } = &started().await;
+    let batch = insert(store, &[event(1), event(2), event(3)]).await;
+    store.insert(&batch, 2).await.unwrap();
+    store.insert(&batch, 3).await.unwrap();
+    insert(store, &[event(4)]).await;
+    assert_eq!(store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 3);
+    assert_eq!(store.count_batch(Uuid::now_v7(), batch.received_ms).await.unwrap(), 0);
+    store.settle(batch.batch_id).await.unwrap();
+    let parts = store.parts().await.unwrap();
+    let ours = parts.iter().filter(|part| part.table != "schema_migrations");
+    let sizes: Vec<_> = ours.map(|part| (part.table.as_str(), part.rows)).collect();
+    assert_eq!(sizes, [("events", 4), ("request_index", 4)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_batch_is_one_block_of_one_part() {
+    let started = started().await;
+    // More than a block has by default (65,409 rows).
+    let events: Vec<_> = (0..70_000).map(event).collect();
+    let batch = insert(&started.store, &events).await;
+    let query = "SELECT count() AS parts, sum(rows) AS rows FROM (SELECT name, max(rows) AS rows FROM system.parts WHERE \
+                 database = 'errata_it' AND table = 'events' AND level = 0 GROUP BY name)";
+    let written: (u64, u64) = started.clients.admin.query(query).fetch_one().await.unwrap();
+    assert_eq!(written, (1, 70_000));
+    assert_eq!(started.store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 70_000);
+}
+
+#[test]
+fn a_batch_that_cannot_be_one_block_is_refused_and_any_other_encodes_alike_each_time() {
+    let sunday_night = noon() + 4 * DAY + DAY / 2 - 1;
+    let two_weeks = [sunday_night, sunday_night + 1].map(|received_at_ms| Event { received_at_ms, ..event(1) });
+    assert!(matches!(rows::encode(Uuid::nil(), &two_weeks), Err(EncodeError::SpansWeeks)));
+    assert!(matches!(rows::encode(Uuid::nil(), &[]), Err(EncodeError::Empty)));
+    let huge = Event { response: "x".repeat(1 << 30), ..event(1) };
+    assert!(matches!(rows::encode(Uuid::nil(), &[huge]), Err(EncodeError::TooLarge(_))));
+    let events = [full_of(1, "a"), event(2), full_of(3, "b")];
+    let (one, two) = (rows::encode(Uuid::nil(), &events).unwrap(), rows::encode(Uuid::nil(), &events).unwrap());
+    assert!(one.events == two.events && one.index == two.index);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settling_a_batch_ends_its_running_inserts_and_no_others() {
+    let started = started().await;
+    let batch_id = Uuid::now_v7();
+    let slow = |query_id: String| {
+        let sql =
+            "INSERT INTO request_index SELECT number, now64(3), today() FROM numbers(100) WHERE sleepEachRow(1) = 0";
+        let query =
+            started.clients.write.query(sql).with_setting("max_block_size", "1").with_setting("query_id", query_id);
+        tokio::spawn(query.execute())
+    };
+    let ours = slow(format!("{batch_id}-1-request_index"));
+    let other = slow(format!("{}-1-request_index", Uuid::now_v7()));
+    let running = async || -> u64 {
+        let sql = "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow(1)%' AND user LIKE '%writer'";
+        started.clients.admin.query(sql).fetch_one().await.unwrap()
+    };
+    while running().await < 2 {}
+    started.store.settle(batch_id).await.unwrap();
+    assert_eq!(running().await, 1);
+    assert!(ours.await.unwrap().is_err());
+    assert!(!other.is_finished());
+    started.store.settle(batch_id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stored_twice_is_seen_once() {
+    let Started { store, .. } = &started().await;
+    let event =
+        Event { account_id: "17".to_owned(), status: 429, errors: vec![failure("email", "m", "required")], ..event(1) };
+    insert(store, std::slice::from_ref(&event)).await;
+    insert(store, std::slice::from_ref(&event)).await;
+    assert_eq!(store.request("shop", &event.request_id).await.unwrap().events.len(), 1);
+    assert_eq!(store.search("shop", &whole_time(), 10, None).await.unwrap().events.len(), 1);
+    let impact = store.impact("shop", &event).await.unwrap();
+    assert_eq!((impact.events, impact.per_minute.iter().sum::<u64>()), (1, 1));
+    assert_eq!(store.account_around("shop", "17", noon(), MINUTE, 10).await.unwrap().len(), 1);
+    assert_eq!(store.episode("shop", "17", &event.route, noon()).await.unwrap().unwrap().events, 1);
+    assert_eq!(store.rates("shop", &whole_time(), &[RateKey::Status], 60).await.unwrap()[0].total, 1);
+    let failures = store.validation_failures("shop", &whole_time(), &[FailureKey::Field], None, 10).await.unwrap();
+    assert_eq!((failures[0].count, failures[0].events), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_classed_by_what_really_happened() {
+    let started = started().await;
+    let store = &started.store;
+    let batch = encode(&[event(1)]);
+    let torn = EncodedBatch { events: batch.events.slice(..batch.events.len() / 2), ..batch.clone() };
+    let error = store.insert(&torn, 1).await.unwrap_err();
+    assert_eq!(error.class(), RetryClass::Ambiguous, "{error}");
+    assert_eq!(store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 0, "nothing of a torn body");
+    let other_columns = EncodedBatch { events: batch.index.clone(), ..encode(&[event(1)]) };
+    assert_eq!(store.insert(&other_columns, 1).await.unwrap_err().class(), RetryClass::Denied, "no row is to blame");
+    let garbage = EncodedBatch { events: bytes::Bytes::from_static(b"no Arrow stream at all"), ..encode(&[event(1)]) };
+    let error = store.insert(&garbage, 1).await.unwrap_err();
+    assert_eq!(error.class(), RetryClass::Poison, "{error}");
+
+    let with_each = |change: fn(clickhouse::Client) -> clickhouse::Client| {
+        let Clients { admin, write, read, database, origin } = started.clients.clone();
+        Store::new(Clients { admin: change(admin), write: change(write), read: change(read), database, origin })
+    };
+    let away = with_each(|client| client.with_url("http://127.0.0.1:1"));
+    let error = away.insert(&batch, 1).await.unwrap_err();
+    assert_eq!(error.class(), RetryClass::Resend, "{error}");
+    assert!(matches!(away.ping().await, Err(StoreError::Unreachable(_))));
+
+    let denied = with_each(|client| client.with_user("nobody"));
+    assert_eq!(denied.insert(&batch, 1).await.unwrap_err().class(), RetryClass::Denied);
+    let only_reads = Store::new(Clients { write: started.clients.read.clone(), ..started.clients.clone() });
+    assert_eq!(only_reads.insert(&batch, 1).await.unwrap_err().class(), RetryClass::Denied);
+    started.run("DROP TABLE {}.events").await;
+    assert_eq!(store.insert(&batch, 1).await.unwrap_err().class(), RetryClass::Denied, "not migrated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_is_altered_when_it_differs_only() {
+    let started = started().await;
+    let store = &started.store;
+    let definition = async || -> Vec<String> {
+        let sql = "SELECT engine_full FROM system.tables WHERE database = 'errata_it' AND engine = 'MergeTree' AND name != 'schema_migrations' ORDER BY name";
+        started.clients.admin.query(sql).fetch_all().await.unwrap()
+    };
+    let before = definition().await;
+    store.apply_retention(90).await.unwrap();
+    assert_eq!(definition().await, before, "the migrations' own retention");
+    let old = Event { received_at_ms: noon() - 70 * DAY, timestamp_ms: noon() - 70 * DAY, ..event(1) };
+    insert(store, std::slice::from_ref(&old)).await;
+    store.apply_retention(60).await.unwrap();
+    let after = definition().await;
+    assert!(after[0].contains("toIntervalDay(60)") && after[1].contains("toIntervalDay(97)"), "{after:?}");
+    let noted = async || -> u64 {
+        let sql = "SELECT count() FROM system.mutations WHERE NOT is_done";
+        started.clients.admin.query(sql).fetch_one().await.unwrap()
+    };
+    while noted().await > 0 {}
+    started.run("OPTIMIZE TABLE {}.events FINAL").await;
+    let found = store.request("shop", &old.request_id).await.unwrap();
+    assert_eq!((found.events.len(), found.expired_first_seen_ms), (0, Some(old.timestamp_ms)));
+}

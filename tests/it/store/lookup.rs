@@ -1,0 +1,173 @@
+//! By request id, and what is shown around it.
+
+use errata::{
+    event::RateLimit,
+    store::query::{FailureKey, RateKey},
+};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_all_its_events_oldest_first_across_weeks() {
+    let Started { store, .. } = &started().await;
+    let shared = id("0B8B8A6E-0000-4000-8000-000000000001");
+    let at = |number: u128, after: i64| Event {
+        request_id: shared.clone(),
+        timestamp_ms: noon() + after,
+        received_at_ms: noon() + after + 1,
+        ..event(number)
+    };
+    insert(store, &[at(1, 5), at(2, 0), event(3)]).await;
+    insert(store, &[at(4, -9 * DAY)]).await;
+    let found = store.requests("shop", &[event(9).request_id, shared, event(3).request_id]).await.unwrap();
+    let keys: Vec<Vec<u128>> = found.iter().map(|f| f.events.iter().map(|event| event.key.0).collect()).collect();
+    assert_eq!(keys, [vec![], vec![4, 2, 1], vec![3]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_ids_with_one_lookup_key_are_told_apart() {
+    let started = started().await;
+    let store = &started.store;
+    insert(store, &[event(1)]).await;
+    let stranger = id("req_of_the_same_hash");
+    let key = stranger.lookup_key("shop");
+    started.run(&format!("INSERT INTO {{}}.request_index SELECT {key}, timestamp, week FROM {{}}.request_index")).await;
+    assert!(store.request("shop", &stranger).await.unwrap().events.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_past_its_retention_is_said_to_be_expired() {
+    let started = started().await;
+    let store = &started.store;
+    let old = noon() - 100 * DAY;
+    let gone = Event { timestamp_ms: old, received_at_ms: old, ..event(1) };
+    insert(store, std::slice::from_ref(&gone)).await;
+    started.run("OPTIMIZE TABLE {}.events FINAL").await;
+    let found = store.request("shop", &gone.request_id).await.unwrap();
+    assert_eq!((found.events.len(), found.expired_first_seen_ms), (0, Some(old)));
+    // Its events are gone as well, but for another reason: their insert is still to come.
+    let batch = EncodedBatch { events: encode(&[event(3)]).events, ..encode(&[event(2)]) };
+    store.insert(&batch, 1).await.unwrap();
+    let found = store.request("shop", &event(2).request_id).await.unwrap();
+    assert_eq!((found.events.len(), found.expired_first_seen_ms), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projects_never_see_each_other() {
+    let Started { store, .. } = &started().await;
+    let mine =
+        Event { account_id: "17".to_owned(), status: 429, errors: vec![failure("email", "m", "required")], ..event(1) };
+    insert(store, std::slice::from_ref(&mine)).await;
+    let other = "other";
+    assert!(store.request(other, &mine.request_id).await.unwrap().events.is_empty());
+    assert!(store.search(other, &whole_time(), 10, None).await.unwrap().events.is_empty());
+    assert_eq!(store.impact(other, &mine).await.unwrap().events, 0);
+    assert!(store.account_around(other, "17", noon(), DAY, 10).await.unwrap().is_empty());
+    assert_eq!(store.episode(other, "17", &mine.route, noon()).await.unwrap(), None);
+    assert!(store.rates(other, &whole_time(), &[RateKey::Status], 60).await.unwrap().is_empty());
+    let failures = store.validation_failures(other, &whole_time(), &[FailureKey::Field], None, 10).await.unwrap();
+    assert!(failures.is_empty());
+    assert_eq!(store.project_span(other).await.unwrap(), None);
+    assert_eq!(store.project_span("shop").await.unwrap().unwrap().events, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn impact_is_the_same_error_in_the_hour_around() {
+    let Started { store, .. } = &started().await;
+    let at = |number: u128, minutes: i64, account: &str, release: &str| Event {
+        timestamp_ms: noon() + minutes * MINUTE,
+        account_id: account.to_owned(),
+        release: release.to_owned(),
+        fingerprint: 77,
+        ..event(number)
+    };
+    let events = [
+        at(1, 0, "a", "2"),
+        at(2, -30, "a", "1"),
+        at(3, 29, "b", "2"),
+        at(4, 10, "", ""),
+        at(5, 30, "c", "3"),
+        at(6, -31, "d", "0"),
+        Event { fingerprint: 78, ..at(7, 0, "e", "4") },
+    ];
+    insert(store, &events).await;
+    let impact = store.impact("shop", &events[0]).await.unwrap();
+    assert_eq!((impact.from_ms, impact.to_ms), (noon() - 30 * MINUTE, noon() + 30 * MINUTE));
+    assert_eq!((impact.events, impact.accounts, impact.account_events), (4, 2, 2));
+    assert!((impact.account_share - 0.5).abs() < 1e-9);
+    assert_eq!(impact.first_seen_ms, noon() - 31 * MINUTE);
+    assert_eq!(impact.releases, ["1", "2"]);
+    assert_eq!(impact.per_minute.len(), 60);
+    assert_eq!(
+        (impact.per_minute[0], impact.per_minute[30], impact.per_minute[40], impact.per_minute[59]),
+        (1, 1, 1, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accounts_errors_around_a_moment_come_newest_first() {
+    let Started { store, .. } = &started().await;
+    let at = |number: u128, minutes: i64, account: &str| Event {
+        timestamp_ms: noon() + minutes * MINUTE,
+        account_id: account.to_owned(),
+        errors: vec![failure("email", "m", "required")],
+        ..event(number)
+    };
+    insert(store, &[at(1, -5, "a"), at(2, 5, "a"), at(3, 20, "a"), at(4, 0, "b"), at(5, 0, "")]).await;
+    let around = store.account_around("shop", "a", noon(), 10 * MINUTE, 10).await.unwrap();
+    let ids: Vec<_> = around.iter().map(|summary| summary.request_id.as_str()).collect();
+    assert_eq!(ids, [event(2).request_id.as_str(), event(1).request_id.as_str()]);
+    assert_eq!((around[0].timestamp_ms, &around[0].fields[..]), (noon() + 5 * MINUTE, &["email".to_owned()][..]));
+    assert!(store.account_around("shop", "", noon(), DAY, 10).await.unwrap().is_empty(), "nobody is no account");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_episode_is_an_unbroken_run_of_429s() {
+    let Started { store, .. } = &started().await;
+    let at = |number: u128, seconds: i64| Event {
+        timestamp_ms: noon() + seconds * 1000,
+        status: 429,
+        account_id: "17".to_owned(),
+        // Announced by every 429: the reset at the end of its minute.
+        rate_limit: Some(RateLimit {
+            limit: Some(60),
+            remaining: Some(0),
+            reset: Some(noon() / 1000 + seconds.div_euclid(60) * 60 + 60),
+        }),
+        ..event(number)
+    };
+    let events = [
+        at(1, 0),
+        at(2, 10),
+        at(3, 59),
+        at(4, 60 + 300),
+        Event { rate_limit: None, ..at(5, 2 * 60 + 300) },
+        at(6, 2 * 60 + 601),
+        Event { account_id: "18".to_owned(), ..at(7, 60) },
+        Event { status: 400, ..at(8, 61) },
+        Event { route: "/other".to_owned(), ..at(9, 62) },
+    ];
+    insert(store, &events).await;
+    let route = &events[0].route;
+    let episode = store.episode("shop", "17", route, noon() + MINUTE).await.unwrap().unwrap();
+    assert_eq!(
+        (episode.start_ms, episode.end_ms),
+        (noon(), noon() + 59_000),
+        "359 s after 59 s is exactly 301 s later"
+    );
+    assert_eq!((episode.events, episode.limit, episode.retries_before_reset), (3, Some(60), 2));
+    let later = store.episode("shop", "17", route, noon() + 400_000).await.unwrap().unwrap();
+    assert_eq!((later.start_ms, later.events, later.limit), (noon() + 360_000, 2, Some(60)));
+    assert_eq!(store.episode("shop", "17", route, noon() + 60 * MINUTE).await.unwrap(), None);
+    assert_eq!(store.episode("shop", "", route, noon()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projects_span_is_its_first_and_last_event() {
+    let Started { store, .. } = &started().await;
+    let at = |number: u128, after: i64| Event { timestamp_ms: noon() + after, ..event(number) };
+    insert(store, &[at(1, 7), at(2, -7), Event { project: "other".to_owned(), ..at(3, 99) }]).await;
+    let span = store.project_span("shop").await.unwrap().unwrap();
+    assert_eq!((span.first_ms, span.last_ms, span.events), (noon() - 7, noon() + 7, 2));
+    store.ping().await.unwrap();
+}
