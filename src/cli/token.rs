@@ -168,7 +168,7 @@ mod tests {
             name: "shop-api".into(),
             project: "shop".into(),
             roles: vec![Role::Support, Role::Ingest, Role::Support],
-            expires: Some(Duration::from_secs(86_400)),
+            expires: Some(Duration::from_hours(24)),
             limit: Some("10/60s".parse().unwrap()),
         }
     }

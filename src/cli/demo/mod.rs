@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(250);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a collector may be away.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Most events in a request.
 const BATCH: usize = 1000;
