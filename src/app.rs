@@ -2,6 +2,7 @@
 //! shutdown are passed in or made in one place.
 
 use std::{
+    convert::Infallible,
     fs,
     future::Future,
     io::{Read, Write},
@@ -198,8 +199,7 @@ impl App {
         let (stop_serving, serving_stops) = oneshot::channel::<()>();
         let (stop_delivery, delivery_stops) = watch::channel(false);
         let (migrated, when_migrated) = oneshot::channel();
-        let watcher = tokio::spawn(watch_clickhouse(Arc::clone(&shared)));
-        let migration = tokio::spawn(migrate_when_reachable(access, Arc::clone(&shared), migrated));
+        let clickhouse = tokio::spawn(mind_clickhouse(access, Arc::clone(&shared), migrated));
         let delivery = deliver_on_own_thread(&shared, reader, when_migrated, delivery_stops)?;
         let router =
             tower::util::MapRequestLayer::new(http::trim_trailing_slash).layer(http::router(Arc::clone(&shared)));
@@ -211,7 +211,7 @@ impl App {
                 })
                 .into_future(),
         );
-        let mut parts = Running { delivery, migration };
+        let mut parts = Running { delivery, clickhouse };
         let spool_failed = shared.spool.failed();
         let mut result = tokio::select! {
             () = shutdown => Ok(()),
@@ -228,9 +228,9 @@ impl App {
             tracing::warn!("open requests did not end within {DRAIN_TIMEOUT:?} and are cut");
             server.abort();
         }
+        shared.spool.close().await;
         let _ = stop_delivery.send(true); // no receiver: delivery has ended
         parts.end(&mut result).await;
-        watcher.abort();
         if let Some(engine) = engine {
             let stopped = tokio::task::spawn_blocking(move || engine.stop(ENGINE_STOP_TIMEOUT)).await;
             tracing::info!(?stopped, "the embedded ClickHouse has ended");
@@ -242,20 +242,16 @@ impl App {
 /// The tasks that end only when something failed, or when they are told to.
 struct Running {
     delivery: oneshot::Receiver<Result<(), DeliverError>>,
-    migration: JoinHandle<Result<(), MigrateError>>,
+    clickhouse: JoinHandle<Result<Infallible, MigrateError>>,
 }
 
 impl Running {
     async fn first_failure(&mut self) -> AppError {
-        let migration = async {
-            match (&mut self.migration).await {
-                Ok(Ok(())) => std::future::pending().await,
+        tokio::select! {
+            ended = &mut self.clickhouse => match ended {
                 Ok(Err(error)) => AppError::Migrate(error),
                 Err(error) => AppError::Panicked(error.to_string()),
-            }
-        };
-        tokio::select! {
-            error = migration => error,
+            },
             ended = &mut self.delivery => match ended {
                 Ok(Ok(())) => AppError::Panicked("delivery ended by itself".into()),
                 Ok(Err(error)) => AppError::Deliver(error),
@@ -266,7 +262,7 @@ impl Running {
 
     /// Lets delivery send what is queued, within the deadline. What is left stays in the spool.
     async fn end(&mut self, result: &mut Result<(), AppError>) {
-        self.migration.abort();
+        self.clickhouse.abort();
         if matches!(result, Err(AppError::Deliver(_) | AppError::Panicked(_))) {
             return;
         }
@@ -314,35 +310,29 @@ fn deliver_on_own_thread(
     Ok(receiver)
 }
 
-/// Migrates as soon as ClickHouse answers; until then events queue in the spool.
-async fn migrate_when_reachable(
+/// Migrates as soon as ClickHouse answers (until then events queue in the spool), then watches whether it still does.
+async fn mind_clickhouse(
     access: Access,
     shared: http::Shared,
     migrated: oneshot::Sender<()>,
-) -> Result<(), MigrateError> {
+) -> Result<Infallible, MigrateError> {
     loop {
         let attempt = async {
             access.first_reachable().await?;
             shared.store.migrate().await?;
-            shared.store.apply_retention(shared.config.retention_days).await?;
-            Ok::<_, MigrateError>(())
+            shared.store.apply_retention(shared.config.retention_days).await
         };
         match attempt.await {
-            Ok(()) => {
-                let _ = migrated.send(()); // nobody waits: the collector is ending
-                return Ok(());
-            }
+            Ok(()) => break,
             Err(error) if error.is_transient() => {
-                shared.health.set(Err(error.to_string()));
                 tracing::warn!("ClickHouse is not ready: {error}; events are taken and queue in the spool");
+                shared.health.set(Err(error.to_string()));
                 tokio::time::sleep(HEALTH_INTERVAL).await;
             }
             Err(error) => return Err(error),
         }
     }
-}
-
-async fn watch_clickhouse(shared: http::Shared) {
+    let _ = migrated.send(()); // nobody waits: the collector is ending
     loop {
         let state = shared.store.ping().await.map_err(|error| error.to_string());
         shared.metrics.clickhouse_up.set(i64::from(state.is_ok()));

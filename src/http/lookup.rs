@@ -115,7 +115,7 @@ pub struct RateLimitAnswer {
     pub remaining: Option<u64>,
     /// When the window resets.
     pub reset: Option<String>,
-    /// Seconds from the event to the reset.
+    /// Seconds from the event to the reset; absent if requests were left.
     pub wait_seconds_then: Option<i64>,
     /// Seconds from now to the reset; 0 if it has passed.
     pub wait_seconds_now: Option<i64>,
@@ -249,7 +249,12 @@ async fn rate_limit(
     };
     let limit = event.rate_limit.unwrap_or_default();
     let now_ms = shared.clock.now_ms();
-    let until = |from_ms: i64| limit.reset.map(|reset| (reset * 1000 - from_ms).max(0).div_euclid(1000));
+    // A client that has requests left need not wait.
+    let is_closed = event.status == 429 || limit.remaining == Some(0);
+    let until = |from_ms: i64| {
+        let reset_ms = limit.reset.filter(|_| is_closed)?.saturating_mul(1000);
+        Some(reset_ms.saturating_sub(from_ms).max(0).div_euclid(1000))
+    };
     Ok(Some(RateLimitAnswer {
         limit: limit.limit,
         remaining: limit.remaining,

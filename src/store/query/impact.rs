@@ -136,7 +136,7 @@ impl Store {
         self.rows("measuring an error's impact", &sql).await
     }
 
-    /// The account's errors within `window_ms` before and after a moment, newest first.
+    /// The account's errors within `window_ms` before and after a moment: the `limit` nearest to it, oldest first.
     pub async fn account_around(
         &self,
         project: &str,
@@ -149,13 +149,14 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut sql = Sql::new(
-            "SELECT request_id, toUnixTimestamp64Milli(timestamp) AS timestamp_ms, status, service, method, route, error, \
-             `errors.field` AS fields, fingerprint FROM ",
+            "SELECT * FROM (SELECT request_id, toUnixTimestamp64Milli(timestamp) AS timestamp_ms, status, service, method, \
+             route, error, `errors.field` AS fields, fingerprint FROM ",
         );
         sql.push(&self.table("events"));
         sql.push_range(project, around_ms.saturating_sub(window_ms), around_ms.saturating_add(window_ms));
         sql.push_value(" AND account_id = {}", Value::Text(account_id.to_owned()));
-        sql.push(&format!(" ORDER BY timestamp DESC, key DESC LIMIT 1 BY key LIMIT {limit}"));
+        sql.push_value(" ORDER BY abs(timestamp_ms - {}), key LIMIT 1 BY key", Value::Int(around_ms));
+        sql.push(&format!(" LIMIT {limit}) ORDER BY timestamp_ms"));
         self.rows("reading an account's errors", &sql).await
     }
 }

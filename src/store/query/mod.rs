@@ -108,6 +108,11 @@ impl Store {
         query.with_setting("max_execution_time", READ_TIMEOUT.as_secs().to_string())
     }
 
+    /// A read that goes over many rows: with as many threads as ClickHouse likes.
+    fn ask_wide(&self, sql: &Sql) -> Query {
+        self.ask(sql).with_setting("max_threads", "0")
+    }
+
     async fn rows<T>(&self, what: &'static str, sql: &Sql) -> Result<Vec<T>, StoreError>
     where
         T: clickhouse::RowOwned + clickhouse::RowRead,

@@ -82,7 +82,7 @@ impl Store {
         let mut outer = Sql::new("SELECT labels, at, events FROM (");
         outer.push(&sql.text).push(")");
         outer.params = sql.params;
-        let points: Vec<Point> = self.rows("counting errors", &outer).await?;
+        let points: Vec<Point> = self.rows_of("counting errors", self.ask_wide(&outer)).await?;
         Ok(series(group_by, points))
     }
 }

@@ -3,6 +3,10 @@
 use super::{Cursor, Filter, Sql, Store, StoreError, Value, event_row::EventRow};
 use crate::event::Event;
 
+/// Reading newest first stops when the page is full; with the default blocks and buffers it first reads millions of rows.
+/// (Measured: `docs/decisions/0003-search.md`.)
+const IN_ORDER: [(&str, &str); 2] = [("max_block_size", "8192"), ("read_in_order_use_buffering", "0")];
+
 /// One page of a search.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
@@ -23,17 +27,21 @@ impl Store {
         limit: usize,
         after: Option<Cursor>,
     ) -> Result<Page, StoreError> {
+        let table = self.table("events");
+        let newest = format!(" ORDER BY timestamp DESC, key DESC LIMIT 1 BY key LIMIT {}", limit + 1);
+        // The filter runs over the few columns it names; only what is shown is read whole.
         let mut sql = Sql::new("SELECT ?fields FROM ");
-        sql.push(&self.table("events"));
-        sql.push_filter(project, filter);
+        sql.push(&table).push_range(project, filter.from_ms, filter.to_ms);
+        sql.push(" AND (timestamp, key) IN (SELECT timestamp, key FROM ").push(&table).push_filter(project, filter);
         if let Some(cursor) = after {
             // The first condition lets the primary key skip what the page before has read.
             sql.push_value(" AND timestamp <= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(cursor.timestamp_ms));
             sql.push_value(" AND (timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(cursor.timestamp_ms));
             sql.push_value(" OR key < toUInt128({}))", Value::Text(cursor.key.0.to_string()));
         }
-        sql.push(&format!(" ORDER BY timestamp DESC, key DESC LIMIT 1 BY key LIMIT {}", limit + 1));
-        let rows: Vec<EventRow> = self.rows("searching", &sql).await?;
+        sql.push(&newest).push(")").push(&newest);
+        let query = IN_ORDER.iter().fold(self.ask(&sql), |query, (name, value)| query.with_setting(*name, *value));
+        let rows: Vec<EventRow> = self.rows_of("searching", query).await?;
         let mut events = rows.into_iter().map(Event::try_from).collect::<Result<Vec<_>, _>>()?;
         let is_last = events.len() <= limit;
         events.truncate(limit);

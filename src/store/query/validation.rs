@@ -114,7 +114,7 @@ impl Store {
         );
         sql.push_errors_conditions(filter, "error_field", "error_rule");
         sql.push(&format!(" GROUP BY labels HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}"));
-        let rows: Vec<Counted> = self.rows("counting validation failures", &sql).await?;
+        let rows: Vec<Counted> = self.rows_of("counting validation failures", self.ask_wide(&sql)).await?;
         Ok(rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect())
     }
 }

@@ -105,7 +105,7 @@ async fn impact_is_the_same_error_in_the_hour_around() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_accounts_errors_around_a_moment_come_newest_first() {
+async fn an_accounts_errors_nearest_to_a_moment_come_oldest_first() {
     let Started { store, .. } = &started().await;
     let at = |number: u128, minutes: i64, account: &str| Event {
         timestamp_ms: noon() + minutes * MINUTE,
@@ -116,8 +116,12 @@ async fn an_accounts_errors_around_a_moment_come_newest_first() {
     insert(store, &[at(1, -5, "a"), at(2, 5, "a"), at(3, 20, "a"), at(4, 0, "b"), at(5, 0, "")]).await;
     let around = store.account_around("shop", "a", noon(), 10 * MINUTE, 10).await.unwrap();
     let ids: Vec<_> = around.iter().map(|summary| summary.request_id.as_str()).collect();
-    assert_eq!(ids, [event(2).request_id.as_str(), event(1).request_id.as_str()]);
-    assert_eq!((around[0].timestamp_ms, &around[0].fields[..]), (noon() + 5 * MINUTE, &["email".to_owned()][..]));
+    assert_eq!(ids, [event(1).request_id.as_str(), event(2).request_id.as_str()]);
+    assert_eq!((around[1].timestamp_ms, &around[1].fields[..]), (noon() + 5 * MINUTE, &["email".to_owned()][..]));
+    insert(store, &[at(6, -1, "a"), at(7, 2, "a"), at(8, 9, "a")]).await;
+    let nearest = store.account_around("shop", "a", noon(), 10 * MINUTE, 3).await.unwrap();
+    let minutes: Vec<_> = nearest.iter().map(|summary| (summary.timestamp_ms - noon()) / MINUTE).collect();
+    assert_eq!(minutes, [-5, -1, 2]);
     assert!(store.account_around("shop", "", noon(), DAY, 10).await.unwrap().is_empty(), "nobody is no account");
 }
 
