@@ -80,6 +80,9 @@ impl std::fmt::Display for Refused {
         {
             write!(f, "; {field}: {message}")?;
         }
+        if let Some(delay) = self.retry_after {
+            write!(f, ", again in {} s", delay.as_secs())?;
+        }
         match self.status {
             StatusCode::UNAUTHORIZED => f.write_str("; check --token and ERRATA_TOKEN, `errata token list` shows all"),
             StatusCode::FORBIDDEN => f.write_str("; make one with the role by `errata token create --role`"),

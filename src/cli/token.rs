@@ -28,7 +28,7 @@ Examples:
   errata token create --name shop-api --project shop --role ingest
   errata token create --name anna --project shop --role support --role product --expires 90d
   errata token create --name batch --project shop --role ingest --limit 10000/60s
-  TOKEN=$(errata token create --name ci --project shop --role ingest)    the token alone is on stdout")]
+  TOKEN=$(errata token create --name ci --project shop --role ingest)")]
 pub struct Create {
     /// Name in lists and logs; each is used once
     #[arg(long, value_parser = name)]
@@ -168,7 +168,7 @@ mod tests {
             name: "shop-api".into(),
             project: "shop".into(),
             roles: vec![Role::Support, Role::Ingest, Role::Support],
-            expires: Some(Duration::from_secs(86_400)),
+            expires: Some(Duration::from_hours(24)),
             limit: Some("10/60s".parse().unwrap()),
         }
     }

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(250);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a collector may be away.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Most events in a request.
 const BATCH: usize = 1000;
@@ -88,7 +88,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let client = Client::new(&args.client, settings)?;
     let clock = Clock::system();
     let mut source = Source::open(args, clock.now_ms())?;
-    let shipper = Shipper { client, patience: Patience::new(PATIENCE), notify: terminal::note };
+    let shipper = Shipper::new(client, Patience::new(PATIENCE), terminal::note);
     let (started, mut told, mut sent) = (Instant::now(), Instant::now(), Sent::default());
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -173,7 +173,7 @@ mod tests {
         let endless = io::repeat(b'x').take(LINE_BYTES as u64 * 2);
         let mut batches = Batches::new(io::BufReader::new(endless.chain(&b"\n{2}\n"[..])), 1000);
         let batch = batches.next().unwrap().unwrap();
-        assert_eq!((batch.too_long.as_slice(), numbers(&batch)), (&[1][..], vec![2]));
+        assert_eq!((batch.too_long.as_slice(), numbers(&batch), &batch.body[..]), (&[1][..], vec![2], &b"{2}\n"[..]));
     }
 
     #[test]

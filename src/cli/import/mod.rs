@@ -80,13 +80,15 @@ pub struct Args {
 pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let client = Client::new(&args.client, settings)?;
     let records = resume::directory(|name| std::env::var_os(name));
-    let shipper = Shipper { client, patience: Patience::new(args.patience), notify: progress::note };
+    let shipper = Shipper::new(client, Patience::new(args.patience), progress::note);
     let started = Instant::now();
     let mut tally = Tally::default();
     let job = Job { shipper: &shipper, records: records.as_deref(), lines: args.batch as usize, restart: args.restart };
     for file in &args.files {
         if let Err(error) = job.import(file, &mut tally).await {
-            terminal::note(&format!("before the failure: {}", tally.summary(started.elapsed())));
+            if tally.lines() > 0 {
+                terminal::note(&format!("before the failure: {}", tally.summary(started.elapsed()).trim_end()));
+            }
             return Err(error.context(terminal::clean(&format!("cannot import {}", file.display()))));
         }
     }

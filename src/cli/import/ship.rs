@@ -1,6 +1,10 @@
 //! One batch to the collector, whatever it takes: retry, resend smaller, account for every line.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use reqwest::{Method, StatusCode, header};
 use serde::Deserialize;
@@ -49,9 +53,10 @@ pub enum ShipError {
 #[derive(Clone)]
 pub struct Shipper {
     pub client: Client,
-    pub patience: Patience,
-    /// Hears why the import waits.
-    pub notify: fn(&str),
+    patience: Patience,
+    notify: fn(&str),
+    /// Why it waits, as it was told last; empty while all is well.
+    told: Arc<Mutex<String>>,
 }
 
 /// Lines of a batch that go out in one request.
@@ -102,6 +107,28 @@ enum Next {
 }
 
 impl Shipper {
+    /// A shipper that says by `notify` why it waits, once for each reason.
+    pub fn new(client: Client, patience: Patience, notify: fn(&str)) -> Self {
+        Self { client, patience, notify, told: Arc::default() }
+    }
+
+    fn waits(&self, error: &ClientError) {
+        let text = format!("{error}; trying again for up to {}", duration::rough(self.patience.limit.as_secs()));
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != text {
+            (self.notify)(&text);
+            *told = text;
+        }
+    }
+
+    fn goes_on(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.is_empty() {
+            (self.notify)("the collector takes events again");
+            told.clear();
+        }
+    }
+
     /// Sends a batch until every line of it is answered for.
     ///
     /// # Errors
@@ -119,6 +146,7 @@ impl Shipper {
             }
             let error = match self.attempt(batch, &part).await? {
                 Ok(taken) => {
+                    self.goes_on();
                     outcome.add(batch, &part, taken);
                     row = self.patience.row();
                     continue;
@@ -128,9 +156,9 @@ impl Shipper {
             match next(&error, &part) {
                 Next::AllRejected(taken) => outcome.add(batch, &part, taken),
                 Next::Retry(asked) => {
-                    let patience = duration::rough(self.patience.limit.as_secs());
-                    (self.notify)(&format!("{error}; trying again for up to {patience}"));
+                    self.waits(&error);
                     if !row.pause(asked).await {
+                        let patience = duration::rough(self.patience.limit.as_secs());
                         return Err(ShipError::GaveUp { patience, source: error });
                     }
                     parts.push(part);

@@ -21,8 +21,8 @@ struct Fixture {
 impl Fixture {
     async fn start(script: impl FnMut(&Received) -> Reply + Send + 'static) -> Self {
         let stub = Stub::start(script).await;
-        let (patience, pauses) = Patience::recorded(Duration::from_secs(60));
-        let shipper = Shipper { client: stub.client(), patience, notify: |_| {} };
+        let (patience, pauses) = Patience::recorded(Duration::from_mins(1));
+        let shipper = Shipper::new(stub.client(), patience, |_| {});
         Self { stub, shipper, pauses }
     }
 

@@ -16,7 +16,7 @@ fn lines(count: usize) -> String {
 
 fn shipper(stub: &Stub) -> Shipper {
     let (patience, _) = Patience::recorded(Duration::from_secs(1));
-    Shipper { client: stub.client(), patience, notify: |_| {} }
+    Shipper::new(stub.client(), patience, |_| {})
 }
 
 /// Imports a file in batches of ten with records in `records`.

@@ -1,9 +1,14 @@
 //! A whole ticket: two lines for each id.
 
+use serde_json::{Value, json};
+
 use super::{Node, times::Times};
-use crate::cli::{
-    Exit,
-    terminal::{self, Colour, DIM, WIDTH},
+use crate::{
+    cli::{
+        Exit,
+        terminal::{self, Colour, DIM, WIDTH},
+    },
+    event::RequestId,
 };
 
 /// Done when something was asked and all of it is found or pending.
@@ -11,6 +16,18 @@ pub fn exit(data: Node<'_>) -> Exit {
     let mut results = data.list("results");
     let is_known = |result: Node<'_>| matches!(result.raw("state").as_str(), "found" | "pending");
     if results.len() > 0 && results.all(is_known) { Exit::Done } else { Exit::Negative }
+}
+
+/// Adds the ids that the collector took for ordinary words of a text: whoever names one wants an answer.
+pub fn add_missing(data: &mut Value, ids: &[String]) {
+    let Some(results) = data.get_mut("results").and_then(Value::as_array_mut) else { return };
+    let known: Vec<String> = results.iter().map(|result| Node::of(result).raw("request_id")).collect();
+    for id in ids {
+        let canonical = RequestId::parse(id).map_or_else(|_| id.clone(), |id| id.to_string());
+        if !known.contains(&canonical) {
+            results.push(json!({ "request_id": canonical, "state": "not_found" }));
+        }
+    }
 }
 
 /// Renders the answer of a bulk lookup.
@@ -25,7 +42,11 @@ pub fn render(data: Node<'_>, colour: Colour, times: &Times) -> String {
         let (style, badge, detail) = match result.raw("state").as_str() {
             "found" => (terminal::status_style(status), status.to_string(), detail(result)),
             "pending" => (DIM, "pending".to_owned(), "received and safe, not queryable yet".to_owned()),
-            _ => (DIM, "not found".to_owned(), result.text("reason")),
+            _ => {
+                let reason = result.text("reason");
+                let hint = "`errata lookup` with this id alone says why".to_owned();
+                (DIM, "not found".to_owned(), if reason.is_empty() { hint } else { reason })
+            }
         };
         let when = times.short(&result.raw("timestamp"));
         let id = result.text("request_id");

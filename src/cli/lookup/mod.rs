@@ -52,6 +52,8 @@ pub struct Args {
 #[derive(Debug, PartialEq, Eq)]
 enum Question {
     One(String),
+    /// Ids as arguments: each is answered for, also one that looks like no id.
+    Several(Vec<String>),
     Text(String),
 }
 
@@ -64,7 +66,10 @@ impl Question {
                 Ok(Self::Text(String::from_utf8_lossy(&text).into_owned()))
             }
             [id] if !id.trim().contains(char::is_whitespace) => Ok(Self::One(id.trim().to_owned())),
-            several => Ok(Self::Text(several.join(" "))),
+            several if !several.iter().any(|id| id.contains(char::is_whitespace)) => {
+                Ok(Self::Several(several.to_vec()))
+            }
+            texts => Ok(Self::Text(texts.join(" "))),
         }
     }
 }
@@ -85,6 +90,12 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
             }
             Err(error) => return Err(error.into()),
         },
+        Question::Several(ids) => {
+            let mut data = client.post(&["requests", "lookup"], &json!({ "text": ids.join(" ") })).await?;
+            bulk::add_missing(&mut data, ids);
+            let exit = bulk::exit(Node::of(&data));
+            (data, exit)
+        }
         Question::Text(text) => {
             let data = client.post(&["requests", "lookup"], &json!({ "text": text })).await?;
             let exit = bulk::exit(Node::of(&data));
@@ -97,7 +108,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         let (colour, times) = (Colour::of_stdout(), Times::local(Utc::now()));
         match question {
             Question::One(_) => page::render(Node::of(&answer), colour, &times),
-            Question::Text(_) => bulk::render(Node::of(&answer), colour, &times),
+            Question::Several(_) | Question::Text(_) => bulk::render(Node::of(&answer), colour, &times),
         }
     };
     terminal::print(&shown)?;

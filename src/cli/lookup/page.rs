@@ -320,9 +320,15 @@ fn spark(counts: &[u64]) -> String {
     peaks.map(|count| BLOCKS[(count as f64 / most as f64 * 7.0).ceil() as usize]).collect()
 }
 
-/// The innermost frame of a Python traceback, else the first `at` line, else nothing.
+/// The innermost frame: of the last traceback in Python, of the first lines elsewhere (`at …`). One of the API's own code
+/// is preferred to those of libraries.
 fn last_frame(stacktrace: &str) -> String {
-    let line = stacktrace.lines().rev().map(str::trim).find(|line| line.starts_with("File \""));
-    let line = line.or_else(|| stacktrace.lines().map(str::trim).find(|line| line.starts_with("at ")));
-    line.map(|line| line.trim_start_matches("at ").to_owned()).unwrap_or_default()
+    let lines = || stacktrace.lines().map(str::trim);
+    let mut frames: Vec<_> = lines().rev().filter(|line| line.starts_with("File \"")).collect();
+    frames.extend(lines().filter_map(|line| line.strip_prefix("at ")));
+    let is_own = |frame: &&&str| !LIBRARIES.iter().any(|place| frame.contains(place));
+    frames.iter().find(is_own).or(frames.first()).map(|frame| (*frame).to_owned()).unwrap_or_default()
 }
+
+/// Where code lies that is not the API's own.
+const LIBRARIES: [&str; 5] = ["site-packages", "dist-packages", "/lib/python", "node_modules", "node:internal"];

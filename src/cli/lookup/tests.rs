@@ -140,7 +140,7 @@ fn an_error_without_fields_is_explained_by_its_status_and_exception() {
     data["events"][0]["errors"] = json!([]);
     data["events"][0]["exception"] = json!({
         "type": "OperationalError", "message": "no such column",
-        "stacktrace": "Traceback (most recent call last):\n  File \"/a.py\", line 1, in x\n    y()\n  File \"/b.py\", line 2, in y\nOperationalError: no",
+        "stacktrace": "Traceback (most recent call last):\n  File \"/a.py\", line 1, in x\n    y()\n  File \"/b.py\", line 2, in y\n  File \"/v/site-packages/z.py\", line 3, in z\nOperationalError: no",
     });
     data["explanation"][0]["fields"] = json!([]);
     data["explanation"][0]["status"] = json!({
@@ -225,10 +225,24 @@ req_2                                 not found
 }
 
 #[test]
+fn every_id_that_was_named_is_answered_for() {
+    let uuid = "550E8400-E29B-41D4-A716-446655440000";
+    let mut data = json!({"results": [{"request_id": uuid.to_lowercase(), "state": "found", "status": 422}]});
+    bulk::add_missing(&mut data, &[uuid.to_owned(), "word".to_owned()]);
+    assert_eq!(data["results"].as_array().unwrap().len(), 2);
+    let text = bulk::render(Node::of(&data), Colour::Off, &times());
+    assert!(
+        text.contains("word                                  not found\n    `errata lookup` with this id alone"),
+        "{text}"
+    );
+}
+
+#[test]
 fn one_id_is_a_page_and_text_is_a_list() {
     let of = |ids: &[&str]| Question::of(&ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()).unwrap();
     assert_eq!(of(&[" req_1 "]), Question::One("req_1".into()));
-    assert_eq!(of(&["req_1", "req_2"]), Question::Text("req_1 req_2".into()));
+    assert_eq!(of(&["req_1", "req_2"]), Question::Several(vec!["req_1".into(), "req_2".into()]));
+    assert_eq!(of(&["see req_1", "req_2"]), Question::Text("see req_1 req_2".into()));
     assert_eq!(of(&["please see req_1"]), Question::Text("please see req_1".into()));
 }
 
