@@ -18,7 +18,7 @@ pub use source::{ConfigError, Flags, load};
 
 use crate::event::scrub::ScrubConfig;
 
-/// The whole configuration. [`example`] holds each setting's documentation for `errata config example`; a test keeps the
+/// The whole configuration. [`example()`] holds each setting's documentation for `errata config example`; a test keeps the
 /// two sets of settings equal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

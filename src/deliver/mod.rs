@@ -2,7 +2,7 @@
 //!
 //! # Exactly once
 //!
-//! - A batch's id, its range of the log and its number of rows are on disk ([`plan`]) before the first attempt, so a
+//! - A batch's id, its range of the log and its number of rows are on disk (`plan.json`) before the first attempt, so a
 //!   retry, also after a crash, sends the same rows under the same id.
 //! - After an attempt whose outcome is unknown, the destination is first asked how many rows of the batch it has; only
 //!   what is missing is sent again.

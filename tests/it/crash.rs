@@ -109,7 +109,8 @@ fn copies(dir: &Path) -> PathBuf {
     let captured = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/drf-exchanges.ndjson.gz");
     let mut text = String::new();
     flate2::read::GzDecoder::new(File::open(captured).unwrap()).read_to_string(&mut text).unwrap();
-    let lines = (0..COPIES).flat_map(|copy| text.lines().map(move |line| format!("{{\"copy\":{copy},{}\n", &line[1..])));
+    let lines =
+        (0..COPIES).flat_map(|copy| text.lines().map(move |line| format!("{{\"copy\":{copy},{}\n", &line[1..])));
     let path = dir.join("copies.ndjson");
     std::fs::write(&path, lines.collect::<String>()).unwrap();
     path
