@@ -57,6 +57,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the engine may take to end by itself.
 const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often the tables are looked after.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// How often ClickHouse is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -333,11 +336,28 @@ async fn mind_clickhouse(
         }
     }
     let _ = migrated.send(()); // nobody waits: the collector is ending
+    let upkeep = keep_up(Arc::clone(&shared));
+    tokio::pin!(upkeep);
     loop {
         let state = shared.store.ping().await.map_err(|error| error.to_string());
         shared.metrics.clickhouse_up.set(i64::from(state.is_ok()));
         shared.health.set(state);
-        tokio::time::sleep(HEALTH_INTERVAL).await;
+        tokio::select! {
+            never = &mut upkeep => match never {},
+            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+        }
+    }
+}
+
+/// Does what the tables need from time to time.
+async fn keep_up(shared: http::Shared) -> Infallible {
+    loop {
+        match shared.store.merge_closed_weeks(shared.clock.now_ms()).await {
+            Ok(weeks) if weeks.is_empty() => {}
+            Ok(weeks) => tracing::info!(?weeks, "merged closed weeks of the lookup index"),
+            Err(error) => tracing::warn!("merging closed weeks of the lookup index: {error}; trying again later"),
+        }
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
     }
 }
 

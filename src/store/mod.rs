@@ -11,6 +11,7 @@ pub mod insert;
 pub mod migrate;
 pub mod query;
 pub mod rows;
+pub mod upkeep;
 
 use std::sync::{
     Arc,

@@ -232,3 +232,17 @@ async fn retention_is_altered_when_it_differs_only() {
     let found = store.request("shop", &old.request_id).await.unwrap();
     assert_eq!((found.events.len(), found.expired_first_seen_ms), (0, Some(old.timestamp_ms)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closed_weeks_of_the_index_are_merged_to_one_part_and_open_ones_left_alone() {
+    let Started { store, .. } = &started().await;
+    let received =
+        |number: u128, weeks_ago: i64| Event { received_at_ms: noon() - weeks_ago * 7 * DAY, ..event(number) };
+    for (number, weeks_ago) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)] {
+        insert(store, &[received(number, weeks_ago)]).await;
+    }
+    assert_eq!(store.merge_closed_weeks(noon()).await.unwrap().len(), 1, "only one closed week has two parts");
+    assert!(store.merge_closed_weeks(noon()).await.unwrap().is_empty(), "what is merged stays merged");
+    let found = store.request("shop", &event(5).request_id).await.unwrap();
+    assert_eq!(found.events, [received(5, 2)]);
+}
