@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
 
+mod captured;
 mod collector;
 mod engine;
 mod lookup;
 mod migrate;
+mod reference;
 mod store;
