@@ -5,6 +5,7 @@
 mod captured;
 mod collector;
 mod engine;
+mod hostile;
 mod lookup;
 mod migrate;
 mod reference;
