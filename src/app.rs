@@ -34,6 +34,7 @@ use crate::{
         scrub::{ScrubError, Scrubber},
     },
     http::{self, Health, Parts},
+    memory,
     metrics::Metrics,
     spool::{self, SpoolError},
     state::{NewToken, Role, State, StateError},
@@ -137,6 +138,7 @@ impl App {
     /// [`AppError`]; nothing keeps running then.
     pub async fn build(config: Config, outside: Outside) -> Result<Self, AppError> {
         let Outside { clock, executable } = outside;
+        memory::tune();
         // The tokens' database makes the directory, so it comes first.
         let state = State::open(&config.data_dir)?;
         let lock = take_directory(&config.data_dir)?;

@@ -24,6 +24,7 @@ pub mod decode;
 pub mod deliver;
 pub mod event;
 pub mod http;
+pub mod memory;
 pub mod metrics;
 pub mod spool;
 pub mod state;

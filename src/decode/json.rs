@@ -1,16 +1,23 @@
 //! `application/json`: one event, or an array of them.
 
+use std::ops::ControlFlow;
+
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    Context, Decoded, Refusal, event,
+    Context, Refusal, Reject, event,
     item::{Flaw, Item},
     reject_of_flaw, reject_too_large,
 };
+use crate::event::Event;
 
 /// The syntax of an array is checked whole before any item is looked at: half a document is no document.
-pub(super) fn decode(body: &[u8], context: &Context<'_>) -> Result<Decoded, Refusal> {
+pub(super) fn decode(
+    body: &[u8],
+    context: &Context<'_>,
+    mut take: impl FnMut(usize, Event) -> ControlFlow<()>,
+) -> Result<Vec<Reject>, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let (line, column) = position(&body[..error.valid_up_to()]);
         Refusal::NotJson { line, column, message: "the body is not valid UTF-8".to_owned() }
@@ -25,25 +32,29 @@ pub(super) fn decode(body: &[u8], context: &Context<'_>) -> Result<Decoded, Refu
     if items.is_empty() {
         return Err(Refusal::Empty);
     }
-    let mut decoded = Decoded::default();
+    let mut rejects = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         if item.len() > context.limits.event {
-            decoded.rejects.push(reject_too_large(index, item, context.limits));
+            rejects.push(reject_too_large(index, item, context.limits));
             continue;
         }
         match Item::parse(item) {
             Ok(item) => match event::build(item, context) {
-                Ok(event) => decoded.events.push((index, event)),
-                Err(rejection) => decoded.rejects.push(rejection.at(index)),
+                Ok(event) => {
+                    if take(index, event).is_break() {
+                        break;
+                    }
+                }
+                Err(rejection) => rejects.push(rejection.at(index)),
             },
             // The body is this one item.
             Err(Flaw::NotJson { line, column, message }) if first != Some(&b'[') => {
                 return Err(Refusal::NotJson { line, column, message });
             }
-            Err(flaw) => decoded.rejects.push(reject_of_flaw(index, flaw)),
+            Err(flaw) => rejects.push(reject_of_flaw(index, flaw)),
         }
     }
-    Ok(decoded)
+    Ok(rejects)
 }
 
 /// Line and column, from 1, of the byte that follows `before`.

@@ -14,6 +14,8 @@ mod key;
 mod ndjson;
 mod timestamp;
 
+use std::ops::ControlFlow;
+
 pub use self::encoding::decompress;
 use crate::event::{Event, catalog::Catalog, scrub::Scrubber};
 
@@ -184,9 +186,28 @@ fn reject_of_flaw(index: usize, flaw: item::Flaw) -> Reject {
 /// # Errors
 /// When the body as a whole is no JSON, empty, or holds too many items. A bad item of a good body is a [`Reject`] instead.
 pub fn events(format: Format, body: &[u8], context: Context<'_>) -> Result<Decoded, Refusal> {
+    let mut events = Vec::new();
+    let rejects = each_event(format, body, context, |index, event| {
+        events.push((index, event));
+        ControlFlow::Continue(())
+    })?;
+    Ok(Decoded { events, rejects })
+}
+
+/// As [`events`], but hands each event over when it is made: an event in memory is many times as large as its text, so
+/// those of a large body must not all be there at once. Ends early, with the rejects so far, when `take` breaks.
+///
+/// # Errors
+/// As [`events`]; then none was handed over.
+pub fn each_event(
+    format: Format,
+    body: &[u8],
+    context: Context<'_>,
+    take: impl FnMut(usize, Event) -> ControlFlow<()>,
+) -> Result<Vec<Reject>, Refusal> {
     match format {
-        Format::Ndjson => ndjson::decode(body, &context),
-        Format::Json => json::decode(body, &context),
+        Format::Ndjson => ndjson::decode(body, &context, take),
+        Format::Json => json::decode(body, &context, take),
     }
 }
 

@@ -1,10 +1,13 @@
 //! `application/x-ndjson`: one event a line.
 
+use std::ops::ControlFlow;
+
 use super::{
-    Context, Decoded, Reason, Refusal, Reject, event,
+    Context, Reason, Refusal, Reject, event,
     item::{Flaw, Item},
     reject_of_flaw, reject_too_large,
 };
+use crate::event::Event;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -12,14 +15,18 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const TRIED_LINES: usize = 16;
 
 /// Lines end with LF or CRLF; blank ones are skipped and not counted; a byte order mark at the start is dropped.
-pub(super) fn decode(body: &[u8], context: &Context<'_>) -> Result<Decoded, Refusal> {
+pub(super) fn decode(
+    body: &[u8],
+    context: &Context<'_>,
+    mut take: impl FnMut(usize, Event) -> ControlFlow<()>,
+) -> Result<Vec<Reject>, Refusal> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let count = lines(body).count();
     if count == 0 {
         return Err(Refusal::Empty);
     }
     let limit = context.limits.items;
-    let mut decoded = Decoded::default();
+    let mut rejects = Vec::new();
     let mut first_bad = None;
     let mut any_json = false;
     for (index, (number, line)) in lines(body).enumerate() {
@@ -27,11 +34,17 @@ pub(super) fn decode(body: &[u8], context: &Context<'_>) -> Result<Decoded, Refu
             break;
         }
         match decode_line(index, line, context) {
-            Line::Event(event) => decoded.events.push((index, *event)),
-            Line::Reject(reject) => decoded.rejects.push(reject),
+            // Of a body with too many, nothing is taken.
+            Line::Event(event) if count <= limit => {
+                if take(index, *event).is_break() {
+                    return Ok(rejects);
+                }
+            }
+            Line::Event(_) => {}
+            Line::Reject(reject) => rejects.push(reject),
             Line::NotJson { column, message, reject } => {
                 first_bad.get_or_insert_with(|| (number, column, hint(line, message)));
-                decoded.rejects.push(reject);
+                rejects.push(reject);
                 continue;
             }
         }
@@ -40,7 +53,7 @@ pub(super) fn decode(body: &[u8], context: &Context<'_>) -> Result<Decoded, Refu
     match first_bad {
         Some((line, column, message)) if !any_json => Err(Refusal::NotJson { line, column, message }),
         _ if count > limit => Err(Refusal::TooMany { limit }),
-        _ => Ok(decoded),
+        _ => Ok(rejects),
     }
 }
 
@@ -53,7 +66,7 @@ fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 enum Line {
-    Event(Box<crate::event::Event>),
+    Event(Box<Event>),
     Reject(Reject),
     NotJson { column: usize, message: String, reject: Reject },
 }

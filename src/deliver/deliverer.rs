@@ -3,19 +3,23 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
-use uuid::Uuid;
 
 use super::{
     BatchRef, Books, Class, Destination, Failure, Stored,
+    part::{Decoded, batches, bisect},
     plan::{Batch, Plan, PlanError},
     quarantine::{Quarantine, QuarantineError},
 };
 use crate::{
     clock::Clock,
     event::{Event, codec},
+    memory,
     metrics::Metrics,
     spool::{Chunk, Item, Position, Reader, SpoolError, Writer},
 };
+
+/// Bytes of payloads read at once, at most.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Bounds of a batch and of the wait for one.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Options {
     pub max_rows: usize,
     /// Bytes of payloads.
     pub max_bytes: usize,
+    /// Bytes of decoded events in memory, about. Of ordinary events `max_bytes` are less.
+    pub max_memory: usize,
     /// How long a short queue is left to grow before it is sent. Fresh lookups want it short, merges want it long.
     pub linger: Duration,
     /// First and longest pause between attempts.
@@ -39,6 +45,7 @@ impl Options {
             dir,
             max_rows: 100_000,
             max_bytes: 32 << 20,
+            max_memory: 96 << 20,
             linger: Duration::from_millis(250),
             retry: (Duration::from_millis(100), Duration::from_secs(5)),
         }
@@ -70,12 +77,6 @@ pub struct Deliverer<D> {
     pub clock: Clock,
 }
 
-/// A chunk of the log and what could be decoded of it.
-struct Decoded {
-    chunk: Chunk,
-    events: Vec<(Position, Event)>,
-}
-
 /// What became of one batch.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
@@ -105,8 +106,9 @@ impl<D: Destination> Deliverer<D> {
         std::fs::create_dir_all(&dir).map_err(|source| DeliverError::Directory { path: dir.clone(), source })?;
         if let Some(plan) = Plan::load(&dir)?.filter(|plan| plan.end > self.reader.start()) {
             tracing::info!(from = plan.start.0, to = plan.end.0, "resuming the delivery that was under way");
+            let mut decoded = Decoded::new(plan.start);
             let chunk = self.reader.read_range(plan.start, plan.end)?;
-            let decoded = self.decode(chunk)?;
+            self.decode(chunk, &mut decoded)?;
             if !self.execute(plan, &decoded, Before::Unknown, &mut stop).await? {
                 return Ok(());
             }
@@ -116,16 +118,18 @@ impl<D: Destination> Deliverer<D> {
             if !self.gather(from, &mut stop).await {
                 return Ok(());
             }
-            let chunk = self.reader.read(from, self.options.max_rows, self.options.max_bytes)?;
-            if chunk.end == from {
+            let decoded = self.read(from)?;
+            if decoded.end == from {
                 continue;
             }
-            let (start, end) = (chunk.start, chunk.end);
-            let decoded = self.decode(chunk)?;
-            let plan = Plan::new(start, end, batches(&decoded.events));
+            let plan = Plan::new(decoded.start, decoded.end, batches(&decoded));
             plan.save(&dir)?;
             if !self.execute(plan, &decoded, Before::Untried, &mut stop).await? {
                 return Ok(());
+            }
+            if decoded.bytes > memory::LARGE {
+                drop(decoded);
+                memory::give_back();
             }
         }
     }
@@ -160,24 +164,23 @@ impl<D: Destination> Deliverer<D> {
         before: Before,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<bool, DeliverError> {
-        let events = &decoded.events;
-        let total = decoded.chunk.items.len() as u64;
-        let mut quarantined = total - events.len() as u64;
+        let total = decoded.items;
+        let mut quarantined = total - decoded.events.len() as u64;
         let mut next = 0;
         let mut before = vec![before; plan.batches.len()];
         while let Some(batch) = plan.batches.get(next).cloned() {
-            let rows: Vec<Event> = in_batch(events, &batch).map(|(_, event)| event.clone()).collect();
-            match self.deliver(&batch, &rows, before[next], stop).await {
+            let rows = &decoded.events[decoded.of(&batch)];
+            match self.deliver(&batch, rows, before[next], stop).await {
                 Outcome::Interrupted => return Ok(false),
                 Outcome::Stored => next += 1,
                 Outcome::Refused(reason) if rows.len() == 1 => {
-                    self.set_aside(&decoded.chunk, &batch, &reason)?;
+                    self.set_aside(&batch, &reason)?;
                     quarantined += 1;
                     next += 1;
                 }
                 Outcome::Refused(reason) => {
                     tracing::warn!(rows = rows.len(), reason, "the destination refuses a batch; looking for the rows");
-                    let halves = bisect(events, &batch);
+                    let halves = bisect(decoded, &batch);
                     before.splice(next..=next, halves.iter().map(|_| Before::Untried));
                     plan.batches.splice(next..=next, halves);
                     plan.save(&self.options.dir)?;
@@ -193,23 +196,45 @@ impl<D: Destination> Deliverer<D> {
         Ok(true)
     }
 
-    /// Decodes a chunk; what does not decode is set aside.
-    fn decode(&self, chunk: Chunk) -> Result<Decoded, DeliverError> {
-        let mut events = Vec::with_capacity(chunk.items.len());
-        for (position, item) in &chunk.items {
-            match codec::decode(&item.payload) {
-                Ok(event) => events.push((*position, event)),
-                Err(error) => self.quarantine_item(*position, item, &error.to_string())?,
+    /// Reads and decodes as much as one plan covers, piece by piece, because only decoded events show how much memory
+    /// they take.
+    fn read(&mut self, from: Position) -> Result<Decoded, DeliverError> {
+        let Options { max_rows, max_bytes, max_memory, .. } = self.options;
+        let mut decoded = Decoded::new(from.max(self.reader.start()));
+        let (mut rows, mut bytes) = (max_rows, max_bytes);
+        while rows > 0 && bytes > 0 && decoded.bytes < max_memory {
+            let chunk = self.reader.read(decoded.end, rows, bytes.min(PIECE_BYTES))?;
+            if chunk.end == decoded.end {
+                break;
             }
+            // A read goes past its bounds by one record at most, and only if that is its first.
+            rows = rows.saturating_sub(chunk.items.len());
+            bytes = bytes.saturating_sub(chunk.items.iter().map(|(_, item)| item.payload.len()).sum());
+            self.decode(chunk, &mut decoded)?;
         }
-        Ok(Decoded { chunk, events })
+        Ok(decoded)
     }
 
-    fn set_aside(&self, chunk: &Chunk, batch: &Batch, reason: &str) -> Result<(), DeliverError> {
-        for (position, item) in
-            chunk.items.iter().filter(|(position, _)| *position >= batch.from && *position < batch.to)
-        {
-            self.quarantine_item(*position, item, reason)?;
+    /// Decodes a chunk; what does not decode is set aside.
+    fn decode(&self, chunk: Chunk, decoded: &mut Decoded) -> Result<(), DeliverError> {
+        decoded.end = chunk.end;
+        decoded.items += chunk.items.len() as u64;
+        for (position, item) in chunk.items {
+            match codec::decode(&item.payload) {
+                Ok(event) => {
+                    decoded.bytes += event.memory();
+                    decoded.positions.push(position);
+                    decoded.events.push(event);
+                }
+                Err(error) => self.quarantine_item(position, &item, &error.to_string())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn set_aside(&mut self, batch: &Batch, reason: &str) -> Result<(), DeliverError> {
+        for (position, item) in self.reader.read_range(batch.from, batch.to)?.items {
+            self.quarantine_item(position, &item, reason)?;
         }
         self.metrics.insert_batches.with_label_values(&["quarantined"]).inc();
         Ok(())
@@ -327,51 +352,4 @@ async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
         () = tokio::time::sleep(pause) => true,
         changed = stop.changed() => changed.is_ok() && !*stop.borrow(),
     }
-}
-
-/// One batch over all events, cut where the week of receipt changes: the tables are partitioned by it, and an insert is
-/// atomic within one partition only.
-fn batches(events: &[(Position, Event)]) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
-    for (position, event) in events {
-        let (ms, next) = (event.received_at_ms, Position(position.0 + 1));
-        match batches.last_mut().filter(|batch| week(batch.received_ms.0) == week(ms)) {
-            Some(batch) => {
-                batch.to = next;
-                batch.rows += 1;
-                batch.received_ms = (batch.received_ms.0.min(ms), batch.received_ms.1.max(ms));
-            }
-            None => {
-                batches.push(Batch { id: Uuid::now_v7(), from: *position, to: next, rows: 1, received_ms: (ms, ms) });
-            }
-        }
-    }
-    batches
-}
-
-/// Weeks since the Monday before the Unix epoch (a Thursday).
-fn week(ms: i64) -> i64 {
-    (ms.div_euclid(86_400_000) + 3).div_euclid(7)
-}
-
-fn in_batch<'a>(
-    events: &'a [(Position, Event)],
-    batch: &Batch,
-) -> impl Iterator<Item = &'a (Position, Event)> + use<'a> {
-    let start = events.partition_point(|(position, _)| *position < batch.from);
-    let end = events.partition_point(|(position, _)| *position < batch.to);
-    events[start..end].iter()
-}
-
-/// Two batches of half the rows each, under new ids: the rows of the old id were refused, so none is stored.
-fn bisect(events: &[(Position, Event)], batch: &Batch) -> Vec<Batch> {
-    let rows: Vec<_> = in_batch(events, batch).collect();
-    let (left, right) = rows.split_at(rows.len() / 2);
-    let half = |part: &[&(Position, Event)]| {
-        let received = part.iter().map(|(_, event)| event.received_at_ms);
-        let (min, max) = (received.clone().min()?, received.max()?);
-        let (from, to) = (part.first()?.0, Position(part.last()?.0.0 + 1));
-        Some(Batch { id: Uuid::now_v7(), from, to, rows: part.len(), received_ms: (min, max) })
-    };
-    [left, right].into_iter().filter_map(half).collect()
 }

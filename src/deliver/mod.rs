@@ -16,6 +16,7 @@
 mod books;
 mod clickhouse;
 mod deliverer;
+mod part;
 mod plan;
 pub mod quarantine;
 #[cfg(test)]

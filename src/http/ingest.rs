@@ -1,6 +1,6 @@
 //! `POST /api/v1/events`: bytes in, durable events out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -9,18 +9,19 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::{
     Shared,
     answer::{ApiError, Data},
+    body,
 };
 use crate::{
-    decode::{self, Decoded, Format, Refusal, Reject},
+    decode::{self, Format, Refusal, Reject},
     event::{Event, codec},
+    memory,
     spool::{AppendError, Item},
     state::{Rejection, TokenInfo},
 };
@@ -28,8 +29,8 @@ use crate::{
 /// Rejections listed in an answer, and remembered of one request; all are counted.
 const LISTED_REJECTIONS: usize = 100;
 
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Events of a body are made durable in chunks of about this much memory, bytes.
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// How long a client is asked to wait when the spool takes nothing.
 const SPOOL_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -81,19 +82,22 @@ pub async fn events(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
     headers: HeaderMap,
-    body: Body,
+    mut body: Body,
 ) -> Response {
     let timer = shared.metrics.ingest_duration.start_timer();
-    let response = match take(&shared, &token, &headers, body).await {
+    let response = match take(&shared, &token, &headers, &mut body).await {
         Ok(taken) => Data(StatusCode::ACCEPTED, taken).into_response(),
-        Err(error) => error.into_response(),
+        Err(error) => {
+            body::read_on(&headers, body).await;
+            error.into_response()
+        }
     };
     timer.observe_duration();
     shared.metrics.ingest_requests.with_label_values(&[PROTOCOL, response.status().as_str()]).inc();
     response
 }
 
-async fn take(shared: &Shared, token: &TokenInfo, headers: &HeaderMap, body: Body) -> Result<Taken, ApiError> {
+async fn take(shared: &Shared, token: &TokenInfo, headers: &HeaderMap, body: &mut Body) -> Result<Taken, ApiError> {
     let format = format(headers)?;
     if let Some(refusal) = shared.spool.refusal() {
         return Err(refused_append(&refusal));
@@ -104,66 +108,130 @@ async fn take(shared: &Shared, token: &TokenInfo, headers: &HeaderMap, body: Bod
     {
         return Err(ApiError::rate_limited(until(allowance.reset_ms, now_ms)));
     }
-    let (bytes, _permit) = read_body(shared, headers, body).await?;
+    let (bytes, _permit) = body::read(shared, headers, body).await?;
     shared.metrics.ingest_bytes.inc_by(bytes.len() as u64);
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
-    let (decoder, project) = (Arc::clone(shared), token.project.clone());
-    let decoded =
-        tokio::task::spawn_blocking(move || decode_body(&decoder, &project, now_ms, format, encoding, &bytes))
-            .await
-            .map_err(|error| ApiError::internal("decoding a body", &error))??;
-    keep(shared, token, decoded, now_ms).await
-}
-
-fn decode_body(
-    shared: &Shared,
-    project: &str,
-    now_ms: i64,
-    format: Format,
-    encoding: Option<String>,
-    bytes: &[u8],
-) -> Result<Decoded, ApiError> {
-    let body = decode::decompress(encoding.as_deref(), bytes, &shared.limits).map_err(|refusal| refused(&refusal))?;
-    let context = decode::Context {
-        project,
-        received_at_ms: now_ms,
-        oldest_ms: now_ms - i64::from(shared.config.retention_days) * DAY_MS,
-        catalog: &shared.catalog,
-        scrubber: &shared.scrubber,
-        limits: &shared.limits,
-    };
-    decode::events(format, &body, context).map_err(|refusal| refused(&refusal))
-}
-
-/// Makes the good events durable and accounts for the bad ones.
-async fn keep(shared: &Shared, token: &TokenInfo, decoded: Decoded, now_ms: i64) -> Result<Taken, ApiError> {
-    account_for_rejects(shared, token, &decoded.rejects, now_ms).await?;
-    let rejected = decoded.rejects.len();
-    let mut taken = Taken { rejected, rejections: list(&decoded.rejects), ..Taken::default() };
-    if decoded.events.is_empty() {
+    let encoding =
+        headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let (sender, chunks) = mpsc::channel(1);
+    let decoding = Decoding { shared: Arc::clone(shared), token: token.clone(), now_ms, format, chunks: sender };
+    let decoding = tokio::task::spawn_blocking(move || decoding.run(encoding.as_deref(), bytes));
+    let kept = keep(shared, chunks).await;
+    let decoded = decoding.await.map_err(|error| ApiError::internal("decoding a body", &error))?;
+    let kept = kept?;
+    let rejects = decoded?;
+    account_for_rejects(shared, token, &rejects, now_ms).await?;
+    let rejected = rejects.len();
+    let answer = Taken { rejected, rejections: list(&rejects), ..kept };
+    if answer.accepted + answer.duplicates == 0 {
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Validation failed")
             .field("events", format!("none of the {rejected} events can be taken; see data.rejections"))
-            .with_data(&taken));
+            .with_data(&answer));
     }
-    charge(shared, token, decoded.events.len() as u64, now_ms)?;
-    let events: Vec<Event> = decoded.events.into_iter().map(|(_, event)| event).collect();
-    let items = events.iter().map(item).collect();
-    let appended = shared.spool.append(items).await.map_err(|error| refused_append(&error))?;
-    let mut is_duplicate = vec![false; events.len()];
-    for index in appended.duplicates {
-        is_duplicate[index] = true;
+    Ok(answer)
+}
+
+/// Makes the events of each chunk durable, one chunk after the other, while the next one is decoded.
+async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>) -> Result<Taken, ApiError> {
+    let mut taken = Taken::default();
+    while let Some(Chunk { events, items, .. }) = chunks.recv().await {
+        let appended = shared.spool.append(items).await.map_err(|error| refused_append(&error))?;
+        let mut is_duplicate = vec![false; events.len()];
+        for index in appended.duplicates {
+            is_duplicate[index] = true;
+        }
+        let mut accepted = 0;
+        for (event, _) in events.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
+            shared.metrics.count_accepted(event);
+            accepted += 1;
+        }
+        let duplicates = events.len() - accepted;
+        for (outcome, events) in [("accepted", accepted), ("duplicate", duplicates)] {
+            shared.metrics.ingest_events.with_label_values(&[PROTOCOL, outcome]).inc_by(events as u64);
+        }
+        taken.accepted += accepted;
+        taken.duplicates += duplicates;
     }
-    for (event, _) in events.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
-        shared.metrics.count_accepted(event);
-        taken.accepted += 1;
-    }
-    taken.duplicates = events.len() - taken.accepted;
-    let count = |outcome, events: usize| {
-        shared.metrics.ingest_events.with_label_values(&[PROTOCOL, outcome]).inc_by(events as u64);
-    };
-    count("accepted", taken.accepted);
-    count("duplicate", taken.duplicates);
     Ok(taken)
+}
+
+/// Events of a body on their way into the spool, and the items they become.
+#[derive(Default)]
+struct Chunk {
+    events: Vec<Event>,
+    items: Vec<Item>,
+    /// Memory of both, bytes, about.
+    bytes: usize,
+}
+
+/// A body being decoded on a thread of its own, and handed on chunk by chunk.
+struct Decoding {
+    shared: Shared,
+    token: TokenInfo,
+    now_ms: i64,
+    format: Format,
+    chunks: mpsc::Sender<Chunk>,
+}
+
+impl Decoding {
+    fn run(self, encoding: Option<&str>, bytes: bytes::Bytes) -> Result<Vec<Reject>, ApiError> {
+        let body = decode::decompress(encoding, &bytes, &self.shared.limits).map_err(|refusal| refused(&refusal))?;
+        let mut chunk = Chunk::default();
+        let mut charged = Ok(false);
+        let rejects = decode::each_event(self.format, &body, self.context(), |_, event| {
+            let item = item(&event);
+            chunk.bytes += event.memory() + item.payload.len();
+            chunk.items.push(item);
+            chunk.events.push(event);
+            if chunk.bytes < CHUNK_BYTES {
+                return ControlFlow::Continue(());
+            }
+            if matches!(charged, Ok(false)) {
+                charged = self.charge_whole(&body).map(|()| true);
+            }
+            let goes_on = charged.is_ok() && self.chunks.blocking_send(std::mem::take(&mut chunk)).is_ok();
+            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .map_err(|refusal| refused(&refusal))?;
+        if !charged? {
+            charge(&self.shared, &self.token, chunk.events.len() as u64, self.now_ms)?;
+        }
+        if !chunk.events.is_empty() {
+            // Not taken: appending failed, which is what the client will be told.
+            let _ = self.chunks.blocking_send(chunk);
+        }
+        if body.len() > memory::LARGE {
+            drop(body);
+            drop(bytes);
+            memory::give_back();
+        }
+        Ok(rejects)
+    }
+
+    /// Charges the token for all good events of a body of several chunks, before the first of them is kept: a body is
+    /// taken as a whole or not at all. Tokens without a limit do not pay for the counting.
+    fn charge_whole(&self, body: &[u8]) -> Result<(), ApiError> {
+        if self.token.limit.is_none() {
+            return Ok(());
+        }
+        let mut events = 0;
+        decode::each_event(self.format, body, self.context(), |_, _| {
+            events += 1;
+            ControlFlow::Continue(())
+        })
+        .map_err(|refusal| refused(&refusal))?;
+        charge(&self.shared, &self.token, events, self.now_ms)
+    }
+
+    fn context(&self) -> decode::Context<'_> {
+        decode::Context {
+            project: &self.token.project,
+            received_at_ms: self.now_ms,
+            oldest_ms: self.now_ms - i64::from(self.shared.config.retention_days) * DAY_MS,
+            catalog: self.shared.catalog,
+            scrubber: &self.shared.scrubber,
+            limits: &self.shared.limits,
+        }
+    }
 }
 
 fn item(event: &Event) -> Item {
@@ -244,42 +312,7 @@ fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
     }
 }
 
-/// Reads a body within its limit, holding as many bytes of the memory budget as it may need.
-async fn read_body(
-    shared: &Shared,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(bytes::Bytes, OwnedSemaphorePermit), ApiError> {
-    let limit = shared.limits.body;
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<usize>().ok());
-    let too_large = || refused(&Refusal::TooLarge { limit, what: "as sent" });
-    if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let collected = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect())
-        .await
-        .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive within 60 seconds"))?
-        .map_err(|error| {
-            if error.downcast_ref::<LengthLimitError>().is_some() {
-                return too_large();
-            }
-            ApiError::new(StatusCode::BAD_REQUEST, "The body broke off").cause(error.to_string())
-        })?;
-    let bytes = collected.to_bytes();
-    // Taken after the body is here, so that a slow sender holds nothing others wait for.
-    let weight = if headers.contains_key(header::CONTENT_ENCODING) { shared.limits.decompressed } else { bytes.len() };
-    let permits = u32::try_from(weight / 1024 + 1).unwrap_or(u32::MAX);
-    let permit = Arc::clone(&shared.in_flight)
-        .acquire_many_owned(permits)
-        .await
-        .map_err(|error| ApiError::internal("waiting for memory", &error))?;
-    Ok((bytes, permit))
-}
-
-fn refused(refusal: &Refusal) -> ApiError {
+pub(super) fn refused(refusal: &Refusal) -> ApiError {
     let status = match refusal {
         Refusal::Empty | Refusal::NotJson { .. } | Refusal::BadEncoding { .. } => StatusCode::BAD_REQUEST,
         Refusal::TooLarge { .. } | Refusal::TooMany { .. } | Refusal::Bomb(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -3,6 +3,7 @@
 pub mod analyse;
 pub mod answer;
 mod auth;
+mod body;
 pub mod ingest;
 pub mod lookup;
 pub mod openapi;

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
 
+mod captured;
 mod collector;
 mod crash;
 mod engine;
+mod hostile;
 mod lookup;
 mod migrate;
+mod reference;
 mod store;
