@@ -5,18 +5,21 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::Body,
-    extract::State as AxumState,
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    extract::{Request, State as AxumState},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::Next,
+    response::Response,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::Bytes;
 use serde::Serialize;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
     Shared,
     answer::{ApiError, Data},
+    body,
+    quota::Charge,
 };
 use crate::{
     decode::{self, Decoded, Format, Refusal, Reject},
@@ -28,8 +31,8 @@ use crate::{
 /// Rejections listed in an answer, and remembered of one request; all are counted.
 const LISTED_REJECTIONS: usize = 100;
 
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Where events are shipped to.
+pub const PATH: &str = "/api/v1/events";
 
 /// How long a client is asked to wait when the spool takes nothing.
 const SPOOL_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -68,109 +71,157 @@ pub struct Rejected {
 /// second later. The good events of a mixed batch are taken, the bad ones listed.
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "ship", operation_id = "ship_events",
-    request_body(content = serde_json::Value, description = "one event, an array of events, or one event a line",
-        content_type = "application/json"),
+    request_body(
+        content((serde_json::Value = "application/json"), (String = "application/x-ndjson")),
+        description = "one event, an array of events, or one event a line; `Content-Encoding` gzip, zstd or deflate"),
     responses(
         (status = 202, description = "taken and durable", body = Taken),
-        (status = 400, description = "not JSON"), (status = 401, description = "no good token"),
-        (status = 413, description = "too large"), (status = 415, description = "content type or encoding not taken"),
+        (status = 400, description = "not JSON; the line is named"),
+        (status = 408, description = "the body did not arrive in time"), (status = 413, description = "too large"), (status = 415, description = "content type or encoding not taken"),
         (status = 422, description = "every event was rejected"), (status = 429, description = "quota used up"),
-        (status = 503, description = "the spool is full"))
+        (status = 503, description = "the spool is full or failed; send again after Retry-After"))
 )]
 pub async fn events(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
+) -> Result<Data<Taken>, ApiError> {
+    let format = format(&headers)?;
+    if let Some(refusal) = shared.spool.refusal() {
+        return Err(refused_append(&refusal));
+    }
+    let now_ms = shared.clock.now_ms();
+    if let Some(allowance) = shared.quota.allowance(&token, now_ms)
+        && allowance.remaining == 0
+    {
+        return Err(ApiError::rate_limited(until(allowance.reset_ms, now_ms)));
+    }
+    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
+    let bytes = body::read(&headers, body, shared.limits.body, patience).await?;
+    shared.metrics.ingest_bytes.inc_by(bytes.len() as u64);
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+    // Read again: a body may take a minute to arrive, and its quota is that of its arrival.
+    let sent = Sent { format, encoding, bytes, received_at_ms: shared.clock.now_ms() };
+    // A task of its own: what is kept is counted, and memory is held while it is used, also when the client has gone.
+    let outcome = tokio::spawn(take(shared, token, sent))
+        .await
+        .map_err(|error| ApiError::internal("taking events", &error))??;
+    Ok(Data(StatusCode::ACCEPTED, outcome))
+}
+
+/// Counts and times requests that ship events, whatever became of them.
+pub async fn count(AxumState(shared): AxumState<Shared>, request: Request, next: Next) -> Response {
+    let ships = request.method() == Method::POST && request.uri().path() == PATH;
+    if !ships {
+        return next.run(request).await;
+    }
     let timer = shared.metrics.ingest_duration.start_timer();
-    let response = match take(&shared, &token, &headers, body).await {
-        Ok(taken) => Data(StatusCode::ACCEPTED, taken).into_response(),
-        Err(error) => error.into_response(),
-    };
+    let response = next.run(request).await;
     timer.observe_duration();
     shared.metrics.ingest_requests.with_label_values(&[PROTOCOL, response.status().as_str()]).inc();
     response
 }
 
-async fn take(shared: &Shared, token: &TokenInfo, headers: &HeaderMap, body: Body) -> Result<Taken, ApiError> {
-    let format = format(headers)?;
-    if let Some(refusal) = shared.spool.refusal() {
-        return Err(refused_append(&refusal));
-    }
-    let now_ms = shared.clock.now_ms();
-    if let Some(allowance) = shared.quota.allowance(token, now_ms)
-        && allowance.remaining == 0
-    {
-        return Err(ApiError::rate_limited(until(allowance.reset_ms, now_ms)));
-    }
-    let (bytes, _permit) = read_body(shared, headers, body).await?;
-    shared.metrics.ingest_bytes.inc_by(bytes.len() as u64);
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
-    let (decoder, project) = (Arc::clone(shared), token.project.clone());
-    let decoded =
-        tokio::task::spawn_blocking(move || decode_body(&decoder, &project, now_ms, format, encoding, &bytes))
-            .await
-            .map_err(|error| ApiError::internal("decoding a body", &error))??;
-    keep(shared, token, decoded, now_ms).await
-}
-
-fn decode_body(
-    shared: &Shared,
-    project: &str,
-    now_ms: i64,
+/// A body that has arrived.
+struct Sent {
     format: Format,
     encoding: Option<String>,
-    bytes: &[u8],
-) -> Result<Decoded, ApiError> {
-    let body = decode::decompress(encoding.as_deref(), bytes, &shared.limits).map_err(|refusal| refused(&refusal))?;
+    bytes: Bytes,
+    received_at_ms: i64,
+}
+
+async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result<Taken, ApiError> {
+    let _memory = memory(&shared, &sent).await?;
+    let now_ms = sent.received_at_ms;
+    let (rooms, project) = (Arc::clone(&shared), token.project.clone());
+    let decoded = tokio::task::spawn_blocking(move || decode_body(&rooms, &project, &sent))
+        .await
+        .map_err(|error| ApiError::internal("decoding a body", &error))??;
+    keep(&shared, &token, decoded, now_ms).await
+}
+
+/// Holds as much of the memory budget as the body may need. Asked for after the body is here, so that a slow sender holds
+/// nothing others wait for.
+async fn memory(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, ApiError> {
+    let bytes = decode::most_bytes(sent.encoding.as_deref(), sent.bytes.len(), &shared.limits);
+    let budget = shared.config.ingest.max_in_flight.as_usize() / 1024;
+    let permits = u32::try_from((bytes / 1024 + 1).min(budget)).unwrap_or(u32::MAX);
+    Arc::clone(&shared.in_flight)
+        .acquire_many_owned(permits)
+        .await
+        .map_err(|error| ApiError::internal("waiting for memory", &error))
+}
+
+fn decode_body(shared: &Shared, project: &str, sent: &Sent) -> Result<Decoded, ApiError> {
+    let body = decode::decompress(sent.encoding.as_deref(), &sent.bytes, &shared.limits)
+        .map_err(|refusal| refused(&refusal))?;
     let context = decode::Context {
         project,
-        received_at_ms: now_ms,
-        oldest_ms: now_ms - i64::from(shared.config.retention_days) * DAY_MS,
-        catalog: &shared.catalog,
+        received_at_ms: sent.received_at_ms,
+        oldest_ms: sent.received_at_ms - i64::from(shared.config.retention_days) * DAY_MS,
+        catalog: shared.catalog,
         scrubber: &shared.scrubber,
         limits: &shared.limits,
     };
-    decode::events(format, &body, context).map_err(|refusal| refused(&refusal))
+    decode::events(sent.format, &body, context).map_err(|refusal| refused(&refusal))
 }
 
-/// Makes the good events durable and accounts for the bad ones.
+/// Makes the good events durable and accounts for the bad ones. A batch that is refused as a whole (quota, spool) costs nothing and
+/// counts nothing: the client sends it again.
 async fn keep(shared: &Shared, token: &TokenInfo, decoded: Decoded, now_ms: i64) -> Result<Taken, ApiError> {
-    account_for_rejects(shared, token, &decoded.rejects, now_ms).await?;
     let rejected = decoded.rejects.len();
-    let mut taken = Taken { rejected, rejections: list(&decoded.rejects), ..Taken::default() };
-    if decoded.events.is_empty() {
+    let mut outcome = Taken { rejected, rejections: list(&decoded.rejects), ..Taken::default() };
+    let events: Vec<Event> = decoded.events.into_iter().map(|(_, event)| event).collect();
+    if !events.is_empty() {
+        append(shared, token, &events, &mut outcome, now_ms).await?;
+    }
+    account_for_rejects(shared, token, &decoded.rejects, now_ms).await;
+    if events.is_empty() {
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Validation failed")
             .field("events", format!("none of the {rejected} events can be taken; see data.rejections"))
-            .with_data(&taken));
+            .with_data(&outcome));
     }
-    charge(shared, token, decoded.events.len() as u64, now_ms)?;
-    let events: Vec<Event> = decoded.events.into_iter().map(|(_, event)| event).collect();
-    let items = events.iter().map(item).collect();
-    let appended = shared.spool.append(items).await.map_err(|error| refused_append(&error))?;
+    Ok(outcome)
+}
+
+/// Charges the events and makes them durable; what is not kept is not charged.
+async fn append(
+    shared: &Shared,
+    token: &TokenInfo,
+    events: &[Event],
+    outcome: &mut Taken,
+    now_ms: i64,
+) -> Result<(), ApiError> {
+    let charge = charge(shared, token, events.len() as u64, now_ms)?;
+    let appended = shared.spool.append(events.iter().map(item).collect()).await.map_err(|error| {
+        if let Some(charge) = &charge {
+            shared.quota.give_back(charge);
+        }
+        refused_append(&error)
+    })?;
     let mut is_duplicate = vec![false; events.len()];
     for index in appended.duplicates {
         is_duplicate[index] = true;
     }
     for (event, _) in events.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
         shared.metrics.count_accepted(event);
-        taken.accepted += 1;
+        outcome.accepted += 1;
     }
-    taken.duplicates = events.len() - taken.accepted;
-    let count = |outcome, events: usize| {
-        shared.metrics.ingest_events.with_label_values(&[PROTOCOL, outcome]).inc_by(events as u64);
+    outcome.duplicates = events.len() - outcome.accepted;
+    let count = |name, events: usize| {
+        shared.metrics.ingest_events.with_label_values(&[PROTOCOL, name]).inc_by(events as u64);
     };
-    count("accepted", taken.accepted);
-    count("duplicate", taken.duplicates);
-    Ok(taken)
+    count("accepted", outcome.accepted);
+    count("duplicate", outcome.duplicates);
+    Ok(())
 }
 
 fn item(event: &Event) -> Item {
     Item { key: event.key.0, tag: event.request_id.lookup_key(&event.project), payload: codec::encode(event) }
 }
 
-fn charge(shared: &Shared, token: &TokenInfo, events: u64, now_ms: i64) -> Result<(), ApiError> {
+fn charge(shared: &Shared, token: &TokenInfo, events: u64, now_ms: i64) -> Result<Option<Charge>, ApiError> {
     shared.quota.take(token, events, now_ms).map_err(|exceeded| {
         let limit = exceeded.allowance.limit;
         let error = ApiError::rate_limited(exceeded.retry_after);
@@ -183,14 +234,9 @@ fn charge(shared: &Shared, token: &TokenInfo, events: u64, now_ms: i64) -> Resul
 }
 
 /// Counts rejects and remembers those that name a request id, so that a lookup can say what became of them.
-async fn account_for_rejects(
-    shared: &Shared,
-    token: &TokenInfo,
-    rejects: &[Reject],
-    now_ms: i64,
-) -> Result<(), ApiError> {
+async fn account_for_rejects(shared: &Shared, token: &TokenInfo, rejects: &[Reject], now_ms: i64) {
     if rejects.is_empty() {
-        return Ok(());
+        return;
     }
     for reject in rejects {
         shared.metrics.ingest_rejected.with_label_values(&[reject.reason.as_str()]).inc();
@@ -211,13 +257,16 @@ async fn account_for_rejects(
         .take(LISTED_REJECTIONS)
         .collect();
     if remembered.is_empty() {
-        return Ok(());
+        return;
     }
     let (state, project) = (shared.state.clone(), token.project.clone());
-    tokio::task::spawn_blocking(move || state.remember_rejections(&project, &remembered, now_ms))
-        .await
-        .map_err(|error| ApiError::internal("remembering rejections", &error))?
-        .map_err(|error| ApiError::internal("remembering rejections", &error))
+    let written = tokio::task::spawn_blocking(move || state.remember_rejections(&project, &remembered, now_ms)).await;
+    // The good events are durable and the client is told of the bad ones: only a later lookup of these knows less.
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "rejections are not remembered; a lookup will not know of them"),
+        Err(error) => tracing::error!(%error, "rejections are not remembered; a lookup will not know of them"),
+    }
 }
 
 fn list(rejects: &[Reject]) -> Vec<Rejected> {
@@ -242,41 +291,6 @@ fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
         }
         _ => Err(refused(&Refusal::UnsupportedMediaType(essence))),
     }
-}
-
-/// Reads a body within its limit, holding as many bytes of the memory budget as it may need.
-async fn read_body(
-    shared: &Shared,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(bytes::Bytes, OwnedSemaphorePermit), ApiError> {
-    let limit = shared.limits.body;
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<usize>().ok());
-    let too_large = || refused(&Refusal::TooLarge { limit, what: "as sent" });
-    if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let collected = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect())
-        .await
-        .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive within 60 seconds"))?
-        .map_err(|error| {
-            if error.downcast_ref::<LengthLimitError>().is_some() {
-                return too_large();
-            }
-            ApiError::new(StatusCode::BAD_REQUEST, "The body broke off").cause(error.to_string())
-        })?;
-    let bytes = collected.to_bytes();
-    // Taken after the body is here, so that a slow sender holds nothing others wait for.
-    let weight = if headers.contains_key(header::CONTENT_ENCODING) { shared.limits.decompressed } else { bytes.len() };
-    let permits = u32::try_from(weight / 1024 + 1).unwrap_or(u32::MAX);
-    let permit = Arc::clone(&shared.in_flight)
-        .acquire_many_owned(permits)
-        .await
-        .map_err(|error| ApiError::internal("waiting for memory", &error))?;
-    Ok((bytes, permit))
 }
 
 fn refused(refusal: &Refusal) -> ApiError {

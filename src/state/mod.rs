@@ -162,9 +162,9 @@ mod tests {
         writing.execute_batch("BEGIN IMMEDIATE; DELETE FROM tokens").unwrap();
         let (found, answer) = std::sync::mpsc::channel();
         let reader = state.clone();
-        std::thread::spawn(move || found.send(reader.find_token(&token, 2).unwrap()));
-        let info = answer.recv_timeout(Duration::from_secs(10)).expect("the reader waits for the writer");
-        assert_eq!(info.unwrap().name, "a");
+        std::thread::spawn(move || found.send(reader.find_token(&token, 2).unwrap().unwrap().name).unwrap());
+        let name = answer.recv_timeout(Duration::from_secs(10)).expect("the reader waits for the writer");
+        assert_eq!(name, "a");
         drop(writing);
     }
 }
