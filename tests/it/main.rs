@@ -1,9 +1,12 @@
 //! Whole parts of the collector against real files, sockets and a real ClickHouse: one binary, a module a subject.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
+#![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 
 mod collector;
+mod contract;
 mod engine;
 mod lookup;
 mod migrate;
+mod rooms;
 mod store;
