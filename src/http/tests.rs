@@ -129,6 +129,44 @@ async fn a_failed_spool_is_503_not_ready_and_costs_no_quota() {
     assert!(text.contains(r#"errata_ingest_events_total{outcome="accepted",protocol="json"} 1"#), "{text}");
 }
 
+#[tokio::test]
+async fn the_quarantine_shows_a_project_its_own_events_and_retries_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, token) = shared(dir.path(), &Simulated::default());
+    for (position, project) in [(1, "p"), (2, "q")] {
+        let context = crate::decode::Context {
+            project,
+            received_at_ms: NOW_MS,
+            oldest_ms: 0,
+            catalog: shared.catalog,
+            scrubber: &shared.scrubber,
+            limits: &shared.limits,
+        };
+        let decoded = crate::decode::events(crate::decode::Format::Json, br#"{"status": 400}"#, context).unwrap();
+        let event = &decoded.events[0].1;
+        let item = spool::Item { key: event.key.0, tag: 0, payload: crate::event::codec::encode(event) };
+        shared.quarantine.put(spool::Position(position), &item, "poison", NOW_MS).unwrap();
+    }
+    let unreadable = spool::Item { key: 3, tag: 0, payload: b"junk".to_vec() };
+    shared.quarantine.put(spool::Position(3), &unreadable, "junk", NOW_MS).unwrap();
+    let router = router(Arc::clone(&shared));
+    let (_, body) = ask(&router, request("GET", "/api/v1/quarantine", &token, "")).await;
+    let ids: Vec<_> = body["data"].as_array().unwrap().iter().map(|entry| entry["id"].clone()).collect();
+    assert_eq!(ids, ["1", "3"], "{body}");
+    let (response, body) = ask(&router, request("GET", "/api/v1/quarantine/1", &token, "")).await;
+    assert_eq!((response.status().as_u16(), &body["data"]["event"]["status"]), (200, &json!(400)), "{body}");
+    for (method, path) in [("GET", "/api/v1/quarantine/2"), ("POST", "/api/v1/quarantine/2/retry")] {
+        let (response, body) = ask(&router, request(method, path, &token, "")).await;
+        assert_eq!(response.status(), 404, "{body}");
+        assert!(body["errors"]["id"][0].is_string(), "{body}");
+    }
+    let (response, body) = ask(&router, request("POST", "/api/v1/quarantine/1/retry", &token, "")).await;
+    assert_eq!(response.status(), 202, "{body}");
+    assert_eq!(shared.spool.stats().items, 1);
+    let (response, _) = ask(&router, request("GET", "/api/v1/quarantine/1", &token, "")).await;
+    assert_eq!(response.status(), 404);
+}
+
 #[test]
 fn a_trailing_slash_is_dropped_but_for_swagger_ui() {
     for (path, expected) in [

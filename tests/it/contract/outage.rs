@@ -48,6 +48,8 @@ async fn without_clickhouse_what_is_queued_is_pending_and_the_rest_503() {
     assert_eq!(collector.ship(&[event("req_queued1", 422), event("req_queued2", 422)]).await.0, 202);
     let (status, body) = collector.get("/api/v1/requests/req_queued1").await;
     assert_eq!((status.as_u16(), &body["data"]["state"]), (200, &json!("pending")), "{body}");
+    let link = body["data"]["links"]["self"].as_str().unwrap();
+    assert_eq!(link, format!("{}/api/v1/requests/req_queued1", collector.url), "a link that leads nowhere");
     for path in ["/api/v1/requests/req_unknown9", "/api/v1/events", "/api/v1/rates", "/api/v1/validation/failures"] {
         let answer = Answer::to(collector.request(Method::GET, path)).await;
         assert_eq!(answer.status, 503, "{path}");
