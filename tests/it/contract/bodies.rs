@@ -178,13 +178,14 @@ async fn what_is_kept_is_counted_also_when_the_client_has_gone() {
 async fn a_budget_of_one_body_takes_compressed_bodies_one_after_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = without_clickhouse(dir.path());
+    config.ingest.max_decompressed = ByteSize::mib(4);
     config.ingest.max_in_flight = config.ingest.max_decompressed;
     let collector = Collector::with(config).await;
     let lines: Vec<u8> =
         (0..2000).flat_map(|i| format!("{}\n", event(&format!("req_{i}"), 400)).into_bytes()).collect();
     let body = gzip(&lines);
     let shipped =
-        async |_| tokio::time::timeout(Duration::from_secs(30), ship(&collector, &[NDJSON, GZIP], body.clone())).await;
+        async |_| tokio::time::timeout(Duration::from_secs(20), ship(&collector, &[NDJSON, GZIP], body.clone())).await;
     let (one, two, three) = tokio::join!(shipped(1), shipped(2), shipped(3));
     for answer in [one, two, three] {
         let (status, body) = answer.expect("a body waits for memory that is never free");
