@@ -1,10 +1,27 @@
 //! One process a data directory.
 
-use std::process::Command;
+use std::{
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
 use crate::collector::{Collector, event};
 
 use super::without_clickhouse;
+
+/// What a program says that ends by itself; one that does not within a while is ended, and fails.
+fn ended(program: &mut Command) -> Output {
+    let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(20) {
+            child.kill().unwrap();
+            panic!("the second collector runs: {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output().unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_collector_on_a_data_directory_refuses_and_the_first_goes_on() {
@@ -20,7 +37,7 @@ async fn a_second_collector_on_a_data_directory_refuses_and_the_first_goes_on() 
     ] {
         serve.env(name, value);
     }
-    let second = tokio::task::spawn_blocking(move || serve.output().unwrap()).await.unwrap();
+    let second = tokio::task::spawn_blocking(move || ended(&mut serve)).await.unwrap();
     let said = String::from_utf8_lossy(&second.stderr).into_owned() + &String::from_utf8_lossy(&second.stdout);
     assert!(!second.status.success(), "{said}");
     let expected = format!("is in use by another errata (process {})", std::process::id());
