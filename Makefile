@@ -22,7 +22,7 @@ demo: build ## stream realistic traffic into the running collector
 
 test: require-cargo ## set up and run every test
 	@$(CARGO) build --locked
-	@$(MAKE) --no-print-directory test-engine
+	@$(MAKE) --no-print-directory test-engine test-tools
 ifneq ($(NEXTEST),)
 	@$(CARGO) nextest run --locked $(ARGS)
 else
@@ -36,6 +36,11 @@ test-engine:
 	elif command -v npm >/dev/null; then $(DEBUG) engine install; \
 	elif [ "$(CI)" = true ]; then echo "npm is missing: apt-get install npm" >&2; exit 1; \
 	else printf '\n*** SKIPPED: every test that needs ClickHouse. npm is missing: apt-get install npm ***\n\n' >&2; fi
+
+# Tests that use these skip their check without them, except in CI, where they fail.
+test-tools:
+	@command -v promtool >/dev/null || [ "$(CI)" = true ] || \
+		printf '\n*** SKIPPED: the check of /metrics by promtool. It is missing: apt-get install prometheus ***\n\n' >&2
 
 lint: require-cargo ## formatting, lints, documentation, dependencies
 	@$(CARGO) fmt --check
@@ -51,4 +56,4 @@ deny: ## licences, sources and banned crates of the dependencies
 require-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
 
-.PHONY: help run build demo test test-engine lint deny require-cargo
+.PHONY: help run build demo test test-engine test-tools lint deny require-cargo

@@ -136,7 +136,7 @@ impl App {
     ///
     /// # Errors
     /// [`AppError`]; nothing keeps running then.
-    pub async fn build(config: Config, outside: Outside) -> Result<Self, AppError> {
+    pub async fn build(mut config: Config, outside: Outside) -> Result<Self, AppError> {
         let Outside { clock, executable } = outside;
         memory::tune();
         // The tokens' database makes the directory, so it comes first.
@@ -145,6 +145,8 @@ impl App {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|source| AppError::Listen { address: config.listen, source })?;
+        // Links in answers name it: with port 0 the system has chosen one.
+        config.listen = listener.local_addr().map_err(AppError::Serve)?;
         let catalog = load_catalog(&config)?;
         let scrubber = Scrubber::new(&config.scrub)?;
         let metrics = Arc::new(Metrics::new()?);
@@ -168,7 +170,11 @@ impl App {
             books: Arc::new(Books::default()),
             health: Health::default(),
             quota: http::quota::Quota::default(),
-            swagger: Arc::new(utoipa_swagger_ui::Config::from("/api/v1/openapi.json")),
+            swagger: Arc::new(
+                utoipa_swagger_ui::Config::from("/api/v1/openapi.json")
+                    // The default asks a server on the internet.
+                    .validator_url("none"),
+            ),
             spool: writer,
             config,
             clock,

@@ -5,25 +5,35 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-    core::Collector,
+    core::{Collector, Desc},
 };
 
-use crate::event::Event;
+use crate::{
+    decode::Reason,
+    deliver::Class,
+    event::{Event, Marks},
+};
 
 /// Value of a label whose own value came after the family's limit was reached.
 pub const OTHER: &str = "other";
 
-/// Longest label value, bytes; longer ones are cut.
+/// Longest label value as it stands in the text format, bytes; longer ones are cut.
 const LABEL_BYTES: usize = 120;
 
 /// All series. Help texts are the second argument of each constructor call in [`Metrics::new`].
 pub struct Metrics {
     registry: Registry,
+    /// Families whose labels are unknown before their first event, with their types: the client library says nothing of
+    /// a family without a series.
+    later: Vec<(Desc, &'static str)>,
     pub api_errors: BoundedCounter<3>,
     pub api_errors_by_route: BoundedCounter<4>,
     pub rate_limited: BoundedCounter<2>,
@@ -42,7 +52,9 @@ pub struct Metrics {
     pub spool_events: IntGauge,
     pub spool_oldest: Gauge,
     pub spool_fsync: Histogram,
-    pub spool_quarantined: IntGauge,
+    pub spool_quarantined: IntCounter,
+    /// Damaged items of the spool that are counted in it.
+    damaged: AtomicU64,
     /// Label: outcome.
     pub insert_batches: IntCounterVec,
     pub insert_events: IntCounter,
@@ -70,6 +82,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Never with the names below; registering a name twice would be one.
+    #[allow(clippy::too_many_lines)] // a table
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let r = &registry;
@@ -79,7 +92,7 @@ impl Metrics {
         )?;
         build.set(1);
         register(r, build)?;
-        Ok(Self {
+        let mut metrics = Self {
             api_errors: bounded(
                 r,
                 "errata_api_errors_total",
@@ -148,7 +161,7 @@ impl Metrics {
                 "Duration of the spool's fdatasync.",
                 &REQUEST_BUCKETS,
             )?,
-            spool_quarantined: gauge(
+            spool_quarantined: counter(
                 r,
                 "errata_spool_quarantined_total",
                 "Events and damaged regions set aside because they could not be delivered.",
@@ -188,8 +201,47 @@ impl Metrics {
                 register(r, prometheus::HistogramVec::new(opts, &["query"])?)?
             },
             clickhouse_up: gauge(r, "errata_clickhouse_up", "1 if ClickHouse answered the last check, else 0.")?,
+            damaged: AtomicU64::new(0),
             registry,
-        })
+            later: Vec::new(),
+        };
+        metrics.begin();
+        Ok(metrics)
+    }
+
+    /// Makes the series whose labels are known, so that their first increase is one, and notes the families of the others.
+    fn begin(&mut self) {
+        for outcome in ["accepted", "duplicate", "rejected"] {
+            self.ingest_events.with_label_values(&["json", outcome]);
+        }
+        for reason in Reason::ALL {
+            self.ingest_rejected.with_label_values(&[reason.as_str()]);
+        }
+        for (_, mark) in Marks::NAMES {
+            self.ingest_marked.with_label_values(&[mark]);
+        }
+        for outcome in ["stored", "found", "failed", "quarantined"] {
+            self.insert_batches.with_label_values(&[outcome]);
+        }
+        for class in Class::ALL {
+            self.insert_retries.with_label_values(&[class.as_str()]);
+        }
+        let counters = [
+            self.api_errors.vec.desc(),
+            self.api_errors_by_route.vec.desc(),
+            self.rate_limited.vec.desc(),
+            self.validation_failures.vec.desc(),
+            self.ingest_requests.desc(),
+        ];
+        let kinds = counters.into_iter().flatten().map(|desc| (desc, "counter"));
+        let durations = self.query_duration.desc().into_iter().map(|desc| (desc, "histogram"));
+        self.later = kinds.chain(durations).map(|(desc, kind)| (desc.clone(), kind)).collect();
+    }
+
+    /// Counts what the spool set aside by itself; `total` since it was opened.
+    pub fn count_damaged(&self, total: u64) {
+        let before = self.damaged.fetch_max(total, Ordering::Relaxed);
+        self.spool_quarantined.inc_by(total.saturating_sub(before));
     }
 
     /// Counts an event that was accepted.
@@ -214,7 +266,13 @@ impl Metrics {
     /// When a series does not encode, which the client library rules out for registered ones.
     pub fn encode(&self) -> prometheus::Result<Vec<u8>> {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        let families = self.registry.gather();
+        TextEncoder::new().encode(&families, &mut text)?;
+        for (Desc { fq_name, help, .. }, kind) in &self.later {
+            if families.iter().all(|known| known.name() != fq_name) {
+                text.extend_from_slice(format!("# HELP {fq_name} {help}\n# TYPE {fq_name} {kind}\n").as_bytes());
+            }
+        }
         Ok(text)
     }
 }
@@ -283,7 +341,11 @@ impl<const N: usize> BoundedCounter<N> {
 }
 
 fn cut(value: &str) -> String {
-    value[..value.floor_char_boundary(LABEL_BYTES)].to_owned()
+    // The text format writes a backslash before these.
+    let written = |c: char| c.len_utf8() + usize::from(matches!(c, '\\' | '"' | '\n'));
+    let mut room = LABEL_BYTES;
+    let fits = |c: &char| room.checked_sub(written(*c)).inspect(|left| room = *left).is_some();
+    value.chars().take_while(fits).collect()
 }
 
 #[cfg(test)]
@@ -311,5 +373,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.rate_limited.inc([&"é".repeat(1000), "/"], []);
         assert!(text(&metrics).contains(&format!("service=\"{}\"", "é".repeat(LABEL_BYTES / 2))));
+        metrics.rate_limited.inc([&"\n".repeat(1000), "/"], []);
+        assert!(text(&metrics).contains(&format!("service=\"{}\"", "\\n".repeat(LABEL_BYTES / 2))));
     }
 }

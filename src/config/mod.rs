@@ -84,6 +84,8 @@ pub struct Ingest {
     pub max_event: ByteSize,
     /// Bytes of request bodies held in memory at once; further requests wait. `ERRATA_INGEST__MAX_IN_FLIGHT`
     pub max_in_flight: ByteSize,
+    /// Seconds a client may take to send a body, 1–3600. `ERRATA_INGEST__BODY_TIMEOUT_SECONDS`
+    pub body_timeout_seconds: u32,
 }
 
 impl Default for Config {
@@ -128,6 +130,7 @@ impl Default for Ingest {
             max_decompressed: ByteSize::mib(64),
             max_event: ByteSize::kib(256),
             max_in_flight: ByteSize::mib(128),
+            body_timeout_seconds: 60,
         }
     }
 }
@@ -168,6 +171,12 @@ impl Config {
             "retention_days",
             (1..=3650).contains(&self.retention_days),
             format!("must be 1 to 3650 days, got {}", self.retention_days),
+        );
+        let patience = self.ingest.body_timeout_seconds;
+        check(
+            "ingest.body_timeout_seconds",
+            (1..=3600).contains(&patience),
+            format!("must be 1 to 3600 seconds, got {patience}"),
         );
         let database = &self.clickhouse.database;
         check(

@@ -14,6 +14,15 @@ pub const MAX_RATIO: usize = 200;
 /// Output up to this many bytes is never judged by its ratio.
 const FREE_OUTPUT: usize = 4 << 20;
 
+/// Bytes that a body of this length takes at most once its encoding is undone, for whoever budgets memory.
+#[must_use]
+pub fn most_bytes(encoding: Option<&str>, body_len: usize, limits: &Limits) -> usize {
+    match encoding {
+        None => body_len,
+        Some(_) => body_len.saturating_mul(MAX_RATIO).max(FREE_OUTPUT).min(limits.decompressed),
+    }
+}
+
 /// Largest zstd window, as a power of two: 8 MiB, what RFC 9659 allows for HTTP.
 const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 

@@ -16,7 +16,7 @@ mod timestamp;
 
 use std::ops::ControlFlow;
 
-pub use self::encoding::decompress;
+pub use self::encoding::{decompress, most_bytes};
 use crate::event::{Event, catalog::Catalog, scrub::Scrubber};
 
 /// Limits on what one request may hold; every figure is in bytes unless its name says otherwise.

@@ -85,6 +85,8 @@ pub enum Class {
 }
 
 impl Class {
+    pub const ALL: [Self; 5] = [Self::Resend, Self::Ambiguous, Self::Overloaded, Self::Poison, Self::Denied];
+
     /// Value of the `reason` label of `errata_insert_retries_total`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -117,7 +117,8 @@ pub struct Failure {
         ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"),
         ("to" = Option<String>, Query), ("limit" = Option<u32>, Query, description = "1 to 500, default 100"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
-    responses((status = 200, body = EventsPage), (status = 400, description = "a parameter is wrong"))
+    responses((status = 200, description = "a page of events, newest first", body = EventsPage), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn events(
     AxumState(shared): AxumState<Shared>,
@@ -129,7 +130,8 @@ pub async fn events(
     let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<Cursor>().ok());
     params.finish()?;
     let sees_people = token.has_any(&[Role::Support, Role::Sre]);
-    if !sees_people && !(filter.account_ids.is_empty() && filter.user_ids.is_empty()) {
+    let asks_for_people = !filter.account_ids.is_empty() || !filter.user_ids.is_empty();
+    if asks_for_people && !sees_people {
         return Err(ApiError::forbidden("filtering by account or user needs a token with the role support or sre"));
     }
     let page = shared
@@ -137,7 +139,7 @@ pub async fn events(
         .await
         .map_err(|error| unavailable(&error))?;
     let show = |event| {
-        let event = StoredEvent::new(event, &shared.catalog);
+        let event = StoredEvent::new(event, shared.catalog);
         if sees_people { event } else { event.without_personal() }
     };
     Ok(Data::ok(EventsPage {
@@ -155,7 +157,8 @@ pub async fn events(
         ("group_by" = Option<String>, Query, description = "status, service, environment, release, route, method; several"),
         ("step" = Option<String>, Query, description = "`1m`, `1h` …; default: the range in some 120 steps"),
         ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"), ("to" = Option<String>, Query)),
-    responses((status = 200, body = Rates), (status = 400, description = "a parameter is wrong"))
+    responses((status = 200, description = "errors over time", body = Rates), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn rates(
     AxumState(shared): AxumState<Shared>,
@@ -206,7 +209,8 @@ impl From<Series> for RateSeries {
         ("compare" = Option<String>, Query, description = "`previous`: also count the period of equal length before"),
         ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"), ("to" = Option<String>, Query),
         ("limit" = Option<u32>, Query, description = "1 to 1000, default 100")),
-    responses((status = 200, body = Failures), (status = 400, description = "a parameter is wrong"))
+    responses((status = 200, description = "field errors, most frequent first", body = Failures), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn validation_failures(
     AxumState(shared): AxumState<Shared>,
@@ -227,7 +231,7 @@ pub async fn validation_failures(
     if by_people && !token.has_any(&[Role::Support, Role::Sre]) {
         return Err(ApiError::forbidden("accounts and users are shown to the roles support and sre"));
     }
-    let previous = compare.map(|()| (filter.from_ms - (filter.to_ms - filter.from_ms), filter.from_ms));
+    let previous = compare.map(|()| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
     let asked = shared.store.validation_failures(&token.project, &filter, &group_by, previous, limit);
     let rows = shared.timed("validation_failures", asked).await.map_err(|error| unavailable(&error))?;
     let rows = rows.into_iter().map(|row| failure(&shared, &filter, row)).collect();

@@ -15,6 +15,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::event::RequestId;
 
@@ -160,6 +161,7 @@ fn with_outcome(status: StatusCode, outcome: Outcome) -> Response {
     response
 }
 
+#[allow(clippy::struct_field_names)] // the contract's name
 #[derive(Serialize)]
 struct Success<'a> {
     success: bool,
@@ -167,14 +169,23 @@ struct Success<'a> {
     request_id: &'a str,
 }
 
-#[derive(Serialize)]
-struct Failure<'a> {
+/// An error, in the unified envelope.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct Failure<'a> {
+    /// Always false.
     success: bool,
+    /// What is wrong, in a few words: `Validation failed`, `Permission denied` …
     error: &'a str,
+    /// Messages by field, parameter or header.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, Vec<String>>>)]
     errors: &'a BTreeMap<String, Vec<String>>,
+    /// Details: the rejections of a batch that held no good event.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
+    /// Also in `X-Request-ID`.
     request_id: &'a str,
 }
 
@@ -182,7 +193,7 @@ struct Failure<'a> {
 pub async fn envelope(mut request: Request, next: Next) -> Response {
     let id = AnswerId(request_id(request.headers()));
     request.extensions_mut().insert(id.clone());
-    let is_api = request.uri().path().starts_with("/api/") || request.uri().path() == "/api";
+    let is_api = super::is_api(request.uri().path());
     let mut response = next.run(request).await;
     let outcome = response.extensions_mut().remove::<Outcome>().or_else(|| {
         // A refusal the framework made by itself.
@@ -204,9 +215,19 @@ pub async fn envelope(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in PROTECTIONS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
+
+/// What a browser may do with an answer: nothing. A page that needs more says so itself.
+const PROTECTIONS: [(HeaderName, &str); 4] = [
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
 
 fn error_headers(error: &ApiError, headers: &mut HeaderMap) {
     if let Some(delay) = error.retry_after {

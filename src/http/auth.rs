@@ -7,31 +7,44 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Shared, answer::ApiError};
+use super::{Shared, answer::ApiError, is_api};
 use crate::state::{Role, TokenInfo};
 
-/// Lets a request pass whose token has one of `roles` (an admin's always has) and puts its [`TokenInfo`] into the
-/// request's extensions. Answers to a token with a limit carry the `X-Throttle-*` headers.
-pub async fn require(
-    AxumState((shared, roles)): AxumState<(Shared, &'static [Role])>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let token = match authenticate(&shared, request.headers()) {
-        Ok(token) => token,
-        Err(error) => return error.into_response(),
-    };
-    let mut response = if token.has_any(roles) {
-        request.extensions_mut().insert(token.clone());
-        next.run(request).await
-    } else {
-        let needed: Vec<_> = roles.iter().map(|role| role.as_str()).chain(["admin"]).collect();
-        ApiError::forbidden(format!("this needs a token with the role {}", needed.join(" or "))).into_response()
-    };
-    if let Some(allowance) = shared.quota.allowance(&token, shared.clock.now_ms()) {
+/// Whose request it is, or why that is unknown; found once a request, before it is routed.
+#[derive(Clone)]
+struct Identity(Result<TokenInfo, ApiError>);
+
+/// Finds the token of a request to the API. Every answer to a token with a limit carries the `X-Throttle-*` headers: of a route,
+/// of an unknown path, of a panic.
+pub async fn identify(AxumState(shared): AxumState<Shared>, mut request: Request, next: Next) -> Response {
+    if !is_api(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let identity = authenticate(&shared, request.headers());
+    let token = identity.clone().ok();
+    request.extensions_mut().insert(Identity(identity));
+    let mut response = next.run(request).await;
+    if let Some(allowance) = token.and_then(|token| shared.quota.allowance(&token, shared.clock.now_ms())) {
         allowance.write(response.headers_mut());
     }
     response
+}
+
+/// Lets a request pass whose token has one of `roles` (an admin's always has), with its [`TokenInfo`] in the request's extensions.
+pub async fn require(AxumState(roles): AxumState<&'static [Role]>, mut request: Request, next: Next) -> Response {
+    let identity = request.extensions_mut().remove::<Identity>();
+    let token = match identity {
+        Some(Identity(Ok(token))) => token,
+        Some(Identity(Err(error))) => return error.into_response(),
+        None => return ApiError::internal("authenticating", &"a route with roles outside the API").into_response(),
+    };
+    if !token.has_any(roles) {
+        let needed: Vec<_> = roles.iter().map(|role| role.as_str()).chain(["admin"]).collect();
+        return ApiError::forbidden(format!("this needs a token with the role {}", needed.join(" or ")))
+            .into_response();
+    }
+    request.extensions_mut().insert(token);
+    next.run(request).await
 }
 
 fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<TokenInfo, ApiError> {

@@ -1,69 +1,61 @@
-//! Reading a request's body, within limits of size, time and memory.
+//! Reading request bodies: within a size, within a time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Body,
     http::{HeaderMap, StatusCode, header},
 };
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
-use super::{Shared, answer::ApiError, ingest::refused};
+use super::answer::ApiError;
 use crate::decode::Refusal;
-
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much more of a refused body is read, and for how long, so that its sender can read the answer.
 const READ_ON_BYTES: usize = 64 << 20;
 const READ_ON_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads a body within its limit, holding as many bytes of the memory budget as it may need.
-pub(super) async fn read(
-    shared: &Shared,
-    headers: &HeaderMap,
-    body: &mut Body,
-) -> Result<(bytes::Bytes, OwnedSemaphorePermit), ApiError> {
-    let limit = shared.limits.body;
+/// The whole body, as sent.
+///
+/// # Errors
+/// 413 past `limit` bytes (at once where the length is declared), 408 when it is not here within `patience`, 400 when it breaks off.
+pub async fn read(headers: &HeaderMap, body: &mut Body, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<usize>().ok());
-    let too_large = || refused(&Refusal::TooLarge { limit, what: "as sent" });
     if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
-    let collected = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect())
+    let collected = timeout(patience, Limited::new(body, limit).collect())
         .await
-        .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive within 60 seconds"))?
+        .map_err(|_| {
+            let message = format!("did not arrive within {} seconds: send smaller batches", patience.as_secs());
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "Request timeout").field("body", message)
+        })?
         .map_err(|error| {
             if error.downcast_ref::<LengthLimitError>().is_some() {
-                return too_large();
+                return too_large(limit);
             }
-            ApiError::new(StatusCode::BAD_REQUEST, "The body broke off").cause(error.to_string())
+            ApiError::new(StatusCode::BAD_REQUEST, "Validation failed")
+                .field("body", "broke off before its end")
+                .cause(error.to_string())
         })?;
-    let bytes = collected.to_bytes();
-    // Taken after the body is here, so that a slow sender holds nothing others wait for.
-    let weight = if headers.contains_key(header::CONTENT_ENCODING) { shared.limits.decompressed } else { bytes.len() };
-    let permits = u32::try_from(weight / 1024 + 1).unwrap_or(u32::MAX);
-    let permit = Arc::clone(&shared.in_flight)
-        .acquire_many_owned(permits)
-        .await
-        .map_err(|error| ApiError::internal("waiting for memory", &error))?;
-    Ok((bytes, permit))
+    Ok(collected.to_bytes())
 }
 
 /// Reads on, within bounds, what is left of a refused body: a client that is still sending when the connection is closed
 /// sees a reset and not the answer. One that asked first (`Expect: 100-continue`) has not begun to send.
-pub(super) async fn read_on(headers: &HeaderMap, mut body: Body) {
+pub async fn read_on(headers: &HeaderMap, mut body: Body) {
     if headers.contains_key(header::EXPECT) {
         return;
     }
     let mut left = READ_ON_BYTES;
     let reading = async {
         while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
             if left == 0 {
                 break;
             }
@@ -71,4 +63,9 @@ pub(super) async fn read_on(headers: &HeaderMap, mut body: Body) {
     };
     // The bound: whoever needs longer does without the answer.
     let _ = timeout(READ_ON_TIMEOUT, reading).await;
+}
+
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large")
+        .field("body", Refusal::TooLarge { limit, what: "as sent" }.to_string())
 }

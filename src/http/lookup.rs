@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use axum::{
     Extension,
-    extract::{Path, State as AxumState, rejection::JsonRejection},
+    body::Body,
+    extract::{Path, State as AxumState, rejection::PathRejection},
+    http::{HeaderMap, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{ApiError, Data},
+    body,
     stored::StoredEvent,
     unavailable,
 };
@@ -33,6 +36,9 @@ const BULK_IDS: usize = 100;
 
 /// Longest ticket text, bytes.
 const BULK_TEXT: usize = 256 << 10;
+
+/// The same as JSON, where a character may take six bytes (`\u0000`).
+const TICKET_BODY: usize = 6 * BULK_TEXT + 1024;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -155,16 +161,16 @@ pub struct RelatedEvent {
     params(("request_id" = String, Path, description = "any form the API uses; UUIDs in either case")),
     responses(
         (status = 200, description = "found, or pending", body = Lookup),
-        (status = 400, description = "no request id"), (status = 401, description = "no good token"),
-        (status = 403, description = "the token lacks the role support"),
+        (status = 400, description = "no request id"),
         (status = 404, description = "not known, with the reason in errors.request_id"),
         (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn request(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<Lookup>, ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::invalid("request_id", error.body_text()))?;
     let id = RequestId::parse(&id).map_err(|error| ApiError::invalid("request_id", error.to_string()))?;
     // Asked before ClickHouse: an event that becomes visible in between is found, never missed.
     let queued = shared.spool.holds(id.lookup_key(&token.project));
@@ -174,7 +180,7 @@ pub async fn request(
         Err(error) => return Err(unavailable(&error)),
     };
     if !found.events.is_empty() {
-        return Ok(Data::ok(answer(&shared, &token, id, found.events).await?));
+        return Ok(Data::ok(Box::pin(answer(&shared, &token, id, found.events)).await?));
     }
     if queued {
         return Ok(Data::ok(pending(&shared, &id)));
@@ -221,7 +227,7 @@ async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, events: Vec<E
         customer_reply,
         links: links(shared, &id, Some(&last)),
         request_id: id.to_string(),
-        events: events.into_iter().map(|event| StoredEvent::new(event, &shared.catalog)).collect(),
+        events: events.into_iter().map(|event| StoredEvent::new(event, shared.catalog)).collect(),
     })
 }
 
@@ -432,21 +438,17 @@ pub struct TicketResult {
     request_body = Ticket,
     responses(
         (status = 200, description = "each id with what is known of it", body = TicketAnswer),
-        (status = 400, description = "not JSON, or no text"), (status = 413, description = "the text is too long"),
+        (status = 400, description = "not JSON, or no text"), (status = 408, description = "the body did not arrive in time"),
+        (status = 413, description = "the text is too long"), (status = 415, description = "not application/json"),
         (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn ticket(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
-    ticket: Result<axum::Json<Ticket>, JsonRejection>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Data<TicketAnswer>, ApiError> {
-    let axum::Json(ticket) = ticket.map_err(|rejection| {
-        ApiError::new(rejection.status(), "Validation failed").field("body", rejection.body_text())
-    })?;
-    if ticket.text.len() > BULK_TEXT {
-        return Err(ApiError::new(axum::http::StatusCode::PAYLOAD_TOO_LARGE, "Request body too large")
-            .field("text", format!("must have at most {BULK_TEXT} bytes; paste less of the ticket")));
-    }
+    let ticket = read_ticket(&shared, &headers, body).await?;
     let mut candidates = request_id::find_all(&ticket.text, BULK_IDS + 1);
     let more = candidates.len() > BULK_IDS;
     candidates.truncate(BULK_IDS);
@@ -455,10 +457,12 @@ pub async fn ticket(
     let found = if ids.is_empty() {
         vec![]
     } else {
-        shared
-            .timed("requests", shared.store.requests(&token.project, &ids))
-            .await
-            .map_err(|error| unavailable(&error))?
+        match shared.timed("requests", shared.store.requests(&token.project, &ids)).await {
+            Ok(found) => found,
+            // Without ClickHouse the spool still answers for what it holds, if that is all.
+            Err(_) if queued.iter().all(|queued| *queued) => ids.iter().map(|_| Found::default()).collect(),
+            Err(error) => return Err(unavailable(&error)),
+        }
     };
     let results = candidates
         .into_iter()
@@ -469,6 +473,23 @@ pub async fn ticket(
         .map(|((candidate, found), queued)| ticket_result(&shared, &candidate.id, &found.events, queued))
         .collect();
     Ok(Data::ok(TicketAnswer { results, more }))
+}
+
+async fn read_ticket(shared: &Shared, headers: &HeaderMap, mut body: Body) -> Result<Ticket, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            .field("Content-Type", "send application/json"));
+    }
+    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
+    let bytes = body::read(headers, &mut body, TICKET_BODY, patience).await?;
+    let ticket: Ticket = serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::invalid("body", format!("expected {{\"text\": \"…\"}}: {error}")))?;
+    if ticket.text.len() > BULK_TEXT {
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large")
+            .field("text", format!("must have at most {BULK_TEXT} bytes; paste less of the ticket")));
+    }
+    Ok(ticket)
 }
 
 fn ticket_result(shared: &Shared, id: &RequestId, events: &[Event], queued: bool) -> TicketResult {

@@ -11,6 +11,7 @@ pub mod operate;
 mod params;
 pub mod quarantine;
 pub mod quota;
+mod routes;
 pub mod stored;
 
 use std::{
@@ -21,14 +22,14 @@ use std::{
 use axum::{
     Router,
     extract::Request,
-    http::{StatusCode, Uri},
+    http::{StatusCode, Uri, uri::PathAndQuery},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::answer::ApiError;
+pub use self::routes::{Access, Route, routes};
 use crate::{
     clock::Clock,
     config::Config,
@@ -37,8 +38,8 @@ use crate::{
     event::{catalog::Catalog, scrub::Scrubber},
     metrics::Metrics,
     spool,
-    state::{Role, State},
-    store::{Store, StoreError},
+    state::State,
+    store::{RetryClass, Store, StoreError},
 };
 
 /// What handlers share.
@@ -78,8 +79,11 @@ impl Parts {
     }
 }
 
-/// The answer to a question ClickHouse did not answer.
+/// The answer to a question ClickHouse did not answer: 503, or 500 where asking again will not help.
 fn unavailable(error: &StoreError) -> ApiError {
+    if error.class() == RetryClass::Poison {
+        return ApiError::internal("a question to ClickHouse", error);
+    }
     let message = "The store does not answer at the moment; events are taken all the same";
     ApiError::unavailable(message, lookup::STORE_RETRY_AFTER).cause(error.to_string())
 }
@@ -104,45 +108,30 @@ impl Health {
     }
 }
 
-const INGEST: &[Role] = &[Role::Ingest];
-const SUPPORT: &[Role] = &[Role::Support];
-const SEARCH: &[Role] = &[Role::Support, Role::Sre, Role::Product];
-const WATCH: &[Role] = &[Role::Sre];
-const PRODUCT: &[Role] = &[Role::Product];
-const ADMIN: &[Role] = &[];
-
-/// Every route, with who may use it, and the middleware around them.
+/// Every route of [`routes`], and the middleware around them.
 pub fn router(shared: Shared) -> Router {
-    let open = Router::new()
-        .route("/", get(operate::root))
-        .route("/healthz", get(operate::healthz))
-        .route("/readyz", get(operate::readyz))
-        .route("/metrics", get(operate::metrics))
-        .route("/api/v1/openapi.json", get(openapi::document))
-        .route("/docs", get(|| async { axum::response::Redirect::permanent("/docs/") }))
-        .route("/docs/", get(operate::docs))
-        .route("/docs/{*file}", get(operate::docs));
-    let table: [(&str, MethodRouter<Shared>, &'static [Role]); 9] = [
-        ("/api/v1/events", post(ingest::events), INGEST),
-        ("/api/v1/events", get(analyse::events), SEARCH),
-        ("/api/v1/requests/lookup", post(lookup::ticket), SUPPORT),
-        ("/api/v1/requests/{request_id}", get(lookup::request), SUPPORT),
-        ("/api/v1/rates", get(analyse::rates), WATCH),
-        ("/api/v1/validation/failures", get(analyse::validation_failures), PRODUCT),
-        ("/api/v1/quarantine", get(quarantine::list), ADMIN),
-        ("/api/v1/quarantine/{id}", get(quarantine::show), ADMIN),
-        ("/api/v1/quarantine/{id}/retry", post(quarantine::retry), ADMIN),
-    ];
+    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler, .. }| match access {
+        Access::Open => router.route(path, handler),
+        Access::Roles(roles) => router.route(path, handler.route_layer(from_fn_with_state(roles, auth::require))),
+    });
+    around(table, shared)
+}
+
+/// What every request passes: outermost the envelope, so that whatever answers further in has the same shape.
+fn around(table: Router<Shared>, shared: Shared) -> Router {
     table
-        .into_iter()
-        .fold(open, |router, (path, methods, roles)| {
-            router.route(path, methods.route_layer(from_fn_with_state((Arc::clone(&shared), roles), auth::require)))
-        })
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(answer::panicked))
+        .layer(from_fn_with_state(Arc::clone(&shared), ingest::count))
+        .layer(from_fn_with_state(Arc::clone(&shared), auth::identify))
         .layer(from_fn(answer::envelope))
         .with_state(shared)
+}
+
+/// Whether a path is the API's: then every answer is an envelope.
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
 }
 
 async fn unknown_path(uri: Uri) -> Response {
@@ -156,16 +145,21 @@ async fn method_not_allowed() -> Response {
 /// Drops a trailing slash, so that a path works with it and without. Swagger UI's own paths keep it.
 pub fn trim_trailing_slash(mut request: Request) -> Request {
     let path = request.uri().path();
-    if path.len() <= 1 || !path.ends_with('/') || path.starts_with("/docs") {
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() == path.len() || trimmed.is_empty() || path == "/docs" || path.starts_with("/docs/") {
         return request;
     }
-    let trimmed = path.trim_end_matches('/');
     let target = match request.uri().query() {
         Some(query) => format!("{trimmed}?{query}"),
         None => trimmed.to_owned(),
     };
-    if let Ok(uri) = target.parse() {
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = target.parse::<PathAndQuery>().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
     request
 }
+
+#[cfg(test)]
+mod tests;

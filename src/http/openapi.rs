@@ -1,20 +1,32 @@
-//! The OpenAPI document, generated from the handlers and their types.
+//! The OpenAPI document: generated from the handlers and their types, completed from the route table.
 
-use axum::{Json, response::IntoResponse};
+use std::sync::LazyLock;
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-/// The description of the API.
+use super::{
+    answer::{ApiError, X_REQUEST_ID},
+    routes::{Access, routes},
+};
+use crate::state::Role;
+
+/// What the handlers say of themselves.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Errata",
         description = "Observability for API errors: ship error events, look requests up, watch and analyse.\n\n\
-            Every answer is an envelope: `{\"success\": true, \"data\": …, \"request_id\": …}` or \
-            `{\"success\": false, \"error\": …, \"errors\": {field: [messages]}, \"request_id\": …}`. \
-            The schemas below describe `data`.",
+            Every answer of a path that takes a token is an envelope: `{\"success\": true, \"data\": …, \"request_id\": …}` or \
+            `{\"success\": false, \"error\": …, \"errors\": {field: [messages]}, \"request_id\": …}`; so are unknown paths and \
+            methods. `X-Request-ID` repeats the id; send your own (1 to 128 visible ASCII characters) to have it kept.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
@@ -27,11 +39,16 @@ use utoipa::{
         super::quarantine::list,
         super::quarantine::show,
         super::quarantine::retry,
+        super::operate::healthz,
+        super::operate::readyz,
+        super::operate::metrics,
+        document,
     ),
+    components(schemas(super::answer::Failure<'_>)),
     modifiers(&BearerToken),
     security(("token" = []))
 )]
-pub struct Description;
+struct Description;
 
 struct BearerToken;
 
@@ -42,7 +59,101 @@ impl Modify for BearerToken {
     }
 }
 
-/// `GET /api/v1/openapi.json`: the bare document, as tools expect it.
-pub async fn document() -> impl IntoResponse {
-    Json(Description::openapi())
+static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| complete().map_err(|error| error.to_string()));
+
+/// The description of the API.
+///
+/// The bare document, as tools expect it: no envelope.
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", tag = "operate", operation_id = "openapi",
+    responses((status = 200, description = "this document", body = serde_json::Value))
+)]
+pub async fn document() -> Response {
+    match &*DOCUMENT {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response(),
+        Err(error) => ApiError::internal("describing the API", error).into_response(),
+    }
+}
+
+/// The handlers' document with what is true of all of them: the envelope, who may ask, and the errors anybody may get.
+fn complete() -> serde_json::Result<String> {
+    let mut document = serde_json::to_value(Description::openapi())?;
+    let filters = filters(&document);
+    for route in routes() {
+        let method = route.method.as_str().to_ascii_lowercase();
+        // Pages have no operation.
+        let path = document["paths"].get_mut(route.path);
+        let Some(operation) = path.and_then(|path| path.get_mut(method)).and_then(Value::as_object_mut) else {
+            continue;
+        };
+        if operation["operationId"] == "rates" || operation["operationId"] == "validation_failures" {
+            add_parameters(operation, &filters);
+        }
+        match route.access {
+            Access::Open => {
+                operation.insert("security".into(), json!([]));
+            }
+            Access::Roles(roles) => {
+                state_roles(operation, roles);
+                wrap(operation);
+            }
+        }
+    }
+    serde_json::to_string(&document)
+}
+
+/// The parameters of the event search that other questions take too.
+fn filters(document: &Value) -> Vec<Value> {
+    let all = document["paths"]["/api/v1/events"]["get"]["parameters"].as_array().cloned().unwrap_or_default();
+    all.into_iter().filter(|parameter| parameter["name"] != "limit" && parameter["name"] != "cursor").collect()
+}
+
+fn add_parameters(operation: &mut Map<String, Value>, more: &[Value]) {
+    let Some(own) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { return };
+    for parameter in more {
+        if own.iter().all(|known| known["name"] != parameter["name"]) {
+            own.push(parameter.clone());
+        }
+    }
+}
+
+fn state_roles(operation: &mut Map<String, Value>, roles: &[Role]) {
+    let names: Vec<_> = roles.iter().map(|role| format!("`{}`", role.as_str())).chain(["`admin`".into()]).collect();
+    let text = operation.get("description").and_then(Value::as_str).unwrap_or_default();
+    let text = format!("{text}\n\nRoles: {}.", names.join(", "));
+    operation.insert("description".into(), json!(text.trim_start()));
+}
+
+/// Puts the envelope around every answer of an operation, and adds the answers that its middleware gives.
+fn wrap(operation: &mut Map<String, Value>) {
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    for (status, description) in [
+        ("401", "no token, or not a good one"),
+        ("403", "the token lacks the role"),
+        ("500", "a defect of the collector; its log has the request id"),
+    ] {
+        responses.entry(status).or_insert_with(|| json!({"description": description}));
+    }
+    for (status, response) in responses {
+        let schema = if status.starts_with('2') {
+            let data = response["content"]["application/json"]["schema"].take();
+            json!({
+                "type": "object",
+                "required": ["success", "data", "request_id"],
+                "properties": {
+                    "success": {"type": "boolean", "const": true},
+                    "data": data,
+                    "request_id": {"type": "string"}
+                }
+            })
+        } else {
+            json!({"$ref": "#/components/schemas/Error"})
+        };
+        response["content"] = json!({"application/json": {"schema": schema}});
+        let mut headers = json!({X_REQUEST_ID.as_str(): {"schema": {"type": "string"}}});
+        if status == "429" || status == "503" {
+            headers["retry-after"] = json!({"description": "seconds", "schema": {"type": "integer"}});
+        }
+        response["headers"] = headers;
+    }
 }

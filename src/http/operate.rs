@@ -39,12 +39,23 @@ pub struct ClickHouseReadiness {
     pub reason: Option<String>,
 }
 
-/// The process lives.
+/// Whether the process lives.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operate", operation_id = "healthz",
+    responses((status = 200, description = "it does", body = String, content_type = "text/plain"))
+)]
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether events are taken: 200 or 503.
+/// Whether events are taken.
+///
+/// An outage of ClickHouse does not make the collector unready: events queue in the spool.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operate", operation_id = "readyz",
+    responses((status = 200, description = "they are", body = Readiness),
+        (status = 503, description = "they are not", body = Readiness))
+)]
 pub async fn readyz(AxumState(shared): AxumState<Shared>) -> Response {
     let refusal = shared.spool.refusal();
     let stats = shared.spool.stats();
@@ -59,15 +70,20 @@ pub async fn readyz(AxumState(shared): AxumState<Shared>) -> Response {
         },
         clickhouse: ClickHouseReadiness { up: health.is_ok(), reason: health.err() },
     };
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(readiness)).into_response()
 }
 
 /// Every series, in the Prometheus text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operate", operation_id = "metrics",
+    responses((status = 200, description = "all series", body = String, content_type = "text/plain"))
+)]
 pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
     let (imbalance, stats) = shared.books.imbalance(&shared.spool);
     let metrics = &shared.metrics;
     metrics.books_imbalance.set(imbalance);
+    metrics.count_damaged(stats.damaged);
     metrics.spool_bytes.set(stats.bytes as i64);
     metrics.spool_events.set(stats.items as i64);
     let age_ms = stats.oldest_ms.map_or(0, |oldest| (shared.clock.now_ms() - oldest).max(0));
@@ -83,6 +99,15 @@ pub async fn root() -> Redirect {
     Redirect::temporary("/docs/")
 }
 
+/// What Swagger UI's own page needs: its scripts and styles, the API it describes, and icons within its styles.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The page's links are relative to the folder.
+pub async fn docs_folder() -> Redirect {
+    Redirect::permanent("/docs/")
+}
+
 /// Swagger UI, from the binary.
 pub async fn docs(AxumState(shared): AxumState<Shared>, path: Option<Path<String>>) -> Response {
     let file = path.as_ref().map_or("", |Path(path)| path.as_str());
@@ -90,7 +115,9 @@ pub async fn docs(AxumState(shared): AxumState<Shared>, path: Option<Path<String
         Ok(Some(file)) => {
             let kind = HeaderValue::from_str(&file.content_type)
                 .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
-            ([(header::CONTENT_TYPE, kind)], file.bytes.into_owned()).into_response()
+            let policy = HeaderValue::from_static(DOCS_POLICY);
+            let headers = [(header::CONTENT_TYPE, kind), (header::CONTENT_SECURITY_POLICY, policy)];
+            (headers, file.bytes.into_owned()).into_response()
         }
         Ok(None) => ApiError::not_found().into_response(),
         Err(error) => ApiError::internal("serving the API's description", &error).into_response(),

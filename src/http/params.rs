@@ -11,6 +11,9 @@ use crate::store::query::{Filter, StatusFilter};
 /// How far back a question looks unless it says otherwise.
 const DEFAULT_RANGE_MS: i64 = 24 * 3_600_000;
 
+/// The latest time ClickHouse can tell: the end of 2299. Times before 1970 and after it are these.
+const LATEST_MS: i64 = 10_413_791_999_999;
+
 /// The query string, parsed; parameters may be repeated.
 #[derive(Debug, Default)]
 pub struct Params {
@@ -140,15 +143,16 @@ impl Params {
     }
 }
 
-/// A point in time: RFC 3339, or `-24h` before now (s, m, h, d, w).
+/// A point in time: RFC 3339, or `-24h` before now (s, m, h, d, w); from 1970 to 2299, to which it is moved.
 #[must_use]
 pub fn when(text: &str, now_ms: i64) -> Option<i64> {
     let text = text.trim();
     if let Some(back) = text.strip_prefix('-') {
-        return now_ms.checked_sub(duration_ms(back)?);
+        return Some(now_ms.saturating_sub(duration_ms(back)?).max(0));
     }
     // In a query string an unescaped `+` of an offset arrives as a space.
-    DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|time| time.timestamp_millis())
+    let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
+    Some(time.timestamp_millis().clamp(0, LATEST_MS))
 }
 
 /// A length of time: `30s`, `5m`, `24h`, `7d`, `2w`; in milliseconds.
@@ -181,6 +185,9 @@ mod tests {
         assert_eq!(when("-1h", now), Some(now - 3_600_000));
         assert_eq!(when("1970-01-01T00:00:01Z", now), Some(1000));
         assert_eq!(when("1970-01-01T01:00:01 01:00", now), Some(1000));
+        assert_eq!(when("-100000000w", now), Some(0));
+        assert_eq!(when("0000-01-01T00:00:00Z", now), Some(0));
+        assert_eq!(when("9999-12-31T23:59:59Z", now), Some(LATEST_MS));
         for text in ["", "-", "-1", "-1y", "yesterday", "--1h", "-9223372036854775807w", "-é"] {
             assert_eq!(when(text, now), None, "{text}");
         }

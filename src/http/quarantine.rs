@@ -1,7 +1,8 @@
 //! Events that could not be delivered: list, show, try again.
 
 use axum::{
-    extract::{Path, State as AxumState},
+    Extension,
+    extract::{Path, State as AxumState, rejection::PathRejection},
     http::StatusCode,
 };
 use serde::Serialize;
@@ -14,7 +15,10 @@ use super::{
 };
 use crate::{
     clock::rfc3339,
-    deliver::quarantine::{Entry, QuarantineError},
+    deliver::quarantine::{Entry, Quarantine, QuarantineError},
+    event::Event,
+    spool::Item,
+    state::TokenInfo,
 };
 
 /// One event that was set aside.
@@ -47,22 +51,30 @@ impl From<Entry> for Quarantined {
 /// List quarantined events.
 #[utoipa::path(
     get, path = "/api/v1/quarantine", tag = "operate", operation_id = "list_quarantine",
-    responses((status = 200, body = Vec<Quarantined>))
+    responses((status = 200, description = "those of the token's project, oldest first", body = Vec<Quarantined>))
 )]
-pub async fn list(AxumState(shared): AxumState<Shared>) -> Result<Data<Vec<Quarantined>>, ApiError> {
-    let entries = shared.quarantine.list().map_err(|error| failed(&error))?;
-    Ok(Data::ok(entries.into_iter().map(Quarantined::from).collect()))
+pub async fn list(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+) -> Result<Data<Vec<Quarantined>>, ApiError> {
+    let entries = read(&shared, Quarantine::list).await?;
+    let own = entries.into_iter().filter(|entry| is_of(&token, entry));
+    Ok(Data::ok(own.map(Quarantined::from).collect()))
 }
 
 /// Show a quarantined event.
 #[utoipa::path(
     get, path = "/api/v1/quarantine/{id}", tag = "operate", operation_id = "show_quarantined",
     params(("id" = String, Path)),
-    responses((status = 200, body = Quarantined), (status = 404, description = "there is none of this id"))
+    responses((status = 200, description = "the event and why it was set aside", body = Quarantined), (status = 404, description = "there is none of this id"))
 )]
-pub async fn show(AxumState(shared): AxumState<Shared>, Path(id): Path<String>) -> Result<Data<Quarantined>, ApiError> {
-    let (entry, _, event) = shared.quarantine.get(&id).map_err(|error| failed(&error))?;
-    let event = event.map(|event| StoredEvent::new(event, &shared.catalog));
+pub async fn show(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Data<Quarantined>, ApiError> {
+    let (entry, _, event) = find(&shared, &token, id).await?;
+    let event = event.map(|event| StoredEvent::new(event, shared.catalog));
     Ok(Data::ok(Quarantined { event, ..entry.into() }))
 }
 
@@ -72,17 +84,47 @@ pub async fn show(AxumState(shared): AxumState<Shared>, Path(id): Path<String>) 
 #[utoipa::path(
     post, path = "/api/v1/quarantine/{id}/retry", tag = "operate", operation_id = "retry_quarantined",
     params(("id" = String, Path)),
-    responses((status = 202, body = Quarantined), (status = 404, description = "there is none of this id"),
+    responses((status = 202, description = "it is in the spool again", body = Quarantined), (status = 404, description = "there is none of this id"),
         (status = 503, description = "the spool takes nothing"))
 )]
 pub async fn retry(
     AxumState(shared): AxumState<Shared>,
-    Path(id): Path<String>,
+    Extension(token): Extension<TokenInfo>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<Quarantined>, ApiError> {
-    let (entry, item, _) = shared.quarantine.get(&id).map_err(|error| failed(&error))?;
+    let (entry, item, _) = find(&shared, &token, id).await?;
     shared.spool.append_again(vec![item]).await.map_err(|error| super::ingest::refused_append(&error))?;
-    shared.quarantine.remove(&id).map_err(|error| failed(&error))?;
+    let id = entry.id.clone();
+    read(&shared, move |quarantine| quarantine.remove(&id)).await?;
     Ok(Data(StatusCode::ACCEPTED, entry.into()))
+}
+
+async fn find(
+    shared: &Shared,
+    token: &TokenInfo,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<(Entry, Item, Option<Event>), ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::invalid("id", error.body_text()))?;
+    let asked = id.clone();
+    let found = read(shared, move |quarantine| quarantine.get(&asked)).await?;
+    if is_of(token, &found.0) { Ok(found) } else { Err(failed(&QuarantineError::Unknown(id))) }
+}
+
+/// Whether a token may see an entry: of its project, or of none because its payload cannot be read.
+fn is_of(token: &TokenInfo, entry: &Entry) -> bool {
+    entry.project.as_ref().is_none_or(|project| *project == token.project)
+}
+
+/// Works on the quarantine's files, off the threads that serve.
+async fn read<T: Send + 'static>(
+    shared: &Shared,
+    work: impl FnOnce(&Quarantine) -> Result<T, QuarantineError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let quarantine = shared.quarantine.clone();
+    tokio::task::spawn_blocking(move || work(&quarantine))
+        .await
+        .map_err(|error| ApiError::internal("reading the quarantine", &error))?
+        .map_err(|error| failed(&error))
 }
 
 fn failed(error: &QuarantineError) -> ApiError {

@@ -35,6 +35,23 @@ pub struct Allowance {
     pub reset_ms: i64,
 }
 
+/// Events taken out of a window: to be given back if they are not kept after all.
+#[must_use = "events that are not kept are given back"]
+#[derive(Debug)]
+pub struct Charge {
+    token_id: String,
+    ends_ms: i64,
+    events: u64,
+}
+
+impl Charge {
+    /// Events that were charged.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+}
+
 /// The events do not fit the token's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
@@ -52,12 +69,12 @@ impl Quota {
         Some(allowance(limit, current(windows.get(&token.id), limit, now_ms)))
     }
 
-    /// Takes a number of events out of the token's window, all or none.
+    /// Takes a number of events out of the token's window, all or none; `None` for a token without a limit.
     ///
     /// # Errors
     /// When they do not fit; nothing is taken then.
-    pub fn take(&self, token: &TokenInfo, events: u64, now_ms: i64) -> Result<(), Exceeded> {
-        let Some(limit) = token.limit else { return Ok(()) };
+    pub fn take(&self, token: &TokenInfo, events: u64, now_ms: i64) -> Result<Option<Charge>, Exceeded> {
+        let Some(limit) = token.limit else { return Ok(None) };
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let mut window = current(windows.get(&token.id), limit, now_ms);
         if events > limit.events.saturating_sub(window.used) {
@@ -69,7 +86,15 @@ impl Quota {
         }
         window.used += events;
         windows.insert(token.id.clone(), window);
-        Ok(())
+        Ok(Some(Charge { token_id: token.id.clone(), ends_ms: window.ends_ms, events }))
+    }
+
+    /// Gives back so many events of a charge, which were not kept. A window that has ended since is not touched.
+    pub fn give_back(&self, charge: &Charge, events: u64) {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(window) = windows.get_mut(&charge.token_id).filter(|window| window.ends_ms == charge.ends_ms) {
+            window.used = window.used.saturating_sub(events.min(charge.events));
+        }
     }
 }
 
@@ -124,6 +149,18 @@ mod tests {
         assert!(quota.take(&token, 4, 60_999).is_ok());
         assert!(quota.take(&token, 1, 60_999).is_err());
         assert!(quota.take(&token, 10, 61_000).is_ok());
+    }
+
+    #[test]
+    fn what_is_given_back_goes_to_its_own_window() {
+        let (quota, token) = (Quota::default(), token(TEN_A_MINUTE));
+        let charge = quota.take(&token, 8, 1_000).unwrap().unwrap();
+        quota.give_back(&charge, charge.events());
+        let late = quota.take(&token, 10, 2_000).unwrap().unwrap();
+        assert_eq!(quota.allowance(&token, 2_000).unwrap().remaining, 0);
+        assert!(quota.take(&token, 10, 70_000).is_ok());
+        quota.give_back(&late, late.events());
+        assert_eq!(quota.allowance(&token, 70_000).unwrap().remaining, 0);
     }
 
     #[test]

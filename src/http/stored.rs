@@ -121,7 +121,7 @@ impl StoredEvent {
             status: event.status,
             event_id: if event.event_id.is_empty() { format!("{:032x}", event.key.0) } else { event.event_id },
             errors: errors.collect(),
-            response: response(event.response),
+            response: response(&event.response),
             rate_limit: event.rate_limit.map(|limit| StoredRateLimit {
                 limit: limit.limit,
                 remaining: limit.remaining,
@@ -180,11 +180,11 @@ impl StoredEvent {
 }
 
 /// The stored body: as JSON if it is JSON, else as a JSON string.
-fn response(text: String) -> Option<Box<RawValue>> {
+fn response(text: &str) -> Option<Box<RawValue>> {
     if text.is_empty() {
         return None;
     }
     let is_structure = text.starts_with(['{', '[']);
-    let structure = is_structure.then(|| RawValue::from_string(text.clone()).ok()).flatten();
-    structure.or_else(|| serde_json::value::to_raw_value(&text).ok())
+    let structure = is_structure.then(|| RawValue::from_string(text.to_owned()).ok()).flatten();
+    structure.or_else(|| serde_json::value::to_raw_value(text).ok())
 }

@@ -67,7 +67,9 @@ pub enum StateError {
 /// The open database; cheap to clone.
 #[derive(Clone)]
 pub struct State {
-    connection: Arc<Mutex<Connection>>,
+    write: Arc<Mutex<Connection>>,
+    /// A connection of its own: with a write-ahead log, finding a token never waits for another thread's `fsync`.
+    read: Arc<Mutex<Connection>>,
 }
 
 impl std::fmt::Debug for State {
@@ -84,8 +86,10 @@ impl State {
     pub fn open(data_dir: &Path) -> Result<Self, StateError> {
         make_private_directory(data_dir)?;
         let path = data_dir.join(FILE);
-        let connection = Self::connect(&path)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        let write = Self::connect(&path)?;
+        let read = Self::connect(&path)?;
+        read.pragma_update(None, "query_only", true)?;
+        Ok(Self { write: Arc::new(Mutex::new(write)), read: Arc::new(Mutex::new(read)) })
     }
 
     fn connect(path: &Path) -> Result<Connection, StateError> {
@@ -109,8 +113,12 @@ impl State {
     }
 
     /// A statement that panicked left no transaction open (they roll back on drop), so a poisoned lock is usable.
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> MutexGuard<'_, Connection> {
+        self.write.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> MutexGuard<'_, Connection> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,5 +144,27 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).unwrap();
         let error = State::open(dir.path()).unwrap_err().to_string();
         assert!(error.contains("newer errata"), "{error}");
+    }
+
+    #[test]
+    fn a_token_is_found_while_a_write_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let new = NewToken {
+            name: "a".into(),
+            project: "p".into(),
+            roles: vec![Role::Ingest],
+            expires_ms: None,
+            limit: None,
+        };
+        let token = state.create_token(&new, 1).unwrap();
+        let writing = state.write();
+        writing.execute_batch("BEGIN IMMEDIATE; DELETE FROM tokens").unwrap();
+        let (found, answer) = std::sync::mpsc::channel();
+        let reader = state.clone();
+        std::thread::spawn(move || found.send(reader.find_token(&token, 2).unwrap().unwrap().name).unwrap());
+        let name = answer.recv_timeout(Duration::from_secs(10)).expect("the reader waits for the writer");
+        assert_eq!(name, "a");
+        drop(writing);
     }
 }

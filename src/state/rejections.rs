@@ -29,7 +29,7 @@ impl State {
     /// # Errors
     /// When the database cannot be written.
     pub fn remember_rejections(&self, project: &str, rejections: &[Rejection], now_ms: i64) -> Result<(), StateError> {
-        let mut connection = self.lock();
+        let mut connection = self.write();
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for rejection in rejections {
             let message: String = rejection.message.chars().take(500).collect();
@@ -41,7 +41,7 @@ impl State {
         let oldest_ms = now_ms - KEPT_DAYS * 86_400_000;
         transaction.execute(
             "DELETE FROM rejections WHERE id <= (SELECT max(id) FROM rejections) - ?1
-             OR id IN (SELECT id FROM rejections WHERE at_ms < ?2 ORDER BY id LIMIT 1000)",
+             OR id IN (SELECT id FROM (SELECT id, at_ms FROM rejections ORDER BY id LIMIT 1000) WHERE at_ms < ?2)",
             params![KEPT_ROWS, oldest_ms],
         )?;
         transaction.commit()?;
@@ -53,7 +53,7 @@ impl State {
     /// # Errors
     /// When the database cannot be read.
     pub fn find_rejection(&self, project: &str, request_id: &str) -> Result<Option<Rejection>, StateError> {
-        let connection = self.lock();
+        let connection = self.read();
         let mut statement = connection.prepare_cached(
             "SELECT request_id, at_ms, reason, message FROM rejections
              WHERE project = ? AND request_id = ? ORDER BY id DESC LIMIT 1",

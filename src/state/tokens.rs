@@ -124,7 +124,7 @@ impl State {
         let token = format!("{PREFIX}{}", hex(&random));
         let hash = hash(&token);
         let roles: Vec<&str> = new.roles.iter().map(|role| role.as_str()).collect();
-        let mut connection = self.lock();
+        let mut connection = self.write();
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         if transaction.query_row("SELECT 1 FROM tokens WHERE name = ?", [&new.name], |_| Ok(())).optional()?.is_some() {
             return Err(StateError::TokenExists(new.name.clone()));
@@ -154,7 +154,7 @@ impl State {
     /// When the database cannot be read.
     pub fn find_token(&self, token: &str, now_ms: i64) -> Result<Option<TokenInfo>, StateError> {
         let hash = hash(token);
-        let connection = self.lock();
+        let connection = self.read();
         let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS}, hash FROM tokens WHERE hash = ?"))?;
         let found = statement
             .query_row([hash.as_slice()], |row| Ok((token_info(row)?, row.get::<_, Vec<u8>>("hash")?)))
@@ -171,7 +171,7 @@ impl State {
     /// # Errors
     /// When the database cannot be read.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>, StateError> {
-        let connection = self.lock();
+        let connection = self.read();
         let mut statement =
             connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens ORDER BY created_ms, id"))?;
         let rows = statement.query_map([], token_info)?;
@@ -183,7 +183,7 @@ impl State {
     /// # Errors
     /// When there is none, or the database cannot be written.
     pub fn revoke_token(&self, name_or_id: &str) -> Result<(), StateError> {
-        match self.lock().execute("DELETE FROM tokens WHERE name = ?1 OR id = ?1", [name_or_id])? {
+        match self.write().execute("DELETE FROM tokens WHERE name = ?1 OR id = ?1", [name_or_id])? {
             0 => Err(StateError::NoToken(name_or_id.to_owned())),
             _ => Ok(()),
         }

@@ -2,18 +2,14 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicI64},
     time::{Duration, Instant},
 };
 
 use errata::{
     app::{ADMIN_TOKEN_FILE, App, AppError, Outside},
     clock::Clock,
-    config::{ByteSize, Config},
-    state::{Limit, NewToken, Role, State},
+    config::{ByteSize, Config, EMBEDDED},
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -47,7 +43,9 @@ impl Collector {
     }
 
     pub async fn with(config: Config) -> Self {
-        super::engine::library();
+        if config.clickhouse.url == EMBEDDED {
+            super::engine::library();
+        }
         rustls_provider();
         let now_ms = Arc::new(AtomicI64::new(NOW_MS));
         let outside = Outside {
@@ -85,10 +83,6 @@ impl Collector {
         self.running.take().unwrap().await.unwrap()
     }
 
-    pub fn set_clock(&self, now_ms: i64) {
-        self.now_ms.store(now_ms, Ordering::Relaxed);
-    }
-
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
@@ -100,8 +94,7 @@ impl Collector {
 
     /// Ships events as one NDJSON body.
     pub async fn ship(&self, events: &[Value]) -> (StatusCode, Value) {
-        let body: String = events.iter().map(|event| format!("{event}\n")).collect();
-        self.ship_body("application/x-ndjson", body).await
+        self.ship_body("application/x-ndjson", ndjson(events)).await
     }
 
     pub async fn ship_body(&self, content_type: &str, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
@@ -126,7 +119,7 @@ impl Collector {
     pub async fn delivered(&self) {
         let began = Instant::now();
         while self.metric("errata_spool_events").await != 0.0 {
-            assert!(began.elapsed() < Duration::from_secs(60), "the spool does not empty");
+            assert!(began.elapsed() < Duration::from_mins(1), "the spool does not empty");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -141,13 +134,6 @@ impl Collector {
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no series {series}")).parse().unwrap()
     }
-
-    /// A new token of the data directory of a running collector.
-    pub fn token(data_dir: &Path, project: &str, roles: &[Role], limit: Option<Limit>) -> String {
-        let name = format!("{project}-{roles:?}-{limit:?}");
-        let new = NewToken { name, project: project.into(), roles: roles.to_vec(), expires_ms: None, limit };
-        State::open(data_dir).unwrap().create_token(&new, NOW_MS).unwrap()
-    }
 }
 
 /// Chooses the TLS implementation that the HTTP client asks for, also where it speaks plain HTTP.
@@ -161,6 +147,11 @@ pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let status = response.status();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} is no JSON ({error}): {text}")))
+}
+
+/// One event a line.
+pub fn ndjson(events: &[Value]) -> String {
+    events.iter().fold(String::new(), |body, event| body + &event.to_string() + "\n")
 }
 
 /// A small event of the reference's kind.

@@ -167,7 +167,7 @@ async fn a_body_of_several_chunks_is_charged_to_a_quota_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(dir.path()).await;
     let limit = Limit { events: 6000, seconds: 3600 };
-    collector.token = Collector::token(dir.path(), "default", &[Role::Ingest, Role::Sre], Some(limit));
+    collector.token = crate::contract::token(dir.path(), "default", &[Role::Ingest, Role::Sre], Some(limit), None);
     let mut events: Vec<Value> = (0..6001).map(|n| event(&format!("req_quota_{n}"), 422)).collect();
     let (status, body) = collector.ship(&events).await;
     assert_eq!((status.as_u16(), &body["error"]), (429, &json!("Rate limit exceeded")), "{body}");

@@ -1,13 +1,16 @@
 //! Whole parts of the collector against real files, sockets and a real ClickHouse: one binary, a module a subject.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
+#![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 
 mod captured;
 mod collector;
+mod contract;
 mod crash;
 mod engine;
 mod hostile;
 mod lookup;
 mod migrate;
 mod reference;
+mod rooms;
 mod store;

@@ -1,0 +1,202 @@
+//! A body that has arrived becomes durable events: decoded on a thread, kept chunk by chunk, charged as a whole.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use axum::http::StatusCode;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::{PROTOCOL, Taken, refused, refused_append, rejects};
+use crate::{
+    decode::{self, Format, Reject},
+    event::{Event, codec},
+    http::{Shared, answer::ApiError, quota::Charge},
+    memory,
+    spool::Item,
+    state::TokenInfo,
+};
+
+/// Events of a body are made durable in chunks of about this much memory, bytes.
+const CHUNK_BYTES: usize = 4 << 20;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A body that has arrived.
+pub(super) struct Sent {
+    pub(super) format: Format,
+    pub(super) encoding: Option<String>,
+    pub(super) bytes: Bytes,
+    pub(super) received_at_ms: i64,
+}
+
+/// Makes the good events durable and accounts for the bad ones. A batch that is refused as a whole (quota, spool) costs nothing and
+/// counts nothing: the client sends it again.
+pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result<Taken, ApiError> {
+    let _memory = reserve(&shared, &sent).await?;
+    let now_ms = sent.received_at_ms;
+    let (sender, chunks) = mpsc::channel(1);
+    let decoding = Decoding { shared: Arc::clone(&shared), token: token.clone(), sent, charge: None, chunks: sender };
+    let decoding = tokio::task::spawn_blocking(move || decoding.run());
+    let mut taken = Taken::default();
+    let kept = keep(&shared, chunks, &mut taken).await;
+    let (decoded, charge) = decoding.await.map_err(|error| ApiError::internal("decoding a body", &error))?;
+    if let Some(charge) = charge {
+        // What was charged and is not kept is given back.
+        shared.quota.give_back(&charge, charge.events() - (taken.accepted + taken.duplicates) as u64);
+    }
+    kept?;
+    let rejected = decoded?;
+    rejects::account_for(&shared, &token, &rejected, now_ms).await;
+    taken.rejected = rejected.len();
+    taken.rejections = rejects::list(&rejected);
+    if taken.accepted + taken.duplicates == 0 {
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Validation failed")
+            .field("events", format!("none of the {} events can be taken; see data.rejections", taken.rejected))
+            .with_data(&taken));
+    }
+    Ok(taken)
+}
+
+/// Holds as much of the memory budget as the body may need. Asked for after the body is here, so that a slow sender holds
+/// nothing others wait for.
+async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, ApiError> {
+    let bytes = decode::most_bytes(sent.encoding.as_deref(), sent.bytes.len(), &shared.limits);
+    let budget = shared.config.ingest.max_in_flight.as_usize() / 1024;
+    let permits = u32::try_from((bytes / 1024 + 1).min(budget)).unwrap_or(u32::MAX);
+    Arc::clone(&shared.in_flight)
+        .acquire_many_owned(permits)
+        .await
+        .map_err(|error| ApiError::internal("waiting for memory", &error))
+}
+
+/// Makes each chunk durable and counts it, while the next one is decoded.
+async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), ApiError> {
+    while let Some(Chunk { events, items, .. }) = chunks.recv().await {
+        let appended = shared.spool.append(items).await.map_err(|error| refused_append(&error))?;
+        let mut is_duplicate = vec![false; events.len()];
+        for index in appended.duplicates {
+            is_duplicate[index] = true;
+        }
+        let mut accepted = 0;
+        for (event, _) in events.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
+            shared.metrics.count_accepted(event);
+            accepted += 1;
+        }
+        let duplicates = events.len() - accepted;
+        for (outcome, events) in [("accepted", accepted), ("duplicate", duplicates)] {
+            shared.metrics.ingest_events.with_label_values(&[PROTOCOL, outcome]).inc_by(events as u64);
+        }
+        taken.accepted += accepted;
+        taken.duplicates += duplicates;
+    }
+    Ok(())
+}
+
+/// Events of a body on their way into the spool, and the items they become.
+#[derive(Default)]
+struct Chunk {
+    events: Vec<Event>,
+    items: Vec<Item>,
+    /// Memory of both, bytes, about.
+    bytes: usize,
+}
+
+/// A body being decoded on a thread of its own, and handed on chunk by chunk.
+struct Decoding {
+    shared: Shared,
+    token: TokenInfo,
+    sent: Sent,
+    charge: Option<Charge>,
+    chunks: mpsc::Sender<Chunk>,
+}
+
+impl Decoding {
+    /// Decodes the body; also says what the token was charged, whatever became of it.
+    fn run(mut self) -> (Result<Vec<Reject>, ApiError>, Option<Charge>) {
+        let rejects = self.decode();
+        (rejects, self.charge)
+    }
+
+    fn decode(&mut self) -> Result<Vec<Reject>, ApiError> {
+        let body = decode::decompress(self.sent.encoding.as_deref(), &self.sent.bytes, &self.shared.limits)
+            .map_err(|refusal| refused(&refusal))?;
+        let mut chunk = Chunk::default();
+        let mut charged = Ok(false);
+        let (shared, token, sent) = (Arc::clone(&self.shared), self.token.clone(), &self.sent);
+        let (charge, chunks) = (&mut self.charge, &self.chunks);
+        let context = context(&shared, &token, sent);
+        let rejects = decode::each_event(sent.format, &body, context, |_, event| {
+            let item = item(&event);
+            chunk.bytes += event.memory() + item.payload.len();
+            chunk.items.push(item);
+            chunk.events.push(event);
+            if chunk.bytes < CHUNK_BYTES {
+                return ControlFlow::Continue(());
+            }
+            if matches!(charged, Ok(false)) {
+                charged = charge_whole(&shared, &token, sent, &body).map(|made| {
+                    *charge = made;
+                    true
+                });
+            }
+            let goes_on = charged.is_ok() && chunks.blocking_send(std::mem::take(&mut chunk)).is_ok();
+            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .map_err(|refusal| refused(&refusal))?;
+        if !charged? {
+            *charge = charge_for(&shared, &token, chunk.events.len() as u64, sent.received_at_ms)?;
+        }
+        if !chunk.events.is_empty() {
+            // Not taken: appending failed, which is what the client will be told.
+            let _ = chunks.blocking_send(chunk);
+        }
+        if body.len() > memory::LARGE {
+            drop(body);
+            self.sent.bytes = Bytes::new();
+            memory::give_back();
+        }
+        Ok(rejects)
+    }
+}
+
+/// Charges the token for all good events of a body of several chunks, before the first of them is kept: a body is
+/// taken as a whole or not at all. Tokens without a limit do not pay for the counting.
+fn charge_whole(shared: &Shared, token: &TokenInfo, sent: &Sent, body: &[u8]) -> Result<Option<Charge>, ApiError> {
+    if token.limit.is_none() {
+        return Ok(None);
+    }
+    let mut events = 0;
+    decode::each_event(sent.format, body, context(shared, token, sent), |_, _| {
+        events += 1;
+        ControlFlow::Continue(())
+    })
+    .map_err(|refusal| refused(&refusal))?;
+    charge_for(shared, token, events, sent.received_at_ms)
+}
+
+fn charge_for(shared: &Shared, token: &TokenInfo, events: u64, now_ms: i64) -> Result<Option<Charge>, ApiError> {
+    shared.quota.take(token, events, now_ms).map_err(|exceeded| {
+        let limit = exceeded.allowance.limit;
+        let error = ApiError::rate_limited(exceeded.retry_after);
+        if events > limit {
+            return error
+                .field("events", format!("{events} events never fit a limit of {limit}: send smaller batches"));
+        }
+        error
+    })
+}
+
+fn context<'a>(shared: &'a Shared, token: &'a TokenInfo, sent: &Sent) -> decode::Context<'a> {
+    decode::Context {
+        project: &token.project,
+        received_at_ms: sent.received_at_ms,
+        oldest_ms: sent.received_at_ms - i64::from(shared.config.retention_days) * DAY_MS,
+        catalog: shared.catalog,
+        scrubber: &shared.scrubber,
+        limits: &shared.limits,
+    }
+}
+
+fn item(event: &Event) -> Item {
+    Item { key: event.key.0, tag: event.request_id.lookup_key(&event.project), payload: codec::encode(event) }
+}

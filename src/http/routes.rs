@@ -1,0 +1,61 @@
+//! The route table: every path, who may use it, and what answers. The router and the API's description are made of it.
+
+use axum::{
+    http::Method,
+    routing::{MethodRouter, get, post},
+};
+
+use super::{Shared, analyse, ingest, lookup, openapi, operate, quarantine};
+use crate::state::Role;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Open,
+    /// A token with one of these roles; an admin's always.
+    Roles(&'static [Role]),
+}
+
+const INGEST: Access = Access::Roles(&[Role::Ingest]);
+const SUPPORT: Access = Access::Roles(&[Role::Support]);
+const SEARCH: Access = Access::Roles(&[Role::Support, Role::Sre, Role::Product]);
+const WATCH: Access = Access::Roles(&[Role::Sre]);
+const PRODUCT: Access = Access::Roles(&[Role::Product]);
+const ADMIN: Access = Access::Roles(&[]);
+
+/// One route: a method on a path.
+#[derive(Debug)]
+pub struct Route {
+    pub method: Method,
+    /// With parameters as `{name}`.
+    pub path: &'static str,
+    pub access: Access,
+    pub(super) handler: MethodRouter<Shared>,
+}
+
+/// Every route.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let reads = |path, access, handler| Route { method: Method::GET, path, access, handler };
+    let writes = |path, access, handler| Route { method: Method::POST, path, access, handler };
+    vec![
+        writes(ingest::PATH, INGEST, post(ingest::events)),
+        reads(ingest::PATH, SEARCH, get(analyse::events)),
+        writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket)),
+        reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)),
+        reads("/api/v1/rates", WATCH, get(analyse::rates)),
+        reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
+        reads("/api/v1/quarantine", ADMIN, get(quarantine::list)),
+        reads("/api/v1/quarantine/{id}", ADMIN, get(quarantine::show)),
+        writes("/api/v1/quarantine/{id}/retry", ADMIN, post(quarantine::retry)),
+        reads("/api/v1/openapi.json", Access::Open, get(openapi::document)),
+        reads("/healthz", Access::Open, get(operate::healthz)),
+        reads("/readyz", Access::Open, get(operate::readyz)),
+        reads("/metrics", Access::Open, get(operate::metrics)),
+        reads("/", Access::Open, get(operate::root)),
+        reads("/docs", Access::Open, get(operate::docs_folder)),
+        reads("/docs/", Access::Open, get(operate::docs)),
+        reads("/docs/{*file}", Access::Open, get(operate::docs)),
+    ]
+}

@@ -1,0 +1,185 @@
+//! What cannot be reached from outside: a handler that panics, a spool that fails.
+
+use std::{path::Path, sync::atomic::AtomicI64};
+
+use axum::{body::Body, http::HeaderValue, routing::get};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    config::ByteSize,
+    spool::simulated::Simulated,
+    state::{Limit, NewToken, Role},
+    store::client::{Access as ClickHouse, Database},
+};
+
+const NOW_MS: i64 = 1_795_348_800_000;
+
+/// A collector without ClickHouse, whose spool is on a simulated disk; and an admin's token with a limit.
+fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
+    let config = Config { data_dir: dir.to_owned(), retention_days: 3650, ..Config::default() };
+    let state = State::open(dir).unwrap();
+    let limit = Some(Limit { events: 10, seconds: 60 });
+    let new = NewToken { name: "t".into(), project: "p".into(), roles: vec![Role::Admin], expires_ms: None, limit };
+    let token = state.create_token(&new, NOW_MS).unwrap();
+    let options = spool::Options {
+        dir: "spool".into(),
+        segment_bytes: ByteSize::mib(1).0,
+        max_bytes: ByteSize::mib(8).0,
+        reserve_bytes: 0,
+        remembered_keys: 1000,
+    };
+    let (spool, _) = spool::open_in(options, &disk.root()).unwrap();
+    let database = Database::parse("errata").unwrap();
+    let parts = Parts {
+        store: Store::new(ClickHouse::external("http://127.0.0.1:1", database).unwrap().clients().unwrap()),
+        clock: Clock::manual(Arc::new(AtomicI64::new(NOW_MS))),
+        quota: quota::Quota::default(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        catalog: Catalog::builtin(),
+        scrubber: Scrubber::new(&config.scrub).unwrap(),
+        limits: Limits::default(),
+        books: Arc::new(Books::default()),
+        quarantine: Quarantine::open(dir.join("quarantine")).unwrap(),
+        health: Health::default(),
+        in_flight: Arc::new(tokio::sync::Semaphore::new(config.ingest.max_in_flight.as_usize() / 1024)),
+        swagger: Arc::new(utoipa_swagger_ui::Config::from("/api/v1/openapi.json")),
+        state,
+        spool,
+        config,
+    };
+    (Arc::new(parts), token)
+}
+
+async fn ask(router: &Router, request: Request) -> (Response<()>, Value) {
+    let (head, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    (Response::from_parts(head, ()), serde_json::from_slice(&bytes).unwrap())
+}
+
+fn request(method: &str, path: &str, token: &str, body: &'static str) -> Request {
+    let request = Request::builder().method(method).uri(path).header("Authorization", format!("Bearer {token}"));
+    request
+        .header("Content-Type", "application/x-ndjson")
+        .header("X-Request-ID", "mine")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+type Response<T> = axum::http::Response<T>;
+
+async fn panics() -> &'static str {
+    panic!("at the disco with {}", "a secret")
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_in_the_envelope_that_tells_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, token) = shared(dir.path(), &Simulated::default());
+    let table = Router::new().route("/api/v1/panic", get(panics)).route("/panic", get(panics));
+    let router = around(table, shared);
+    for path in ["/api/v1/panic", "/panic"] {
+        let (response, body) = ask(&router, request("GET", path, &token, "")).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(body, json!({"success": false, "error": "Internal server error", "request_id": "mine"}));
+        assert_eq!(response.headers()["x-request-id"], "mine");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let remaining = response.headers().get("x-throttle-remaining");
+        assert_eq!(remaining, path.starts_with("/api").then(|| HeaderValue::from(10)).as_ref(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_framework_is_put_into_the_envelope() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, token) = shared(dir.path(), &Simulated::default());
+    let refuses = || async { (StatusCode::IM_A_TEAPOT, "short and stout") };
+    let router = around(Router::new().route("/api/v1/tea", get(refuses)).route("/tea", get(refuses)), shared);
+    let (response, body) = ask(&router, request("GET", "/api/v1/tea", &token, "")).await;
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(body, json!({"success": false, "error": "I'm a teapot", "request_id": "mine"}));
+}
+
+#[tokio::test]
+async fn a_failed_spool_is_503_not_ready_and_costs_no_quota() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Simulated::default();
+    let (shared, token) = shared(dir.path(), &disk);
+    let router = router(Arc::clone(&shared));
+    let event = "{\"status\": 400}\n";
+    let (response, body) = ask(&router, request("POST", "/api/v1/events", &token, event)).await;
+    assert_eq!((response.status(), &body["data"]["accepted"]), (StatusCode::ACCEPTED, &json!(1)), "{body}");
+    let (response, _) = ask(&router, request("GET", "/readyz", &token, "")).await;
+    assert_eq!(response.status(), 200);
+    disk.fail_syncs(true);
+    for event in ["{\"status\": 401}\n", "{\"status\": 402}\n"] {
+        let (response, body) = ask(&router, request("POST", "/api/v1/events", &token, event)).await;
+        assert_eq!(response.status(), 503, "{body}");
+        assert!(response.headers().contains_key("retry-after"));
+        assert_eq!(response.headers()["x-throttle-remaining"], "9");
+        assert!(body["errors"]["spool"][0].as_str().unwrap().starts_with("the spool failed"), "{body}");
+    }
+    let (response, body) = ask(&router, request("GET", "/readyz", &token, "")).await;
+    assert_eq!((response.status().as_u16(), &body["spool"]["writable"]), (503, &json!(false)), "{body}");
+    assert!(body["spool"]["reason"].as_str().unwrap().starts_with("the spool failed"), "{body}");
+    let text = String::from_utf8(shared.metrics.encode().unwrap()).unwrap();
+    assert!(text.contains(r#"errata_ingest_events_total{outcome="accepted",protocol="json"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn the_quarantine_shows_a_project_its_own_events_and_retries_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, token) = shared(dir.path(), &Simulated::default());
+    for (position, project) in [(1, "p"), (2, "q")] {
+        let context = crate::decode::Context {
+            project,
+            received_at_ms: NOW_MS,
+            oldest_ms: 0,
+            catalog: shared.catalog,
+            scrubber: &shared.scrubber,
+            limits: &shared.limits,
+        };
+        let decoded = crate::decode::events(crate::decode::Format::Json, br#"{"status": 400}"#, context).unwrap();
+        let event = &decoded.events[0].1;
+        let item = spool::Item { key: event.key.0, tag: 0, payload: crate::event::codec::encode(event) };
+        shared.quarantine.put(spool::Position(position), &item, "poison", NOW_MS).unwrap();
+    }
+    let unreadable = spool::Item { key: 3, tag: 0, payload: b"junk".to_vec() };
+    shared.quarantine.put(spool::Position(3), &unreadable, "junk", NOW_MS).unwrap();
+    let router = router(Arc::clone(&shared));
+    let (_, body) = ask(&router, request("GET", "/api/v1/quarantine", &token, "")).await;
+    let ids: Vec<_> = body["data"].as_array().unwrap().iter().map(|entry| entry["id"].clone()).collect();
+    assert_eq!(ids, ["1", "3"], "{body}");
+    let (response, body) = ask(&router, request("GET", "/api/v1/quarantine/1", &token, "")).await;
+    assert_eq!((response.status().as_u16(), &body["data"]["event"]["status"]), (200, &json!(400)), "{body}");
+    for (method, path) in [("GET", "/api/v1/quarantine/2"), ("POST", "/api/v1/quarantine/2/retry")] {
+        let (response, body) = ask(&router, request(method, path, &token, "")).await;
+        assert_eq!(response.status(), 404, "{body}");
+        assert!(body["errors"]["id"][0].is_string(), "{body}");
+    }
+    let (response, body) = ask(&router, request("POST", "/api/v1/quarantine/1/retry", &token, "")).await;
+    assert_eq!(response.status(), 202, "{body}");
+    assert_eq!(shared.spool.stats().items, 1);
+    let (response, _) = ask(&router, request("GET", "/api/v1/quarantine/1", &token, "")).await;
+    assert_eq!(response.status(), 404);
+}
+
+#[test]
+fn a_trailing_slash_is_dropped_but_for_swagger_ui() {
+    for (path, expected) in [
+        ("/api/v1/events/?a=b/", "/api/v1/events?a=b/"),
+        ("/api/v1/events//", "/api/v1/events"),
+        ("/metrics/", "/metrics"),
+        ("http://host/api/v1/events/", "http://host/api/v1/events"),
+        ("/", "/"),
+        ("//", "//"),
+        ("/docs/", "/docs/"),
+        ("/docsx/", "/docsx"),
+    ] {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        assert_eq!(trim_trailing_slash(request).uri().to_string(), expected, "{path}");
+    }
+}
