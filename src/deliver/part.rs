@@ -45,7 +45,7 @@ pub fn batches(decoded: &Decoded) -> Vec<Batch> {
                 batch.received_ms = (batch.received_ms.0.min(ms), batch.received_ms.1.max(ms));
             }
             None => {
-                batches.push(Batch { id: Uuid::now_v7(), from: *position, to: next, rows: 1, received_ms: (ms, ms) })
+                batches.push(Batch { id: Uuid::now_v7(), from: *position, to: next, rows: 1, received_ms: (ms, ms) });
             }
         }
     }

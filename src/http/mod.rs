@@ -108,7 +108,7 @@ impl Health {
     }
 }
 
-/// Every route of [`routes`], and the middleware around them.
+/// Every route of [`routes()`], and the middleware around them.
 pub fn router(shared: Shared) -> Router {
     let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler, .. }| match access {
         Access::Open => router.route(path, handler),

@@ -32,7 +32,7 @@ use crate::state::Role;
     paths(
         super::ingest::events,
         super::lookup::request,
-        super::lookup::ticket,
+        super::lookup::ticket::ticket,
         super::analyse::events,
         super::analyse::rates,
         super::analyse::validation_failures,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in a test, they are the verdict")]
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
+#![allow(clippy::format_collect, reason = "bodies of a test are built once")]
 
 mod captured;
 mod collector;

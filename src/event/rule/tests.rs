@@ -2,7 +2,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader},
-    time::Instant,
 };
 
 use proptest::prelude::*;
@@ -309,22 +308,6 @@ fn captured_django_traffic_is_understood() {
     let users = captured_messages().iter().filter(|message| message.starts_with("User with email ")).count();
     assert_eq!(templates.get("User with email {email} already exists"), Some(&users));
     assert!(templates.keys().all(|template| !template.contains('@')), "{templates:#?}");
-}
-
-#[test]
-#[ignore = "a measurement: run with --run-ignored all --no-capture"]
-fn measure_rules_and_templates() {
-    let messages = captured_messages();
-    let time = |name: &str, work: &dyn Fn(&str) -> usize| {
-        let start = Instant::now();
-        let total: usize = messages.iter().map(|message| work(message)).sum();
-        let each = start.elapsed() / messages.len() as u32;
-        println!("{name}: {each:?} a message ({total})");
-    };
-    for _ in 0..3 {
-        time("rule", &|message| of(message, "").len());
-        time("template", &|message| template(message).len());
-    }
 }
 
 proptest! {

@@ -486,7 +486,7 @@ fn deflate_bomb(unit: &[u8]) -> Vec<u8> {
 
 fn damaged_encoding(random: &mut Random) -> Input {
     let (name, encode) = random.of(&ENCODINGS);
-    let text: String = (0..1 + random.below(40)).map(|_| event(random).to_string() + "\n").collect();
+    let text: String = (0..=random.below(40)).map(|_| event(random).to_string() + "\n").collect();
     let mut body = encode(text.as_bytes());
     match random.below(3) {
         0 => body.truncate(1 + random.below(body.len() - 1)),

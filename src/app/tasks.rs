@@ -1,0 +1,140 @@
+//! What runs beside the HTTP server.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+use super::{AppError, DRAIN_TIMEOUT};
+use crate::{
+    deliver::{self, DeliverError, Deliverer},
+    http, spool,
+    store::{client::Access, migrate::MigrateError},
+};
+
+/// How often the tables are looked after.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How often ClickHouse is asked whether it is there.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The tasks that end only when something failed, or when they are told to.
+pub(super) struct Running {
+    pub(super) delivery: oneshot::Receiver<Result<(), DeliverError>>,
+    pub(super) clickhouse: JoinHandle<Result<Infallible, MigrateError>>,
+}
+
+impl Running {
+    pub(super) async fn first_failure(&mut self) -> AppError {
+        tokio::select! {
+            ended = &mut self.clickhouse => match ended {
+                Ok(Err(error)) => AppError::Migrate(error),
+                Err(error) => AppError::Panicked(error.to_string()),
+            },
+            ended = &mut self.delivery => match ended {
+                Ok(Ok(())) => AppError::Panicked("delivery ended by itself".into()),
+                Ok(Err(error)) => AppError::Deliver(error),
+                Err(_) => AppError::Panicked("the delivery thread".into()),
+            },
+        }
+    }
+
+    /// Lets delivery send what is queued, within the deadline. What is left stays in the spool.
+    pub(super) async fn end(&mut self, result: &mut Result<(), AppError>) {
+        self.clickhouse.abort();
+        if matches!(result, Err(AppError::Deliver(_) | AppError::Panicked(_))) {
+            return;
+        }
+        match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.delivery).await {
+            Ok(Ok(Err(error))) if result.is_ok() => *result = Err(error.into()),
+            Ok(_) => {}
+            Err(_) => tracing::info!("events are left in the spool; they are delivered after the next start"),
+        }
+    }
+}
+
+/// Delivery blocks on files and encodes batches, so it has a thread and a runtime of its own.
+pub(super) fn deliver_on_own_thread(
+    shared: &http::Shared,
+    reader: spool::Reader,
+    when_migrated: oneshot::Receiver<()>,
+    stop: watch::Receiver<bool>,
+) -> Result<oneshot::Receiver<Result<(), DeliverError>>, AppError> {
+    let deliverer = Deliverer {
+        options: deliver::Options::new(shared.config.data_dir.join("deliver")),
+        reader,
+        writer: shared.spool.clone(),
+        destination: shared.store.clone(),
+        quarantine: shared.quarantine.clone(),
+        books: Arc::clone(&shared.books),
+        metrics: Arc::clone(&shared.metrics),
+        clock: shared.clock.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Serve)?;
+    let (sender, receiver) = oneshot::channel();
+    let mut stopped = stop.clone();
+    std::thread::Builder::new()
+        .name("deliver".into())
+        .spawn(move || {
+            let ended = runtime.block_on(async {
+                let migrated = tokio::select! {
+                    migrated = when_migrated => migrated.is_ok(), // else the migration failed: the collector is ending
+                    _ = stopped.wait_for(|stop| *stop) => false,
+                };
+                if migrated { deliverer.run(stop).await } else { Ok(()) }
+            });
+            let _ = sender.send(ended); // nobody waits: the collector has ended
+        })
+        .map_err(AppError::Serve)?;
+    Ok(receiver)
+}
+
+/// Migrates as soon as ClickHouse answers (until then events queue in the spool), then watches whether it still does.
+pub(super) async fn mind_clickhouse(
+    access: Access,
+    shared: http::Shared,
+    migrated: oneshot::Sender<()>,
+) -> Result<Infallible, MigrateError> {
+    loop {
+        let attempt = async {
+            access.first_reachable().await?;
+            shared.store.migrate().await?;
+            shared.store.apply_retention(shared.config.retention_days).await
+        };
+        match attempt.await {
+            Ok(()) => break,
+            Err(error) if error.is_transient() => {
+                tracing::warn!("ClickHouse is not ready: {error}; events are taken and queue in the spool");
+                shared.health.set(Err(error.to_string()));
+                tokio::time::sleep(HEALTH_INTERVAL).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let _ = migrated.send(()); // nobody waits: the collector is ending
+    let upkeep = keep_up(Arc::clone(&shared));
+    tokio::pin!(upkeep);
+    loop {
+        let state = shared.store.ping().await.map_err(|error| error.to_string());
+        shared.metrics.clickhouse_up.set(i64::from(state.is_ok()));
+        shared.health.set(state);
+        tokio::select! {
+            never = &mut upkeep => match never {},
+            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+        }
+    }
+}
+
+/// Does what the tables need from time to time.
+async fn keep_up(shared: http::Shared) -> Infallible {
+    loop {
+        match shared.store.merge_closed_weeks(shared.clock.now_ms()).await {
+            Ok(weeks) if weeks.is_empty() => {}
+            Ok(weeks) => tracing::info!(?weeks, "merged closed weeks of the lookup index"),
+            Err(error) => tracing::warn!("merging closed weeks of the lookup index: {error}; trying again later"),
+        }
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
+    }
+}

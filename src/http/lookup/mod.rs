@@ -1,0 +1,202 @@
+//! `GET /api/v1/requests/{id}` and the bulk lookup: what support reads.
+
+mod answer;
+pub mod ticket;
+
+use std::time::Duration;
+
+use axum::{
+    Extension,
+    extract::{Path, State as AxumState, rejection::PathRejection},
+};
+
+use answer::{EpisodeAnswer, RateLimitAnswer, RelatedEvent, links};
+pub use answer::{Lookup, LookupState};
+
+use super::{
+    Shared,
+    answer::{ApiError, Data},
+    stored::StoredEvent,
+    unavailable,
+};
+use crate::{
+    clock::rfc3339,
+    event::{Event, RequestId},
+    state::TokenInfo,
+    store::query::{EventSummary, Found},
+};
+
+/// How long "related" looks to each side of a request.
+const RELATED_WINDOW_MS: i64 = 10 * 60_000;
+
+/// Related errors in an answer.
+const RELATED: usize = 50;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Look a request up.
+///
+/// Needs no time range. 404 says why nothing is known of the id: never received, rejected on arrival, expired.
+#[utoipa::path(
+    get, path = "/api/v1/requests/{request_id}", tag = "look up", operation_id = "lookup_request",
+    params(("request_id" = String, Path, description = "any form the API uses; UUIDs in either case")),
+    responses(
+        (status = 200, description = "found, or pending", body = Lookup),
+        (status = 400, description = "no request id"),
+        (status = 404, description = "not known, with the reason in errors.request_id"),
+        (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn request(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Data<Lookup>, ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::invalid("request_id", error.body_text()))?;
+    let id = RequestId::parse(&id).map_err(|error| ApiError::invalid("request_id", error.to_string()))?;
+    // Asked before ClickHouse: an event that becomes visible in between is found, never missed.
+    let queued = shared.spool.holds(id.lookup_key(&token.project));
+    let found = match shared.timed("request", shared.store.request(&token.project, &id)).await {
+        Ok(found) => found,
+        Err(_) if queued => Found::default(),
+        Err(error) => return Err(unavailable(&error)),
+    };
+    if !found.events.is_empty() {
+        return Ok(Data::ok(Box::pin(answer(&shared, &token, id, found.events)).await?));
+    }
+    if queued {
+        return Ok(Data::ok(pending(&shared, &id)));
+    }
+    Err(not_found(&shared, &token, &id, &found).await?)
+}
+
+fn pending(shared: &Shared, id: &RequestId) -> Lookup {
+    Lookup {
+        request_id: id.to_string(),
+        state: LookupState::Pending,
+        first_seen: None,
+        last_seen: None,
+        events: vec![],
+        explanation: vec![],
+        impact: None,
+        rate_limit: None,
+        related: vec![],
+        customer_reply: None,
+        links: links(shared, id, None),
+    }
+}
+
+async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, events: Vec<Event>) -> Result<Lookup, ApiError> {
+    let (Some(first), Some(last)) = (events.first(), events.last().cloned()) else { return Ok(pending(shared, &id)) };
+    let project = &token.project;
+    let explanation: Vec<_> = events.iter().map(|event| shared.catalog.explain(event)).collect();
+    let (impact, related, rate_limit) = tokio::try_join!(
+        shared.timed("impact", shared.store.impact(project, &last)),
+        related(shared, project, &last),
+        rate_limit(shared, project, &events),
+    )
+    .map_err(|error| unavailable(&error))?;
+    let related = related.into_iter().filter(|other| other.request_id != id.as_str()).map(RelatedEvent::from).collect();
+    let customer_reply = explanation.last().map(|explanation| shared.catalog.customer_reply(&last, explanation));
+    Ok(Lookup {
+        state: LookupState::Found,
+        first_seen: Some(rfc3339(first.timestamp_ms)),
+        last_seen: Some(rfc3339(last.timestamp_ms)),
+        explanation,
+        impact: Some(impact.into()),
+        rate_limit,
+        related,
+        customer_reply,
+        links: links(shared, &id, Some(&last)),
+        request_id: id.to_string(),
+        events: events.into_iter().map(|event| StoredEvent::new(event, shared.catalog)).collect(),
+    })
+}
+
+async fn related(shared: &Shared, project: &str, event: &Event) -> Result<Vec<EventSummary>, crate::store::StoreError> {
+    if event.account_id.is_empty() {
+        return Ok(vec![]);
+    }
+    let around =
+        shared.store.account_around(project, &event.account_id, event.timestamp_ms, RELATED_WINDOW_MS, RELATED);
+    shared.timed("account_around", around).await
+}
+
+async fn rate_limit(
+    shared: &Shared,
+    project: &str,
+    events: &[Event],
+) -> Result<Option<RateLimitAnswer>, crate::store::StoreError> {
+    let reported = events.iter().rev().find(|event| event.status == 429 || event.rate_limit.is_some());
+    let Some(event) = reported else { return Ok(None) };
+    let episode = if event.status == 429 {
+        let asked = shared.store.episode(project, &event.account_id, &event.route, event.timestamp_ms);
+        shared.timed("episode", asked).await?
+    } else {
+        None
+    };
+    let limit = event.rate_limit.unwrap_or_default();
+    let now_ms = shared.clock.now_ms();
+    // A client that has requests left need not wait.
+    let is_closed = event.status == 429 || limit.remaining == Some(0);
+    let until = |from_ms: i64| {
+        let reset_ms = limit.reset.filter(|_| is_closed)?.saturating_mul(1000);
+        Some(reset_ms.saturating_sub(from_ms).max(0).div_euclid(1000))
+    };
+    Ok(Some(RateLimitAnswer {
+        limit: limit.limit,
+        remaining: limit.remaining,
+        reset: limit.reset.map(|reset| rfc3339(reset.saturating_mul(1000))),
+        wait_seconds_then: until(event.timestamp_ms),
+        wait_seconds_now: until(now_ms),
+        episode: episode.map(EpisodeAnswer::from),
+    }))
+}
+
+/// Why nothing is known of an id, as a 404.
+async fn not_found(shared: &Shared, token: &TokenInfo, id: &RequestId, found: &Found) -> Result<ApiError, ApiError> {
+    let rejection = shared
+        .state
+        .find_rejection(&token.project, id.as_str())
+        .map_err(|error| ApiError::internal("reading rejections", &error))?;
+    let error = ApiError::not_found();
+    if let Some(rejection) = rejection {
+        return Ok(error.field(
+            "request_id",
+            format!(
+                "rejected on arrival at {} ({}): {}",
+                rfc3339(rejection.at_ms),
+                rejection.reason,
+                rejection.message
+            ),
+        ));
+    }
+    let kept = shared.config.retention_days;
+    if let Some(first_seen) = found.expired_first_seen_ms {
+        return Ok(error.field(
+            "request_id",
+            format!("expired by retention: its event of {} is gone, events are kept {kept} days", rfc3339(first_seen)),
+        ));
+    }
+    let made = id.made_at_ms();
+    if let Some(made) = made.filter(|made| *made < shared.clock.now_ms() - i64::from(kept) * DAY_MS) {
+        return Ok(error.field(
+            "request_id",
+            format!("never received, or expired: the id was made at {}, events are kept {kept} days", rfc3339(made)),
+        ));
+    }
+    let span = shared.timed("project_span", shared.store.project_span(&token.project)).await;
+    let known = match span {
+        Ok(Some(span)) => {
+            format!("events of this project are here from {} to {}", rfc3339(span.first_ms), rfc3339(span.last_ms))
+        }
+        Ok(None) => "no event of this project has arrived yet".to_owned(),
+        Err(error) => return Err(unavailable(&error)),
+    };
+    Ok(error.field(
+        "request_id",
+        format!("never received: {known}; check the id with the customer, and that the API ships its events"),
+    ))
+}
+
+/// How long a client is asked to wait when ClickHouse does not answer.
+pub const STORE_RETRY_AFTER: Duration = Duration::from_secs(5);

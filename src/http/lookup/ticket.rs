@@ -1,0 +1,159 @@
+//! `POST /api/v1/requests/lookup`: every request id in a text.
+
+use std::time::Duration;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::State as AxumState,
+    http::{HeaderMap, StatusCode, header},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{LookupState, answer::links};
+use crate::{
+    clock::rfc3339,
+    event::{Event, RequestId, request_id},
+    http::{
+        Shared,
+        answer::{ApiError, Data},
+        body, unavailable,
+    },
+    state::TokenInfo,
+    store::query::Found,
+};
+
+/// Ids looked up of one text (HTTP contract).
+const BULK_IDS: usize = 100;
+
+/// Longest ticket text, bytes.
+const BULK_TEXT: usize = 256 << 10;
+
+/// The same as JSON, where a character may take six bytes (`\u0000`).
+const TICKET_BODY: usize = 6 * BULK_TEXT + 1024;
+
+/// A text with request ids in it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ticket {
+    /// Any text: a mail, a chat, a log. At most 256 KiB; the first 100 ids are looked up.
+    pub text: String,
+}
+
+/// What is known of each id in a text.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TicketAnswer {
+    /// In the order of the text.
+    pub results: Vec<TicketResult>,
+    /// Whether the text held more than could be looked up.
+    pub more: bool,
+}
+
+/// A request in short.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TicketResult {
+    pub request_id: String,
+    pub state: LookupState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headline: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// Events with this id.
+    pub events: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_reply: Option<String>,
+    pub link: String,
+}
+
+/// Look up every request id in a text.
+#[utoipa::path(
+    post, path = "/api/v1/requests/lookup", tag = "look up", operation_id = "lookup_ticket",
+    request_body = Ticket,
+    responses(
+        (status = 200, description = "each id with what is known of it", body = TicketAnswer),
+        (status = 400, description = "not JSON, or no text"), (status = 408, description = "the body did not arrive in time"),
+        (status = 413, description = "the text is too long"), (status = 415, description = "not application/json"),
+        (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn ticket(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Data<TicketAnswer>, ApiError> {
+    let ticket = read_ticket(&shared, &headers, body).await?;
+    let mut candidates = request_id::find_all(&ticket.text, BULK_IDS + 1);
+    let more = candidates.len() > BULK_IDS;
+    candidates.truncate(BULK_IDS);
+    let ids: Vec<RequestId> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
+    let queued: Vec<bool> = ids.iter().map(|id| shared.spool.holds(id.lookup_key(&token.project))).collect();
+    let found = if ids.is_empty() {
+        vec![]
+    } else {
+        match shared.timed("requests", shared.store.requests(&token.project, &ids)).await {
+            Ok(found) => found,
+            // Without ClickHouse the spool still answers for what it holds, if that is all.
+            Err(_) if queued.iter().all(|queued| *queued) => ids.iter().map(|_| Found::default()).collect(),
+            Err(error) => return Err(unavailable(&error)),
+        }
+    };
+    let results = candidates
+        .into_iter()
+        .zip(found)
+        .zip(queued)
+        // A word that only might be an id is not reported as an unknown one.
+        .filter(|((candidate, found), queued)| candidate.is_certain || *queued || !found.events.is_empty())
+        .map(|((candidate, found), queued)| ticket_result(&shared, &candidate.id, &found.events, queued))
+        .collect();
+    Ok(Data::ok(TicketAnswer { results, more }))
+}
+
+async fn read_ticket(shared: &Shared, headers: &HeaderMap, mut body: Body) -> Result<Ticket, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            .field("Content-Type", "send application/json"));
+    }
+    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
+    let bytes = body::read(headers, &mut body, TICKET_BODY, patience).await?;
+    let ticket: Ticket = serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::invalid("body", format!("expected {{\"text\": \"…\"}}: {error}")))?;
+    if ticket.text.len() > BULK_TEXT {
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large")
+            .field("text", format!("must have at most {BULK_TEXT} bytes; paste less of the ticket")));
+    }
+    Ok(ticket)
+}
+
+fn ticket_result(shared: &Shared, id: &RequestId, events: &[Event], queued: bool) -> TicketResult {
+    let last = events.last();
+    let explanation = last.map(|event| shared.catalog.explain(event));
+    TicketResult {
+        request_id: id.to_string(),
+        state: match last {
+            Some(_) => LookupState::Found,
+            None if queued => LookupState::Pending,
+            None => LookupState::NotFound,
+        },
+        customer_reply: last
+            .zip(explanation.as_ref())
+            .map(|(event, explanation)| shared.catalog.customer_reply(event, explanation)),
+        headline: explanation.map(|explanation| explanation.headline),
+        status: last.map(|event| event.status),
+        timestamp: last.map(|event| rfc3339(event.timestamp_ms)),
+        service: last.map(|event| event.service.clone()),
+        method: last.map(|event| event.method.clone()),
+        route: last.map(|event| event.route.clone()),
+        events: events.len(),
+        link: links(shared, id, None).this,
+    }
+}
