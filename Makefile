@@ -5,7 +5,6 @@ SHELL := /bin/bash
 CARGO ?= cargo
 RELEASE := target/release/errata
 DEBUG := target/debug/errata
-NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,12 +22,13 @@ demo: build ## stream realistic traffic into the running collector
 test: require-cargo ## set up and run every test
 	@$(CARGO) build --locked
 	@$(MAKE) --no-print-directory test-engine test-tools
-ifneq ($(NEXTEST),)
-	@$(CARGO) nextest run --locked $(ARGS)
-else
-	@echo "cargo-nextest is not installed (cargo install cargo-nextest --locked); using cargo test"
-	@$(CARGO) test --locked --lib --bins --tests $(ARGS)
-endif
+	@suites='--lib --bins --tests'; $(DEBUG) engine status >/dev/null 2>&1 || suites='--lib --bins'; \
+	if command -v cargo-nextest >/dev/null; then \
+		exec $(CARGO) nextest run --locked $$suites $(ARGS); \
+	else \
+		echo "cargo-nextest is missing (cargo install cargo-nextest --locked); using cargo test"; \
+		exec $(CARGO) test --locked $$suites $(ARGS); \
+	fi
 
 # The engine's suites need npm once, to install the engine; without it they are skipped, except in CI.
 test-engine:
