@@ -84,7 +84,7 @@ impl RequestId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub id: RequestId,
-    /// It has the form of an id (UUID, ULID, `req_…`, 32 hex digits); else it is only a word with a digit in it, such as a
+    /// It has the form of an id (UUID, ULID, `req_…`, 32 hex digits), or the text calls it one (`Request ID: fa-1`); else it is only a word with a digit in it, such as a
     /// gateway's own kind of id, and an unknown one is no news.
     pub is_certain: bool,
 }
@@ -96,12 +96,15 @@ const SHORTEST_WORD: usize = 8;
 #[must_use]
 pub fn find_all(text: &str, limit: usize) -> Vec<Candidate> {
     let mut seen = HashSet::new();
-    let mut found: Vec<Candidate> = text
-        .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | ':')))
-        .flat_map(|word| [Some(word), word.rsplit_once([':', '=']).map(|(_, value)| value)].into_iter().flatten())
-        .filter_map(|word| candidate(word.trim_matches(['.', ':', '-', '~'])))
-        .filter(|candidate| seen.insert(candidate.id.clone()))
-        .collect();
+    let mut found = Vec::new();
+    let mut label = Label::default();
+    for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | ':'))) {
+        let labelled = label.read(word);
+        for part in [Some(word), word.rsplit_once(':').map(|(_, value)| value)].into_iter().flatten() {
+            let candidate = candidate(part.trim_matches(['.', ':', '-', '~']), labelled);
+            found.extend(candidate.filter(|candidate| seen.insert(candidate.id.clone())));
+        }
+    }
     if found.len() > limit {
         let mut certain_left = found.iter().filter(|candidate| candidate.is_certain).count().min(limit);
         let mut others_left = limit - certain_left;
@@ -115,9 +118,39 @@ pub fn find_all(text: &str, limit: usize) -> Vec<Candidate> {
     found
 }
 
-fn candidate(word: &str) -> Option<Candidate> {
-    let is_certain = has_known_form(word);
-    let may_be = word.len() >= SHORTEST_WORD && word.bytes().any(|byte| byte.is_ascii_digit());
+/// Whether the words before said that an id comes: `Request ID: fa-1`, `"request_id":"fa-1"`, `x-correlation-id=fa-1`.
+#[derive(Default)]
+struct Label {
+    /// The word before was `request` or the like, so that `id` completes it.
+    began: bool,
+    complete: bool,
+}
+
+impl Label {
+    /// Takes the next word and says whether it stands where an id is announced.
+    fn read(&mut self, word: &str) -> bool {
+        if word.trim_matches([':', '.', '-', '~', '_']).is_empty() {
+            return false;
+        }
+        let plain: String = word.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+        let was_complete = std::mem::take(&mut self.complete);
+        let had_begun = std::mem::take(&mut self.began);
+        let is_name = ["requestid", "xrequestid", "correlationid", "xcorrelationid", "reqid"].contains(&plain.as_str());
+        self.complete = is_name || (had_begun && plain == "id");
+        self.began = matches!(plain.as_str(), "request" | "correlation" | "req");
+        // "the request id is fa-1"
+        if was_complete && plain == "is" {
+            self.complete = true;
+            return false;
+        }
+        was_complete && !self.complete
+    }
+}
+
+fn candidate(word: &str, labelled: bool) -> Option<Candidate> {
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    let is_certain = has_known_form(word) || (labelled && has_digit);
+    let may_be = word.len() >= SHORTEST_WORD && has_digit;
     (is_certain || may_be).then(|| RequestId::parse(word).ok()).flatten().map(|id| Candidate { id, is_certain })
 }
 
@@ -182,9 +215,18 @@ mod tests {
             ("req_Ab12cd", true),
             ("01M7KE1BA6MR36ZXJN6Q6ZD31W", true),
             ("gen_0011", true),
-            ("abc-123-def", false),
+            ("abc-123-def", true),
             ("2026-11-22", false),
         ];
+        assert_eq!(found, expected.map(|(id, certain)| (id.to_owned(), certain)));
+    }
+
+    #[test]
+    fn what_the_text_calls_an_id_is_one_however_short() {
+        let text = "x-request-id: fa-1; Request ID zod-1, the request id is lar-1 (request no. 12), request_id=a1b2, Request ID please 7up";
+        let found: Vec<_> =
+            find_all(text, 100).into_iter().map(|found| (found.id.to_string(), found.is_certain)).collect();
+        let expected = [("fa-1", true), ("zod-1", true), ("lar-1", true), ("a1b2", true)];
         assert_eq!(found, expected.map(|(id, certain)| (id.to_owned(), certain)));
     }
 

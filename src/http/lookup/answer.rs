@@ -27,6 +27,9 @@ pub enum LookupState {
 pub struct Lookup {
     pub request_id: String,
     pub state: LookupState,
+    /// What `pending` means for the asker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     pub first_seen: Option<String>,
     pub last_seen: Option<String>,
     /// Oldest first.

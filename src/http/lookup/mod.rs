@@ -3,7 +3,7 @@
 mod answer;
 pub mod ticket;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{
     Extension,
@@ -29,6 +29,10 @@ use crate::{
 /// How long "related" looks to each side of a request.
 const RELATED_WINDOW_MS: i64 = 10 * 60_000;
 
+/// How long a lookup waits for an id that is durable and not yet queryable, and how often it looks.
+const PENDING_WAIT: Duration = Duration::from_secs(1);
+const PENDING_STEP: Duration = Duration::from_millis(50);
+
 /// Related errors in an answer.
 const RELATED: usize = 50;
 
@@ -53,26 +57,41 @@ pub async fn request(
 ) -> Result<Data<Lookup>, ApiError> {
     let Path(id) = id.map_err(|error| ApiError::invalid("request_id", error.body_text()))?;
     let id = RequestId::parse(&id).map_err(|error| ApiError::invalid("request_id", error.to_string()))?;
-    // Asked before ClickHouse: an event that becomes visible in between is found, never missed.
-    let queued = shared.spool.holds(id.lookup_key(&token.project));
-    let found = match shared.timed("request", shared.store.request(&token.project, &id)).await {
-        Ok(found) => found,
-        Err(_) if queued => Found::default(),
-        Err(error) => return Err(unavailable(&error)),
-    };
-    if !found.events.is_empty() {
-        return Ok(Data::ok(Box::pin(answer(&shared, &token, id, found.events)).await?));
+    let deadline = Instant::now() + PENDING_WAIT;
+    loop {
+        // Asked before ClickHouse: an event that becomes visible in between is found, never missed.
+        let queued = shared.spool.holds(id.lookup_key(&token.project));
+        let found = match shared.timed("request", shared.store.request(&token.project, &id)).await {
+            Ok(found) => found,
+            Err(_) if queued => return Ok(Data::ok(pending(&shared, &id))),
+            Err(error) => return Err(unavailable(&error)),
+        };
+        if !found.events.is_empty() {
+            return Ok(Data::ok(Box::pin(answer(&shared, &token, id, found.events)).await?));
+        }
+        if !queued {
+            let reason = why_unknown(&shared, &token.project, &id, &found).await?;
+            return Err(ApiError::not_found().field("request_id", reason));
+        }
+        // Most ids that are asked for so soon are visible a moment later.
+        if Instant::now() >= deadline || shared.health.get().is_err() {
+            return Ok(Data::ok(pending(&shared, &id)));
+        }
+        tokio::time::sleep(PENDING_STEP).await;
     }
-    if queued {
-        return Ok(Data::ok(pending(&shared, &id)));
-    }
-    Err(not_found(&shared, &token, &id, &found).await?)
 }
 
 fn pending(shared: &Shared, id: &RequestId) -> Lookup {
+    let message = match shared.health.get() {
+        Ok(()) => "received and durable, not yet queryable: ask again in a second".to_owned(),
+        Err(_) => {
+            "received and durable; it becomes queryable when ClickHouse, which does not answer now, is back".to_owned()
+        }
+    };
     Lookup {
         request_id: id.to_string(),
         state: LookupState::Pending,
+        message: Some(message),
         first_seen: None,
         last_seen: None,
         events: vec![],
@@ -99,6 +118,7 @@ async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, events: Vec<E
     let customer_reply = explanation.last().map(|explanation| shared.catalog.customer_reply(&last, explanation));
     Ok(Lookup {
         state: LookupState::Found,
+        message: None,
         first_seen: Some(rfc3339(first.timestamp_ms)),
         last_seen: Some(rfc3339(last.timestamp_ms)),
         explanation,
@@ -152,49 +172,39 @@ async fn rate_limit(
     }))
 }
 
-/// Why nothing is known of an id, as a 404.
-async fn not_found(shared: &Shared, token: &TokenInfo, id: &RequestId, found: &Found) -> Result<ApiError, ApiError> {
+/// Why nothing is known of an id.
+async fn why_unknown(shared: &Shared, project: &str, id: &RequestId, found: &Found) -> Result<String, ApiError> {
     let rejection = shared
         .state
-        .find_rejection(&token.project, id.as_str())
+        .find_rejection(project, id.as_str())
         .map_err(|error| ApiError::internal("reading rejections", &error))?;
-    let error = ApiError::not_found();
     if let Some(rejection) = rejection {
-        return Ok(error.field(
-            "request_id",
-            format!(
-                "rejected on arrival at {} ({}): {}",
-                rfc3339(rejection.at_ms),
-                rejection.reason,
-                rejection.message
-            ),
-        ));
+        let at = rfc3339(rejection.at_ms);
+        return Ok(format!("rejected on arrival at {at} ({}): {}", rejection.reason, rejection.message));
     }
     let kept = shared.config.retention_days;
     if let Some(first_seen) = found.expired_first_seen_ms {
-        return Ok(error.field(
-            "request_id",
-            format!("expired by retention: its event of {} is gone, events are kept {kept} days", rfc3339(first_seen)),
-        ));
+        let at = rfc3339(first_seen);
+        return Ok(format!("expired by retention: its event of {at} is gone, events are kept {kept} days"));
     }
-    let made = id.made_at_ms();
-    if let Some(made) = made.filter(|made| *made < shared.clock.now_ms() - i64::from(kept) * DAY_MS) {
-        return Ok(error.field(
-            "request_id",
-            format!("never received, or expired: the id was made at {}, events are kept {kept} days", rfc3339(made)),
-        ));
+    let oldest_ms = shared.clock.now_ms() - i64::from(kept) * DAY_MS;
+    if let Some(made) = id.made_at_ms().filter(|made| *made < oldest_ms) {
+        let at = rfc3339(made);
+        return Ok(format!("never received, or expired: the id was made at {at}, events are kept {kept} days"));
     }
-    let span = shared.timed("project_span", shared.store.project_span(&token.project)).await;
-    let known = match span {
-        Ok(Some(span)) => {
-            format!("events of this project are here from {} to {}", rfc3339(span.first_ms), rfc3339(span.last_ms))
+    let span = shared.timed("project_span", shared.store.project_span(project)).await;
+    let known = match span.map_err(|error| unavailable(&error))? {
+        Some(span) => {
+            format!(
+                "events of the project {project:?} are here from {} to {}",
+                rfc3339(span.first_ms),
+                rfc3339(span.last_ms)
+            )
         }
-        Ok(None) => "no event of this project has arrived yet".to_owned(),
-        Err(error) => return Err(unavailable(&error)),
+        None => format!("no event of the project {project:?} has arrived yet"),
     };
-    Ok(error.field(
-        "request_id",
-        format!("never received: {known}; check the id with the customer, and that the API ships its events"),
+    Ok(format!(
+        "never received: {known}; check the id with the customer, and that the API ships its events with a token of this project"
     ))
 }
 

@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{LookupState, answer::links};
+use super::{LookupState, answer::links, why_unknown};
 use crate::{
     clock::rfc3339,
     event::{Event, RequestId, request_id},
@@ -71,6 +71,9 @@ pub struct TicketResult {
     pub events: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_reply: Option<String>,
+    /// Why nothing is known of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     pub link: String,
 }
 
@@ -106,14 +109,19 @@ pub async fn ticket(
             Err(error) => return Err(unavailable(&error)),
         }
     };
-    let results = candidates
-        .into_iter()
-        .zip(found)
-        .zip(queued)
+    let mut results = Vec::with_capacity(candidates.len());
+    for ((candidate, found), queued) in candidates.into_iter().zip(found).zip(queued) {
+        let is_known = queued || !found.events.is_empty();
         // A word that only might be an id is not reported as an unknown one.
-        .filter(|((candidate, found), queued)| candidate.is_certain || *queued || !found.events.is_empty())
-        .map(|((candidate, found), queued)| ticket_result(&shared, &candidate.id, &found.events, queued))
-        .collect();
+        if !is_known && !candidate.is_certain {
+            continue;
+        }
+        let mut result = ticket_result(&shared, &candidate.id, &found.events, queued);
+        if !is_known {
+            result.reason = Some(why_unknown(&shared, &token.project, &candidate.id, &found).await?);
+        }
+        results.push(result);
+    }
     Ok(Data::ok(TicketAnswer { results, more }))
 }
 
@@ -154,6 +162,7 @@ fn ticket_result(shared: &Shared, id: &RequestId, events: &[Event], queued: bool
         method: last.map(|event| event.method.clone()),
         route: last.map(|event| event.route.clone()),
         events: events.len(),
+        reason: None,
         link: links(shared, id, None).this,
     }
 }
