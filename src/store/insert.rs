@@ -17,14 +17,11 @@ const END_TIMEOUT: Duration = Duration::from_secs(120);
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes handed to the connection at once; slices, not copies.
 const CHUNK: usize = 1 << 20;
-/// A cancelled insert can leave its token behind without its rows (ClickHouse#111196): every insert with that token would be dropped
-/// without a word. So attempts after this one have tokens of their own.
-const ATTEMPTS_WITH_ONE_TOKEN: u32 = 3;
 /// More rows than any batch: a batch is never split into blocks.
 const BLOCK_ROWS: &str = "100000000";
 
 /// One insert is one block, so that it is taken as a whole or not at all.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("async_insert", "0"),
     ("max_insert_threads", "1"),
     ("input_format_parallel_parsing", "0"),
@@ -34,27 +31,43 @@ const SETTINGS: [(&str, &str); 9] = [
     // A null where the column takes none, or a column that is missing, is an error and never a default.
     ("input_format_null_as_default", "0"),
     ("input_format_arrow_allow_missing_columns", "0"),
-    ("insert_deduplicate", "1"),
 ];
+
+/// A table that batches go to.
+#[derive(Clone, Copy)]
+enum Table {
+    Events,
+    Index,
+}
+
+impl Table {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Index => "request_index",
+        }
+    }
+}
 
 impl Store {
     /// Inserts a batch: the lookup index first, then the events, so that an event that can be searched can be looked up.
     ///
-    /// The token is the batch id: a repeated insert of the same batch is dropped by ClickHouse as long as it remembers the
-    /// token. That is an optimisation for the first attempts; what decides is that before every repetition
-    /// [`Store::settle`] and then [`Store::count_batch`] have shown that nothing of the batch is stored (not needed after
-    /// [`super::RetryClass::Resend`]). `attempt` counts from 1.
+    /// The deduplication token of the events is the batch and the attempt, so that ClickHouse drops what a proxy sends twice. It is
+    /// no more than that: a cancelled insert can leave its token behind without its rows (ClickHouse#111196), so a repetition never
+    /// reuses one. What decides is that before every repetition [`Store::settle`] and then [`Store::count_batch`] have
+    /// shown what of the batch is stored (not needed after [`super::RetryClass::Resend`]). `attempt` counts from 1. The
+    /// index has no token: a row too many in it does no harm, one too few would.
     ///
     /// # Errors
     /// [`StoreError`], whose class says what to do next. The index may have been written then: that does no harm.
     pub async fn insert(&self, batch: &EncodedBatch, attempt: u32) -> Result<(), StoreError> {
-        self.insert_into("request_index", super::rows::INDEX_COLUMNS, &batch.index, batch.batch_id, attempt).await?;
-        self.insert_into("events", super::rows::EVENT_COLUMNS, &batch.events, batch.batch_id, attempt).await
+        self.insert_into(Table::Index, super::rows::INDEX_COLUMNS, &batch.index, batch.batch_id, attempt).await?;
+        self.insert_into(Table::Events, super::rows::EVENT_COLUMNS, &batch.events, batch.batch_id, attempt).await
     }
 
     async fn insert_into(
         &self,
-        table: &'static str,
+        table: Table,
         columns: &str,
         data: &Bytes,
         batch_id: Uuid,
@@ -62,10 +75,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut insert = self
             .write
-            .insert_formatted_with(format!("INSERT INTO {}.{table} ({columns}) FORMAT ArrowStream", self.database))
+            .insert_formatted_with(format!("INSERT INTO {}.{} ({columns}) FORMAT ArrowStream", self.database, table.name()))
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
-            .with_setting("insert_deduplication_token", token(batch_id, attempt))
             .with_setting("query_id", query_id(batch_id, table, attempt));
+        insert = match table {
+            Table::Events => insert
+                .with_setting("insert_deduplicate", "1")
+                .with_setting("insert_deduplication_token", format!("{batch_id}-{attempt}")),
+            Table::Index => insert.with_setting("insert_deduplicate", "0"),
+        };
         for (name, value) in SETTINGS {
             insert = insert.with_setting(name, value);
         }
@@ -130,12 +148,8 @@ impl Store {
     }
 }
 
-fn query_id(batch_id: Uuid, table: &str, attempt: u32) -> String {
-    format!("{batch_id}-{attempt}-{table}")
-}
-
-fn token(batch_id: Uuid, attempt: u32) -> String {
-    if attempt <= ATTEMPTS_WITH_ONE_TOKEN { batch_id.to_string() } else { format!("{batch_id}-{attempt}") }
+fn query_id(batch_id: Uuid, table: Table, attempt: u32) -> String {
+    format!("{batch_id}-{attempt}-{}", table.name())
 }
 
 /// The crate's queries have no time-out of their own.

@@ -32,8 +32,10 @@ pub struct Lookup {
     pub message: Option<String>,
     pub first_seen: Option<String>,
     pub last_seen: Option<String>,
-    /// Oldest first.
+    /// Oldest first, at most 100.
     pub events: Vec<StoredEvent>,
+    /// Whether the request has more events than are shown.
+    pub more_events: bool,
     /// One for each event, in the same order.
     pub explanation: Vec<Explanation>,
     /// How widespread the latest event's error is.

@@ -67,7 +67,7 @@ pub async fn request(
             Err(error) => return Err(unavailable(&error)),
         };
         if !found.events.is_empty() {
-            return Ok(Data::ok(Box::pin(answer(&shared, &token, id, found.events)).await?));
+            return Ok(Data::ok(Box::pin(answer(&shared, &token, id, found)).await?));
         }
         if !queued {
             let reason = why_unknown(&shared, &token.project, &id, &found).await?;
@@ -95,6 +95,7 @@ fn pending(shared: &Shared, id: &RequestId) -> Lookup {
         first_seen: None,
         last_seen: None,
         events: vec![],
+        more_events: false,
         explanation: vec![],
         impact: None,
         rate_limit: None,
@@ -104,7 +105,8 @@ fn pending(shared: &Shared, id: &RequestId) -> Lookup {
     }
 }
 
-async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, events: Vec<Event>) -> Result<Lookup, ApiError> {
+async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, found: Found) -> Result<Lookup, ApiError> {
+    let Found { events, more, .. } = found;
     let (Some(first), Some(last)) = (events.first(), events.last().cloned()) else { return Ok(pending(shared, &id)) };
     let project = &token.project;
     let explanation: Vec<_> = events.iter().map(|event| shared.catalog.explain(event)).collect();
@@ -119,6 +121,7 @@ async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, events: Vec<E
     Ok(Lookup {
         state: LookupState::Found,
         message: None,
+        more_events: more,
         first_seen: Some(rfc3339(first.timestamp_ms)),
         last_seen: Some(rfc3339(last.timestamp_ms)),
         explanation,

@@ -67,7 +67,7 @@ pub struct TicketResult {
     pub method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// Events with this id.
+    /// Events with this id, five at most: a lookup of the id alone shows all.
     pub events: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_reply: Option<String>,

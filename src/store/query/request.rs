@@ -8,8 +8,11 @@ use serde::Deserialize;
 use super::{Sql, Store, StoreError, Value, event_row::EventRow};
 use crate::event::{Event, RequestId};
 
-/// Events of one request that a lookup returns at most, the oldest.
-pub const MAX_EVENTS: usize = 1000;
+/// Events of one request that a lookup returns at most, the oldest. An event takes up to some 100 KB.
+pub const MAX_EVENTS: usize = 100;
+
+/// Events of each request that [`Store::requests`] returns at most, the latest.
+pub const MAX_EVENTS_OF_EACH: usize = 5;
 
 /// Ids that [`Store::requests`] takes at most (HTTP contract).
 pub const MAX_REQUESTS: usize = 100;
@@ -17,11 +20,20 @@ pub const MAX_REQUESTS: usize = 100;
 /// What is stored of a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// Oldest first; at most [`MAX_EVENTS`].
+    /// Oldest first; at most [`MAX_EVENTS`], or [`MAX_EVENTS_OF_EACH`].
     pub events: Vec<Event>,
+    /// There are more events.
+    pub more: bool,
     /// When the request's first error was, milliseconds since the Unix epoch, if there are no events any more because their
     /// retention is over.
     pub expired_first_seen_ms: Option<i64>,
+}
+
+/// Which events of a request with too many are returned.
+#[derive(Clone, Copy)]
+enum Keep {
+    Oldest,
+    Latest,
 }
 
 /// Where an event of a request is.
@@ -35,40 +47,61 @@ struct Place {
 }
 
 impl Store {
-    /// Everything stored of a request.
+    /// What is stored of a request, the oldest events first.
     ///
     /// # Errors
     /// When ClickHouse does not answer or cannot be understood.
     pub async fn request(&self, project: &str, id: &RequestId) -> Result<Found, StoreError> {
-        let mut found = self.requests(project, std::slice::from_ref(id)).await?;
+        let mut found = self.find(project, std::slice::from_ref(id), MAX_EVENTS, Keep::Oldest).await?;
         Ok(found.pop().unwrap_or_default())
     }
 
-    /// Everything stored of each request, in the order of the ids, in two round trips.
+    /// The latest events of each request, in the order of the ids, in two round trips.
     ///
     /// Ids past [`MAX_REQUESTS`] are not looked up: their result is empty.
     pub async fn requests(&self, project: &str, ids: &[RequestId]) -> Result<Vec<Found>, StoreError> {
+        self.find(project, ids, MAX_EVENTS_OF_EACH, Keep::Latest).await
+    }
+
+    async fn find(&self, project: &str, ids: &[RequestId], limit: usize, keep: Keep) -> Result<Vec<Found>, StoreError> {
         let asked = &ids[..ids.len().min(MAX_REQUESTS)];
-        let places = self.places(project, asked).await?;
+        // One more than is shown, to know that there are more; an index row may be there twice.
+        let places = self.places(project, asked, 2 * (limit + 1), keep).await?;
         let mut events: HashMap<RequestId, Vec<Event>> = HashMap::new();
-        for event in self.events_at(project, asked, &places).await? {
+        for event in self.events_at(project, asked, &places, limit).await? {
             events.entry(event.request_id.clone()).or_default().push(event);
         }
         let now_ms = chrono::Utc::now().timestamp_millis();
-        Ok(ids.iter().map(|id| self.found(project, id, events.get(id), &places, now_ms)).collect())
+        Ok(ids.iter().map(|id| self.found(project, id, events.remove(id), &places, (limit, keep), now_ms)).collect())
     }
 
-    async fn places(&self, project: &str, ids: &[RequestId]) -> Result<Vec<Place>, StoreError> {
+    async fn places(
+        &self,
+        project: &str,
+        ids: &[RequestId],
+        limit: usize,
+        keep: Keep,
+    ) -> Result<Vec<Place>, StoreError> {
+        let order = match keep {
+            Keep::Oldest => "",
+            Keep::Latest => " DESC",
+        };
         let keys: BTreeSet<u64> = ids.iter().map(|id| id.lookup_key(project)).collect();
         let mut sql = Sql::new("SELECT ?fields FROM ");
         sql.push(&self.table("request_index"));
         sql.push_value(" WHERE k IN {}", Value::UInts(keys.into_iter().collect()));
-        sql.push(&format!(" ORDER BY k, timestamp LIMIT {MAX_EVENTS} BY k"));
+        sql.push(&format!(" ORDER BY k, timestamp{order} LIMIT {limit} BY k"));
         self.rows("finding a request", &sql).await
     }
 
     /// The events of the ids at the places, oldest first.
-    async fn events_at(&self, project: &str, ids: &[RequestId], places: &[Place]) -> Result<Vec<Event>, StoreError> {
+    async fn events_at(
+        &self,
+        project: &str,
+        ids: &[RequestId],
+        places: &[Place],
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
         if places.is_empty() {
             return Ok(Vec::new());
         }
@@ -86,7 +119,7 @@ impl Store {
         sql.push_value(" AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})", distinct(weeks));
         // Two ids may share a key: the text decides.
         sql.push_value(" AND request_id IN {}", Value::Texts(texts));
-        sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", MAX_EVENTS * ids.len()));
+        sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", 2 * (limit + 1) * ids.len()));
         let rows: Vec<EventRow> = self.rows("reading a request's events", &sql).await?;
         rows.into_iter().map(Event::try_from).collect()
     }
@@ -95,16 +128,21 @@ impl Store {
         &self,
         project: &str,
         id: &RequestId,
-        events: Option<&Vec<Event>>,
+        events: Option<Vec<Event>>,
         places: &[Place],
+        (limit, keep): (usize, Keep),
         now_ms: i64,
     ) -> Found {
-        if let Some(events) = events {
-            let events = events.iter().take(MAX_EVENTS).cloned().collect();
-            return Found { events, expired_first_seen_ms: None };
+        if let Some(mut events) = events {
+            let more = events.len() > limit;
+            match keep {
+                Keep::Oldest => events.truncate(limit),
+                Keep::Latest => drop(events.drain(..events.len().saturating_sub(limit))),
+            }
+            return Found { events, more, expired_first_seen_ms: None };
         }
         let key = id.lookup_key(project);
         let expired = places.iter().filter(|place| place.k == key && self.is_expired(place.week.into(), now_ms));
-        Found { events: Vec::new(), expired_first_seen_ms: expired.map(|place| place.timestamp).min() }
+        Found { events: Vec::new(), more: false, expired_first_seen_ms: expired.map(|place| place.timestamp).min() }
     }
 }

@@ -175,3 +175,25 @@ async fn a_projects_span_is_its_first_and_last_event() {
     assert_eq!((span.first_ms, span.last_ms, span.events), (noon() - 7, noon() + 7, 2));
     store.ping().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_very_many_events_is_shown_in_part() {
+    let Started { store, .. } = &started().await;
+    let id = event(1).request_id;
+    let at = |number: u128| Event {
+        request_id: id.clone(),
+        timestamp_ms: noon() + number as i64 * MINUTE,
+        ..event(number)
+    };
+    let events: Vec<_> = (0..103).map(at).collect();
+    insert(store, &events).await;
+    insert(store, &[Event { request_id: RequestId::parse("req_other").unwrap(), ..event(500) }]).await;
+    let found = store.request("shop", &id).await.unwrap();
+    assert_eq!((found.events.len(), found.more), (100, true));
+    assert_eq!(found.events[0], events[0], "the oldest first");
+    let ids = [RequestId::parse("req_other").unwrap(), id.clone(), RequestId::parse("req_none").unwrap()];
+    let found = store.requests("shop", &ids).await.unwrap();
+    assert_eq!(found[1].events, events[98..], "the latest of each");
+    assert_eq!((found[0].events.len(), found[0].more, found[1].more), (1, false, true));
+    assert_eq!(found[2], errata::store::query::Found::default());
+}
