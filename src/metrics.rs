@@ -18,7 +18,7 @@ use prometheus::{
 
 use crate::{
     decode::Reason,
-    deliver::Class,
+    deliver::RetryClass,
     event::{Event, Marks},
 };
 
@@ -223,7 +223,7 @@ impl Metrics {
         for outcome in ["stored", "found", "failed", "quarantined"] {
             self.insert_batches.with_label_values(&[outcome]);
         }
-        for class in Class::ALL {
+        for class in RetryClass::ALL {
             self.insert_retries.with_label_values(&[class.as_str()]);
         }
         let counters = [

@@ -71,6 +71,7 @@ pub(super) fn deliver_on_own_thread(
         books: Arc::clone(&shared.books),
         metrics: Arc::clone(&shared.metrics),
         clock: shared.clock.clone(),
+        stored_before: std::collections::HashSet::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Serve)?;
     let (sender, receiver) = oneshot::channel();

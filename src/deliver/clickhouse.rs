@@ -1,11 +1,13 @@
 //! ClickHouse as a destination.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
-use super::{BatchRef, Class, Destination, Failure, Stored};
+use super::{BatchRef, Destination, Failure, Stored};
 use crate::{
-    event::Event,
-    store::{self, RetryClass, Store, StoreError},
+    event::{Event, EventKey},
+    store::{self, Store, StoreError},
 };
 
 impl Destination for Store {
@@ -16,6 +18,11 @@ impl Destination for Store {
 
     async fn takes_empty(&self) -> Result<(), Failure> {
         Ok(self.probe().await?)
+    }
+
+    async fn stored_keys(&self, batch: &BatchRef) -> Result<HashSet<EventKey>, Failure> {
+        self.settle(batch.id).await?;
+        Ok(self.batch_keys(batch.id, batch.received_ms).await?)
     }
 
     async fn stored(&self, batch: &BatchRef, may_run: bool) -> Result<Stored, Failure> {
@@ -41,13 +48,7 @@ impl Destination for Store {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let class = match error.class() {
-            RetryClass::Resend => Class::Resend,
-            RetryClass::Ambiguous => Class::Ambiguous,
-            RetryClass::Overloaded => Class::Overloaded,
-            RetryClass::Poison => Class::Poison,
-            RetryClass::Denied => Class::Denied,
-        };
+        let class = error.class();
         Self { class, message: error.to_string() }
     }
 }

@@ -1,18 +1,18 @@
 //! The loop that delivers, and what it does about each class of failure.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    BatchRef, Books, Class, Destination, Failure, Stored,
-    part::{Decoded, batches, bisect},
+    BatchRef, Books, Destination, Failure, RetryClass, Stored,
+    part::{Decoded, batches, bisect, digest},
     plan::{Batch, Plan, PlanError},
     quarantine::{Quarantine, QuarantineError},
 };
 use crate::{
     clock::Clock,
-    event::{Event, codec},
+    event::{Event, EventKey, codec},
     memory,
     metrics::Metrics,
     spool::{Chunk, Item, Position, Reader, SpoolError, Writer},
@@ -75,7 +75,12 @@ pub struct Deliverer<D> {
     pub books: Arc<Books>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    /// Keys that an earlier run stored under a plan that could not be followed to its end; empty to begin with.
+    pub stored_before: HashSet<EventKey>,
 }
+
+/// Attempts that fail for want of memory before a batch is halved.
+const MEMORY_ATTEMPTS: u32 = 3;
 
 /// What became of one batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,6 +88,8 @@ enum Outcome {
     Stored,
     /// The destination will not take these rows.
     Refused(String),
+    /// The destination has too little memory for so many rows at once, and has stored none of them.
+    TooLarge,
     /// The shutdown came first; the plan stays.
     Interrupted,
 }
@@ -104,14 +111,10 @@ impl<D: Destination> Deliverer<D> {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), DeliverError> {
         let dir = self.options.dir.clone();
         std::fs::create_dir_all(&dir).map_err(|source| DeliverError::Directory { path: dir.clone(), source })?;
-        if let Some(plan) = Plan::load(&dir)?.filter(|plan| plan.end > self.reader.start()) {
-            tracing::info!(from = plan.start.0, to = plan.end.0, "resuming the delivery that was under way");
-            let mut decoded = Decoded::new(plan.start);
-            let chunk = self.reader.read_range(plan.start, plan.end)?;
-            self.decode(chunk, &mut decoded)?;
-            if !self.execute(plan, &decoded, Before::Unknown, &mut stop).await? {
-                return Ok(());
-            }
+        if let Some(plan) = Plan::load(&dir)?.filter(|plan| plan.end > self.reader.start())
+            && !self.resume(plan, &mut stop).await?
+        {
+            return Ok(());
         }
         loop {
             let from = self.reader.start();
@@ -132,6 +135,38 @@ impl<D: Destination> Deliverer<D> {
                 memory::give_back();
             }
         }
+    }
+
+    /// Goes on with the plan of an earlier run; `false` when interrupted.
+    ///
+    /// If the log does not hold what the plan is about (its files were moved away, or damaged since), the plan is dropped. What
+    /// is stored under its batches is asked for once, and left out when the log is delivered under new plans.
+    async fn resume(&mut self, plan: Plan, stop: &mut watch::Receiver<bool>) -> Result<bool, DeliverError> {
+        tracing::info!(from = plan.start.0, to = plan.end.0, "resuming the delivery that was under way");
+        let mut decoded = Decoded::new(plan.start);
+        let chunk = self.reader.read_range(plan.start, plan.end)?;
+        self.decode(chunk, &mut decoded)?;
+        let fits = |batch: &Batch| digest(&decoded.events[decoded.of(batch)]) == batch.digest;
+        if decoded.items > 0 && plan.batches.iter().all(fits) {
+            return self.execute(plan, &decoded, Before::Unknown, stop).await;
+        }
+        tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");
+        for batch in &plan.batches {
+            let mut pause = self.options.retry.0;
+            loop {
+                match self.destination.stored_keys(&batch.reference()).await {
+                    Ok(keys) => break self.stored_before.extend(keys),
+                    Err(failure) => {
+                        tracing::warn!("asking for a batch of an earlier run: {failure}; again in {pause:?}")
+                    }
+                }
+                if !wait(pause, stop).await {
+                    return Ok(false);
+                }
+                pause = (pause * 2).min(self.options.retry.1);
+            }
+        }
+        Ok(true)
     }
 
     /// Waits until there is something worth a batch; `false` when it is time to end.
@@ -165,7 +200,7 @@ impl<D: Destination> Deliverer<D> {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<bool, DeliverError> {
         let total = decoded.items;
-        let mut quarantined = total - decoded.events.len() as u64;
+        let mut quarantined = total - decoded.stored - decoded.events.len() as u64;
         let mut next = 0;
         let mut before = vec![before; plan.batches.len()];
         while let Some(batch) = plan.batches.get(next).cloned() {
@@ -173,6 +208,13 @@ impl<D: Destination> Deliverer<D> {
             match self.deliver(&batch, rows, before[next], stop).await {
                 Outcome::Interrupted => return Ok(false),
                 Outcome::Stored => next += 1,
+                Outcome::TooLarge => {
+                    tracing::warn!(
+                        rows = rows.len(),
+                        "ClickHouse has too little memory for a batch; sending it in halves"
+                    );
+                    self.split(&mut plan, &mut before, next, decoded)?;
+                }
                 Outcome::Refused(reason) if rows.len() == 1 => {
                     self.set_aside(&batch, &reason)?;
                     quarantined += 1;
@@ -180,10 +222,7 @@ impl<D: Destination> Deliverer<D> {
                 }
                 Outcome::Refused(reason) => {
                     tracing::warn!(rows = rows.len(), reason, "the destination refuses a batch; looking for the rows");
-                    let halves = bisect(decoded, &batch);
-                    before.splice(next..=next, halves.iter().map(|_| Before::Untried));
-                    plan.batches.splice(next..=next, halves);
-                    plan.save(&self.options.dir)?;
+                    self.split(&mut plan, &mut before, next, decoded)?;
                 }
             }
         }
@@ -194,6 +233,20 @@ impl<D: Destination> Deliverer<D> {
             self.metrics.visible_lag.set((self.clock.now_ms() - oldest).max(0) as f64 / 1000.0);
         }
         Ok(true)
+    }
+
+    /// Puts two halves in the place of a batch of which nothing is stored.
+    fn split(
+        &self,
+        plan: &mut Plan,
+        before: &mut Vec<Before>,
+        at: usize,
+        decoded: &Decoded,
+    ) -> Result<(), DeliverError> {
+        let halves = bisect(decoded, &plan.batches[at]);
+        before.splice(at..=at, halves.iter().map(|_| Before::Untried));
+        plan.batches.splice(at..=at, halves);
+        Ok(plan.save(&self.options.dir)?)
     }
 
     /// Reads and decodes as much as one plan covers, piece by piece, because only decoded events show how much memory
@@ -221,6 +274,7 @@ impl<D: Destination> Deliverer<D> {
         decoded.items += chunk.items.len() as u64;
         for (position, item) in chunk.items {
             match codec::decode(&item.payload) {
+                Ok(event) if self.stored_before.contains(&event.key) => decoded.stored += 1,
                 Ok(event) => {
                     decoded.bytes += event.memory();
                     decoded.positions.push(position);
@@ -262,6 +316,7 @@ impl<D: Destination> Deliverer<D> {
             return Outcome::Stored;
         }
         let mut pause = self.options.retry.0;
+        let mut out_of_memory = 0;
         for attempt in 1.. {
             let started = Instant::now();
             let failure = match self.attempt(batch, attempt, events, before).await {
@@ -273,11 +328,15 @@ impl<D: Destination> Deliverer<D> {
                 Err(failure) => failure,
             };
             self.metrics.insert_batches.with_label_values(&["failed"]).inc();
-            if failure.class == Class::Poison && self.tables_are_right().await {
+            if failure.class == RetryClass::Poison && self.tables_are_right().await {
                 return Outcome::Refused(failure.message);
             }
-            if failure.class != Class::Resend {
+            if failure.class != RetryClass::Resend {
                 before = Before::Unknown;
+            }
+            out_of_memory = if failure.class == RetryClass::Memory { out_of_memory + 1 } else { 0 };
+            if out_of_memory >= MEMORY_ATTEMPTS && events.len() > 1 && self.stores_nothing_of(batch).await {
+                return Outcome::TooLarge;
             }
             self.metrics.insert_retries.with_label_values(&[failure.class.as_str()]).inc();
             tracing::warn!(
@@ -286,7 +345,10 @@ impl<D: Destination> Deliverer<D> {
                 rows = events.len(),
                 "insert: {failure}; next attempt in {pause:?}"
             );
-            let factor = if failure.class == Class::Overloaded { 4 } else { 1 };
+            let factor = match failure.class {
+                RetryClass::Overloaded | RetryClass::Memory => 4,
+                _ => 1,
+            };
             if !wait(pause * factor, stop).await {
                 return Outcome::Interrupted;
             }
@@ -325,10 +387,14 @@ impl<D: Destination> Deliverer<D> {
         match self.destination.stored(&expected, false).await? {
             Stored::All => Ok("stored"),
             Stored::Nothing | Stored::Some(_) => Err(Failure {
-                class: Class::Ambiguous,
+                class: RetryClass::Ambiguous,
                 message: "the insert was answered, but the rows are not there".into(),
             }),
         }
+    }
+
+    async fn stores_nothing_of(&self, batch: &Batch) -> bool {
+        matches!(self.destination.stored(&batch.reference(), true).await, Ok(Stored::Nothing))
     }
 
     /// Whether the destination takes an empty batch: then a refusal is about rows, not about the tables.

@@ -11,7 +11,7 @@
 //!   [`quarantine`], durably, before it is forgotten. If even an empty batch is refused, the tables are wrong and not the
 //!   rows: delivery waits instead.
 //!
-//! Retries are by class ([`Class`]) and without end: an event leaves the spool stored or quarantined, never dropped.
+//! Retries are by class ([`RetryClass`]) and without end: an event leaves the spool stored or quarantined, never dropped.
 
 mod books;
 mod clickhouse;
@@ -29,6 +29,8 @@ use uuid::Uuid;
 pub use books::Books;
 pub use deliverer::{DeliverError, Deliverer, Options};
 
+pub use crate::store::RetryClass;
+
 use crate::event::{Event, EventKey};
 
 /// Where events go. Implemented by [`crate::store::Store`]; tests put faults in between.
@@ -38,6 +40,9 @@ pub trait Destination {
 
     /// Whether the tables take a batch of no rows: then a refusal is about rows, not about tables.
     fn takes_empty(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The keys of the rows that are stored under a batch id, after any attempt at it was ended.
+    fn stored_keys(&self, batch: &BatchRef) -> impl Future<Output = Result<HashSet<EventKey>, Failure>> + Send;
 
     /// Says which events of a batch are stored. If an attempt `may_run` still, it is ended first, so that the answer is final.
     fn stored(&self, batch: &BatchRef, may_run: bool) -> impl Future<Output = Result<Stored, Failure>> + Send;
@@ -65,37 +70,6 @@ pub enum Stored {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    pub class: Class,
+    pub class: RetryClass,
     pub message: String,
-}
-
-/// What a failure means for the next step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Nothing was sent: send again.
-    Resend,
-    /// The outcome is unknown: ask what is stored, then send what is missing.
-    Ambiguous,
-    /// The destination asks for less: wait longer, then as ambiguous.
-    Overloaded,
-    /// The rows do not fit the tables: find the ones, set them aside.
-    Poison,
-    /// We are not let in, or the tables are missing: somebody has to mend it; wait.
-    Denied,
-}
-
-impl Class {
-    pub const ALL: [Self; 5] = [Self::Resend, Self::Ambiguous, Self::Overloaded, Self::Poison, Self::Denied];
-
-    /// Value of the `reason` label of `errata_insert_retries_total`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Resend => "unreachable",
-            Self::Ambiguous => "ambiguous",
-            Self::Overloaded => "overloaded",
-            Self::Poison => "poison",
-            Self::Denied => "denied",
-        }
-    }
 }

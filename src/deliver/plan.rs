@@ -1,7 +1,8 @@
 //! The plan: what is being delivered, on disk before the first attempt.
 //!
 //! One JSON file, replaced as a whole (write, fsync, rename, fsync of the directory). It covers one range of the log, cut
-//! into batches: one at first, more after a bisection. A plan whose range the spool has forgotten is done.
+//! into batches: one at first, more after a bisection. A plan whose range the spool has forgotten is done. A plan whose digests
+//! do not fit what the log holds (its files were moved, or damaged) is not followed: see [`super::deliverer`].
 
 use std::{
     fs::{self, File},
@@ -39,6 +40,8 @@ pub struct Batch {
     pub rows: usize,
     /// Bounds of the events' `received_at_ms`, both included.
     pub received_ms: (i64, i64),
+    /// Digest of the events' keys in order: tells whether the log still holds what the plan is about.
+    pub digest: u64,
 }
 
 impl Batch {
@@ -107,7 +110,8 @@ mod tests {
     fn a_plan_reads_back_and_a_damaged_or_newer_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Plan::load(dir.path()).unwrap(), None);
-        let batch = Batch { id: Uuid::new_v4(), from: Position(1), to: Position(3), rows: 2, received_ms: (5, 6) };
+        let batch =
+            Batch { id: Uuid::new_v4(), from: Position(1), to: Position(3), rows: 2, received_ms: (5, 6), digest: 7 };
         let plan = Plan::new(Position(1), Position(3), vec![batch]);
         plan.save(dir.path()).unwrap();
         assert_eq!(Plan::load(dir.path()).unwrap(), Some(plan.clone()));

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{BatchRef, Books, Class, Deliverer, Destination, Failure, Options, Stored, quarantine::Quarantine};
+use super::{BatchRef, Books, Deliverer, Destination, Failure, Options, RetryClass, Stored, quarantine::Quarantine};
 use crate::{
     clock::Clock,
     event::{Event, EventKey, Marks, RequestId, codec},
@@ -24,7 +24,7 @@ enum Fault {
     /// It succeeds.
     None,
     /// It fails with a class, and nothing is stored.
-    Before(Class),
+    Before(RetryClass),
     /// It is stored, and the answer is lost.
     After,
     /// Half is stored, and the answer is lost.
@@ -45,6 +45,8 @@ struct Inner {
     poison: HashSet<EventKey>,
     /// Whether even an empty batch is refused; mends itself after as many refusals.
     drifted: u32,
+    /// Rows that fit its memory at once; 0 for any number.
+    fits: usize,
     /// Batches by id, to see that a retry has the same rows.
     sent: BTreeMap<Uuid, Vec<EventKey>>,
     inserts: u32,
@@ -65,7 +67,7 @@ impl Fake {
     }
 }
 
-fn failure(class: Class) -> Failure {
+fn failure(class: RetryClass) -> Failure {
     Failure { class, message: format!("told to fail: {class:?}") }
 }
 
@@ -75,11 +77,14 @@ impl Destination for Fake {
             let mut inner = self.0.lock().unwrap();
             inner.inserts += 1;
             if inner.drifted > 0 {
-                return Err(failure(Class::Poison));
+                return Err(failure(RetryClass::Poison));
             }
             let fault = inner.faults.pop_front().unwrap_or(Fault::None);
+            if inner.fits > 0 && events.len() > inner.fits {
+                return Err(failure(RetryClass::Memory));
+            }
             if events.iter().any(|event| inner.poison.contains(&event.key)) {
-                return Err(failure(Class::Poison));
+                return Err(failure(RetryClass::Poison));
             }
             let keys: Vec<EventKey> = events.iter().map(|event| event.key).collect();
             let count = match fault {
@@ -95,7 +100,7 @@ impl Destination for Fake {
         match fault {
             Fault::None => Ok(()),
             Fault::Before(class) => Err(failure(class)),
-            Fault::After | Fault::Half => Err(failure(Class::Ambiguous)),
+            Fault::After | Fault::Half => Err(failure(RetryClass::Ambiguous)),
             Fault::Hang { .. } => std::future::pending().await,
         }
     }
@@ -106,13 +111,16 @@ impl Destination for Fake {
             return Ok(());
         }
         inner.drifted -= 1;
-        Err(failure(Class::Poison))
+        Err(failure(RetryClass::Poison))
+    }
+
+    async fn stored_keys(&self, batch: &BatchRef) -> Result<HashSet<EventKey>, Failure> {
+        let inner = self.0.lock().unwrap();
+        Ok(inner.rows.iter().filter(|(id, _)| *id == batch.id).map(|(_, key)| *key).collect())
     }
 
     async fn stored(&self, batch: &BatchRef, _may_run: bool) -> Result<Stored, Failure> {
-        let inner = self.0.lock().unwrap();
-        let keys: HashSet<EventKey> =
-            inner.rows.iter().filter(|(id, _)| *id == batch.id).map(|(_, key)| *key).collect();
+        let keys = self.stored_keys(batch).await?;
         Ok(match keys.len() {
             0 => Stored::Nothing,
             stored if stored >= batch.rows => Stored::All,
@@ -192,6 +200,7 @@ fn open(dir: &Path, destination: &Fake) -> Bench {
         books: Arc::clone(&books),
         metrics: Arc::new(Metrics::new().unwrap()),
         clock: Clock::system(),
+        stored_before: HashSet::new(),
     };
     Bench { writer, books, quarantine, deliverer }
 }
@@ -220,7 +229,7 @@ impl Bench {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_fails_every_event_is_stored_exactly_once() {
-    use Class::{Ambiguous, Denied, Overloaded, Resend};
+    use RetryClass::{Ambiguous, Denied, Overloaded, Resend};
     let before = Fault::Before;
     let cases: [&[Fault]; 9] = [
         &[],
@@ -343,7 +352,7 @@ async fn a_batch_never_spans_two_weeks_of_receipt() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_the_retries_and_keeps_the_events() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::failing(&[Fault::Before(Class::Resend); 1000]);
+    let fake = Fake::failing(&[Fault::Before(RetryClass::Resend); 1000]);
     let bench = open(dir.path(), &fake);
     bench.ship(0..8).await;
     let (stop, stopped) = watch::channel(false);
@@ -360,4 +369,55 @@ async fn a_shutdown_ends_the_retries_and_keeps_the_events() {
     fake.0.lock().unwrap().faults.clear();
     open(dir.path(), &fake).drain().await;
     assert_eq!(fake.keys(), (0..8).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_never_fits_the_memory_is_sent_in_smaller_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    fake.0.lock().unwrap().fits = 3;
+    let bench = open(dir.path(), &fake);
+    bench.ship(0..8).await;
+    let (writer, books, quarantine) = bench.drain().await;
+    assert_eq!(fake.keys(), (0..8).collect::<Vec<_>>());
+    assert_eq!((books.imbalance(&writer).0, quarantine.list().unwrap().len()), (0, 0));
+}
+
+/// Promise: a plan that is about other events than the log holds neither hides nor doubles one.
+#[tokio::test(start_paused = true)]
+async fn a_plan_of_another_log_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    let bench = open(dir.path(), &fake);
+    bench.ship(0..16).await;
+    let (writer, _, _) = bench.drain().await;
+    writer.close().await;
+    // The plan of the last batch is still there; its log is not.
+    std::fs::remove_dir_all(dir.path().join("spool")).unwrap();
+    let bench = open(dir.path(), &fake);
+    bench.ship(100..105).await;
+    let (writer, books, _) = bench.drain().await;
+    assert_eq!(fake.keys(), (0..16).chain(100..105).collect::<Vec<_>>());
+    assert_eq!(books.imbalance(&writer).0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_plan_had_stored_of_a_log_that_changed_is_not_stored_again() {
+    let dir = tempfile::tempdir().unwrap();
+    // Stored, and then the collector dies before it knows.
+    let fake = Fake::failing(&[Fault::Hang { stored: true }]);
+    let bench = open(dir.path(), &fake);
+    bench.ship(0..8).await;
+    let (_stop, stopped) = watch::channel(false);
+    let crashed = tokio::time::timeout(Duration::from_secs(60), bench.deliverer.run(stopped)).await;
+    assert!(crashed.is_err());
+    bench.writer.close().await;
+    // The log comes back with the same events and others between them.
+    std::fs::remove_dir_all(dir.path().join("spool")).unwrap();
+    let bench = open(dir.path(), &fake);
+    bench.ship(50..54).await;
+    bench.ship(0..8).await;
+    let (writer, books, _) = bench.drain().await;
+    assert_eq!(fake.keys(), (0..8).chain(50..54).collect::<Vec<_>>());
+    assert_eq!(books.imbalance(&writer).0, 0);
 }

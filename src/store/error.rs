@@ -36,6 +36,8 @@ pub enum RetryClass {
     Ambiguous,
     /// ClickHouse is at a limit: settle, count, back off, and send again; nothing is dropped.
     Overloaded,
+    /// ClickHouse has too little memory for the insert: as overloaded, and in smaller batches when it stays so.
+    Memory,
     /// Something in the data is refused: sending the same again does not help; bisect and set aside.
     Poison,
     /// Credentials, rights, configuration or the tables are wrong: an operator must act; keep everything.
@@ -43,6 +45,9 @@ pub enum RetryClass {
 }
 
 impl RetryClass {
+    pub const ALL: [Self; 6] =
+        [Self::Resend, Self::Ambiguous, Self::Overloaded, Self::Memory, Self::Poison, Self::Denied];
+
     /// The `reason` label of `errata_insert_retries_total`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -50,6 +55,7 @@ impl RetryClass {
             Self::Resend => "unreachable",
             Self::Ambiguous => "ambiguous",
             Self::Overloaded => "overloaded",
+            Self::Memory => "memory",
             Self::Poison => "poison",
             Self::Denied => "denied",
         }
@@ -72,9 +78,11 @@ impl StoreError {
 /// ClickHouse's exception codes, by `errorCodeToName`. An unknown one is ambiguous: the block may have been committed.
 pub(super) fn class_of(code: u32) -> RetryClass {
     match code {
-        // MEMORY_LIMIT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS, NOT_ENOUGH_SPACE, LIMIT_EXCEEDED,
-        // QUOTA_EXCEEDED, TABLE_IS_READ_ONLY, CANNOT_ALLOCATE_MEMORY, CANNOT_SCHEDULE_TASK
-        241 | 202 | 252 | 243 | 290 | 201 | 242 | 173 | 439 => RetryClass::Overloaded,
+        // MEMORY_LIMIT_EXCEEDED, CANNOT_ALLOCATE_MEMORY
+        241 | 173 => RetryClass::Memory,
+        // TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS, NOT_ENOUGH_SPACE, LIMIT_EXCEEDED, QUOTA_EXCEEDED, TABLE_IS_READ_ONLY,
+        // CANNOT_SCHEDULE_TASK
+        202 | 252 | 243 | 290 | 201 | 242 | 439 => RetryClass::Overloaded,
         // UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, DATABASE_ACCESS_DENIED,
         // AUTHENTICATION_FAILED, ACCESS_DENIED, READONLY, UNKNOWN_SETTING, SUPPORT_IS_DISABLED, SETTING_CONSTRAINT_VIOLATION
         192 | 193 | 194 | 195 | 291 | 516 | 497 | 164 | 115 | 344 | 452
@@ -150,7 +158,7 @@ mod tests {
     #[test]
     fn exceptions_are_classed_by_their_code() {
         assert_eq!(class("Code: 252. DB::Exception: Too many parts (3000)"), RetryClass::Overloaded);
-        assert_eq!(class("Code: 241. DB::Exception: Memory limit exceeded"), RetryClass::Overloaded);
+        assert_eq!(class("Code: 241. DB::Exception: Memory limit exceeded"), RetryClass::Memory);
         assert_eq!(class("Code: 516. DB::Exception: default: Authentication failed"), RetryClass::Denied);
         assert_eq!(class("Code: 117. DB::Exception: Cannot parse"), RetryClass::Poison);
         assert_eq!(class("Code: 159. DB::Exception: Timeout exceeded"), RetryClass::Ambiguous);

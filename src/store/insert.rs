@@ -75,7 +75,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut insert = self
             .write
-            .insert_formatted_with(format!("INSERT INTO {}.{} ({columns}) FORMAT ArrowStream", self.database, table.name()))
+            .insert_formatted_with(format!(
+                "INSERT INTO {}.{} ({columns}) FORMAT ArrowStream",
+                self.database,
+                table.name()
+            ))
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
             .with_setting("query_id", query_id(batch_id, table, attempt));
         insert = match table {

@@ -62,7 +62,11 @@ async fn an_unknown_id_is_answered_with_the_reason() {
     };
     collector.ship(&[event("req_known", 400)]).await;
     collector.found("req_known").await;
-    assert!(reason("req_unknown").await.starts_with("never received: events of this project are here from 2026-11-22"));
+    assert!(
+        reason("req_unknown")
+            .await
+            .starts_with("never received: events of the project \"default\" are here from 2026-11-22")
+    );
     // The ULID specification's example, of 2016.
     assert!(reason("01ARZ3NDEKTSV4RRFFQ69G5FAV").await.contains("the id was made at 2016-07-30"));
     let mut late = event("req_late", 400);

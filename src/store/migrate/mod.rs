@@ -68,7 +68,7 @@ impl MigrateError {
     /// Whether the same may succeed later, without anybody mending anything here.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        let passes = |class| matches!(class, RetryClass::Resend | RetryClass::Ambiguous | RetryClass::Overloaded);
+        let passes = |class| !matches!(class, RetryClass::Denied | RetryClass::Poison);
         match self {
             Self::Changed { .. } | Self::Newer { .. } => false,
             Self::Statement { source, .. } | Self::ClickHouse { source, .. } => {

@@ -180,11 +180,8 @@ async fn a_projects_span_is_its_first_and_last_event() {
 async fn a_request_with_very_many_events_is_shown_in_part() {
     let Started { store, .. } = &started().await;
     let id = event(1).request_id;
-    let at = |number: u128| Event {
-        request_id: id.clone(),
-        timestamp_ms: noon() + number as i64 * MINUTE,
-        ..event(number)
-    };
+    let at =
+        |number: u128| Event { request_id: id.clone(), timestamp_ms: noon() + number as i64 * MINUTE, ..event(number) };
     let events: Vec<_> = (0..103).map(at).collect();
     insert(store, &events).await;
     insert(store, &[Event { request_id: RequestId::parse("req_other").unwrap(), ..event(500) }]).await;
