@@ -56,7 +56,7 @@ impl Store {
     /// no more than that: a cancelled insert can leave its token behind without its rows (ClickHouse#111196), so a repetition never
     /// reuses one. What decides is that before every repetition [`Store::settle`] and then [`Store::count_batch`] have
     /// shown what of the batch is stored (not needed after [`super::RetryClass::Resend`]). `attempt` counts from 1. The
-    /// index has no token: a row too many in it does no harm, one too few would.
+    /// index has a new token each time: a row too many in it does no harm, one too few would.
     ///
     /// # Errors
     /// [`StoreError`], whose class says what to do next. The index may have been written then: that does no harm.
@@ -82,12 +82,12 @@ impl Store {
             ))
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
             .with_setting("query_id", query_id(batch_id, table, attempt));
-        insert = match table {
-            Table::Events => insert
-                .with_setting("insert_deduplicate", "1")
-                .with_setting("insert_deduplication_token", format!("{batch_id}-{attempt}")),
-            Table::Index => insert.with_setting("insert_deduplicate", "0"),
+        let token = match table {
+            Table::Events => format!("{batch_id}-{attempt}"),
+            // New each time: without one, plain MergeTree compares contents (`insert_deduplicate` is for replicated tables).
+            Table::Index => Uuid::new_v4().to_string(),
         };
+        insert = insert.with_setting("insert_deduplication_token", token);
         for (name, value) in SETTINGS {
             insert = insert.with_setting(name, value);
         }
