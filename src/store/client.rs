@@ -11,10 +11,6 @@ use url::Url;
 
 /// How long one connection attempt may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one chunk of an insert may wait for the socket (`with_timeouts` of an insert).
-pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long ClickHouse may take to answer a finished insert (`with_timeouts` of an insert).
-pub const END_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long an endpoint may take to answer `SELECT 1` before the next one is tried.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections are closed before the server does so: ClickHouse closes them after 10 s (before 23.11: 3 s), the
@@ -190,7 +186,7 @@ impl Access {
 }
 
 /// Waits for `work` no longer than `limit`; past it, [`ClickHouseError::TimedOut`]. (A query of the crate has no
-/// time-out of its own; inserts do, see [`SEND_TIMEOUT`] and [`END_TIMEOUT`].)
+/// time-out of its own; inserts have, see [`super::Store::insert`].)
 pub async fn bounded<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, ClickHouseError>>,
