@@ -9,7 +9,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
 use super::{
@@ -50,11 +50,24 @@ use crate::state::Role;
 )]
 struct Description;
 
+/// What stands where a reader of the description authorizes.
+const TOKEN: &str = "Paste a token alone, without `Bearer`. The first one, an admin's of the project `default`, lies in \
+    `<data_dir>/admin.token` (`errata-data/admin.token` unless configured otherwise); \
+    `errata token create --name NAME --project PROJECT --role ROLE` makes more. A token sees the events of its project alone.";
+
+/// Answers as they come from a collector: operation, status, the whole body.
+const EXAMPLES: [(&str, &str, &str); 3] = [
+    ("ship_events", "202", include_str!("examples/taken.json")),
+    ("lookup_request", "200", include_str!("examples/lookup.json")),
+    ("lookup_request", "404", include_str!("examples/unknown.json")),
+];
+
 struct BearerToken;
 
 impl Modify for BearerToken {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let scheme =
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(TOKEN)).build());
         openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
     }
 }
@@ -96,6 +109,7 @@ fn complete() -> serde_json::Result<String> {
             Access::Roles(roles) => {
                 state_roles(operation, roles);
                 wrap(operation);
+                add_examples(operation)?;
             }
         }
     }
@@ -156,4 +170,13 @@ fn wrap(operation: &mut Map<String, Value>) {
         }
         response["headers"] = headers;
     }
+}
+
+fn add_examples(operation: &mut Map<String, Value>) -> serde_json::Result<()> {
+    for (id, status, example) in EXAMPLES {
+        if operation["operationId"] == id {
+            operation["responses"][status]["content"]["application/json"]["example"] = serde_json::from_str(example)?;
+        }
+    }
+    Ok(())
 }
