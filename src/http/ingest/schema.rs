@@ -36,7 +36,6 @@ pub(super) struct IngestEvent {
     request_id: Option<String>,
     /// When the error happened: RFC 3339, or Unix seconds or milliseconds. Default: now. At most one hour ahead, and not
     /// older than events are kept.
-    #[schema(value_type = Option<Timestamp>, example = "2026-11-22T11:59:00.123Z")]
     timestamp: Option<Timestamp>,
     /// Idempotency key: an event sent again with it is a duplicate, and is not stored again. Default: a hash of the content, so that
     /// two equal events are one. At most 128 bytes.
@@ -70,16 +69,10 @@ pub(super) struct IngestEvent {
     errors: Option<BTreeMap<String, Messages>>,
     /// The body you sent: JSON, or text or HTML as a string. It is read for `error`, `errors`, `request_id` and its code; the first
     /// 32 KiB of it are kept.
-    #[schema(example = json!({
-        "success": false, "error": "Validation failed",
-        "errors": {"site_id": ["Site must belong to your account"]},
-        "request_id": "550e8400-e29b-41d4-a716-446655440000"}))]
-    response: Option<Value>,
+    response: Option<AnyBody>,
     /// The customer's account. At most 256 bytes.
-    #[schema(value_type = Option<Identifier>, example = 15)]
     account_id: Option<Identifier>,
     /// At most 256 bytes. Any other id (`site_id`, `sector_id` …) goes to `attributes`.
-    #[schema(value_type = Option<Identifier>, example = 82)]
     user_id: Option<Identifier>,
     /// How long the request took, milliseconds.
     #[schema(minimum = 0, example = 38.5)]
@@ -142,7 +135,21 @@ pub(super) struct IngestException {
 }
 
 #[derive(ToSchema)]
-#[schema(as = IngestTimestamp)]
+#[schema(as = IngestResponse, example = json!({
+    "success": false, "error": "Validation failed",
+    "errors": {"site_id": ["Site must belong to your account"]},
+    "request_id": "550e8400-e29b-41d4-a716-446655440000"}))]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only described")]
+pub(super) enum AnyBody {
+    Object(BTreeMap<String, Value>),
+    List(Vec<Value>),
+    /// Text, or HTML; JSON within it is read as JSON.
+    Text(String),
+}
+
+#[derive(ToSchema)]
+#[schema(as = IngestTimestamp, example = "2026-11-22T11:59:00.123Z")]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only described")]
 pub(super) enum Timestamp {
@@ -154,7 +161,7 @@ pub(super) enum Timestamp {
 }
 
 #[derive(ToSchema)]
-#[schema(as = IngestIdentifier)]
+#[schema(as = IngestIdentifier, example = 15)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only described")]
 pub(super) enum Identifier {
