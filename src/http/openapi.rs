@@ -62,6 +62,20 @@ const EXAMPLES: [(&str, &str, &str); 3] = [
     ("lookup_request", "404", include_str!("examples/unknown.json")),
 ];
 
+/// What `error` says wherever one of these statuses is answered.
+const ERRORS: [(&str, &str); 10] = [
+    ("400", "Validation failed"),
+    ("401", "Authentication required"),
+    ("403", "Permission denied"),
+    ("404", "Resource not found"),
+    ("408", "Request timeout"),
+    ("413", "Request body too large"),
+    ("415", "Unsupported media type"),
+    ("422", "Validation failed"),
+    ("429", "Rate limit exceeded"),
+    ("500", "Internal server error"),
+];
+
 struct BearerToken;
 
 impl Modify for BearerToken {
@@ -164,6 +178,11 @@ fn wrap(operation: &mut Map<String, Value>) {
             json!({"$ref": "#/components/schemas/Error"})
         };
         response["content"] = json!({"application/json": {"schema": schema}});
+        if let Some((_, error)) = ERRORS.iter().find(|(known, _)| known == status) {
+            let example =
+                json!({"success": false, "error": error, "request_id": "2bb786a6-b436-411f-9fee-85795d7b64ae"});
+            response["content"]["application/json"]["example"] = example;
+        }
         let mut headers = json!({X_REQUEST_ID.as_str(): {"schema": {"type": "string"}}});
         if status == "429" || status == "503" {
             headers["retry-after"] = json!({"description": "seconds", "schema": {"type": "integer"}});

@@ -69,8 +69,8 @@ pub struct Rejected {
     request_body(
         content(
             (schema::Shipment = "application/json", examples(
-                ("one event" = (value = json!(schema::example()))),
-                ("an array of events" = (value = json!([schema::example()]))))),
+                ("event" = (value = json!(schema::example()))),
+                ("many events" = (value = json!([schema::example()]))))),
             (String = "application/x-ndjson", example = json!(schema::ndjson_example()))),
         description = "one event, an array of events, or one event a line, at most 16 MiB (64 MiB decompressed) and 50 000 \
             events; `Content-Encoding` gzip, zstd or deflate"),

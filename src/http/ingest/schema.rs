@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 #[serde(untagged)]
 #[expect(dead_code, reason = "only described")]
 pub(super) enum Shipment {
-    One(IngestEvent),
+    One(Box<IngestEvent>),
     Many(Vec<IngestEvent>),
 }
 
