@@ -45,6 +45,7 @@ use crate::state::Role;
         document,
     ),
     components(schemas(super::answer::Failure<'_>)),
+    tags((name = "ship"), (name = "look up"), (name = "watch"), (name = "analyse"), (name = "operate")),
     modifiers(&BearerToken),
     security(("token" = []))
 )]
