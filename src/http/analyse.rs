@@ -108,14 +108,21 @@ pub struct Failure {
     get, path = "/api/v1/events", tag = "look up", operation_id = "search_events",
     params(
         ("status" = Option<String>, Query, description = "`422`, `5xx`, several"),
-        ("service" = Option<String>, Query), ("environment" = Option<String>, Query),
-        ("route" = Option<String>, Query), ("method" = Option<String>, Query),
-        ("account_id" = Option<String>, Query), ("user_id" = Option<String>, Query),
-        ("field" = Option<String>, Query), ("rule" = Option<String>, Query),
-        ("fingerprint" = Option<String>, Query, description = "16 hex digits"), ("release" = Option<String>, Query),
+        ("service" = Option<String>, Query, description = "service that answered, as shipped; several"),
+        ("environment" = Option<String>, Query, description = "`production`, `staging` … as shipped; several"),
+        ("route" = Option<String>, Query, description = "template of the path: `/api/orders/{id}`; repeat it for several"),
+        ("method" = Option<String>, Query, description = "`GET`, `POST` … in either case; several"),
+        ("account_id" = Option<String>, Query,
+            description = "account the request was made for; several; needs the role support or sre"),
+        ("user_id" = Option<String>, Query, description = "user who made the request; several; needs the role support or sre"),
+        ("field" = Option<String>, Query,
+            description = "field with an error, without positions: `items[].sku`; repeat it for several"),
+        ("rule" = Option<String>, Query, description = "rule that a field broke: `required`, `min_length(8)` …; repeat it for several"),
+        ("fingerprint" = Option<String>, Query, description = "kind of error, 16 hex digits, as events state it; several"),
+        ("release" = Option<String>, Query, description = "version of the service, as shipped; several"),
         ("q" = Option<String>, Query, description = "text in the error or a field message"),
-        ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"),
-        ("to" = Option<String>, Query), ("limit" = Option<u32>, Query, description = "1 to 500, default 100"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
+        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "a page of events, newest first", body = EventsPage), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
@@ -156,7 +163,7 @@ pub async fn events(
     params(
         ("group_by" = Option<String>, Query, description = "status, service, environment, release, route, method; several"),
         ("step" = Option<String>, Query, description = "`1m`, `1h` …; default: the range in some 120 steps"),
-        ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"), ("to" = Option<String>, Query)),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
     responses((status = 200, description = "errors over time", body = Rates), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
 )]
@@ -207,7 +214,7 @@ impl From<Series> for RateSeries {
         ("group_by" = Option<String>, Query,
             description = "field, rule, route, message, account, path; several; default field and rule"),
         ("compare" = Option<String>, Query, description = "`previous`: also count the period of equal length before"),
-        ("from" = Option<String>, Query, description = "RFC 3339, or `-24h` (the default)"), ("to" = Option<String>, Query),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, default 100")),
     responses((status = 200, description = "field errors, most frequent first", body = Failures), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))

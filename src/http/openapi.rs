@@ -9,7 +9,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
 use super::{
@@ -45,16 +45,44 @@ use crate::state::Role;
         document,
     ),
     components(schemas(super::answer::Failure<'_>)),
+    tags((name = "ship"), (name = "look up"), (name = "watch"), (name = "analyse"), (name = "operate")),
     modifiers(&BearerToken),
     security(("token" = []))
 )]
 struct Description;
 
+/// What stands where a reader of the description authorizes.
+const TOKEN: &str = "Paste a token alone, without `Bearer`. The first one, an admin's of the project `default`, lies in \
+    `<data_dir>/admin.token` (`errata-data/admin.token` unless configured otherwise); \
+    `errata token create --name NAME --project PROJECT --role ROLE` makes more. A token sees the events of its project alone.";
+
+/// Answers as they come from a collector: operation, status, the whole body.
+const EXAMPLES: [(&str, &str, &str); 3] = [
+    ("ship_events", "202", include_str!("examples/taken.json")),
+    ("lookup_request", "200", include_str!("examples/lookup.json")),
+    ("lookup_request", "404", include_str!("examples/unknown.json")),
+];
+
+/// What `error` says wherever one of these statuses is answered.
+const ERRORS: [(&str, &str); 10] = [
+    ("400", "Validation failed"),
+    ("401", "Authentication required"),
+    ("403", "Permission denied"),
+    ("404", "Resource not found"),
+    ("408", "Request timeout"),
+    ("413", "Request body too large"),
+    ("415", "Unsupported media type"),
+    ("422", "Validation failed"),
+    ("429", "Rate limit exceeded"),
+    ("500", "Internal server error"),
+];
+
 struct BearerToken;
 
 impl Modify for BearerToken {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let scheme =
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(TOKEN)).build());
         openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
     }
 }
@@ -96,6 +124,7 @@ fn complete() -> serde_json::Result<String> {
             Access::Roles(roles) => {
                 state_roles(operation, roles);
                 wrap(operation);
+                add_examples(operation)?;
             }
         }
     }
@@ -150,10 +179,24 @@ fn wrap(operation: &mut Map<String, Value>) {
             json!({"$ref": "#/components/schemas/Error"})
         };
         response["content"] = json!({"application/json": {"schema": schema}});
+        if let Some((_, error)) = ERRORS.iter().find(|(known, _)| known == status) {
+            let example =
+                json!({"success": false, "error": error, "request_id": "2bb786a6-b436-411f-9fee-85795d7b64ae"});
+            response["content"]["application/json"]["example"] = example;
+        }
         let mut headers = json!({X_REQUEST_ID.as_str(): {"schema": {"type": "string"}}});
         if status == "429" || status == "503" {
             headers["retry-after"] = json!({"description": "seconds", "schema": {"type": "integer"}});
         }
         response["headers"] = headers;
     }
+}
+
+fn add_examples(operation: &mut Map<String, Value>) -> serde_json::Result<()> {
+    for (id, status, example) in EXAMPLES {
+        if operation["operationId"] == id {
+            operation["responses"][status]["content"]["application/json"]["example"] = serde_json::from_str(example)?;
+        }
+    }
+    Ok(())
 }

@@ -65,7 +65,7 @@ pub async fn list(
 /// Show a quarantined event.
 #[utoipa::path(
     get, path = "/api/v1/quarantine/{id}", tag = "operate", operation_id = "show_quarantined",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "as the list has it")),
     responses((status = 200, description = "the event and why it was set aside", body = Quarantined), (status = 404, description = "there is none of this id"))
 )]
 pub async fn show(
@@ -83,7 +83,7 @@ pub async fn show(
 /// It goes back into the spool; if ClickHouse still refuses it, it returns to the quarantine under a new id.
 #[utoipa::path(
     post, path = "/api/v1/quarantine/{id}/retry", tag = "operate", operation_id = "retry_quarantined",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "as the list has it")),
     responses((status = 202, description = "it is in the spool again", body = Quarantined), (status = 404, description = "there is none of this id"),
         (status = 503, description = "the spool takes nothing"))
 )]

@@ -1,6 +1,7 @@
 //! The HTTP contract: who is answered what, on every path, and how it looks.
 
 mod bodies;
+mod documents;
 mod envelope;
 mod openapi;
 mod operations;

@@ -1,6 +1,7 @@
 //! `POST /api/v1/events`: bytes in, durable events out.
 
 mod rejects;
+mod schema;
 mod take;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -66,8 +67,13 @@ pub struct Rejected {
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "ship", operation_id = "ship_events",
     request_body(
-        content((serde_json::Value = "application/json"), (String = "application/x-ndjson")),
-        description = "one event, an array of events, or one event a line; `Content-Encoding` gzip, zstd or deflate"),
+        content(
+            (schema::Shipment = "application/json", examples(
+                ("event" = (value = json!(schema::example()))),
+                ("many events" = (value = json!([schema::example()]))))),
+            (String = "application/x-ndjson", example = json!(schema::ndjson_example()))),
+        description = "one event, an array of events, or one event a line, at most 16 MiB (64 MiB decompressed) and 50 000 \
+            events; `Content-Encoding` gzip, zstd or deflate"),
     responses(
         (status = 202, description = "taken and durable", body = Taken),
         (status = 400, description = "not JSON; the line is named"),

@@ -43,7 +43,8 @@ const DAY_MS: i64 = 86_400_000;
 /// Needs no time range. 404 says why nothing is known of the id: never received, rejected on arrival, expired.
 #[utoipa::path(
     get, path = "/api/v1/requests/{request_id}", tag = "look up", operation_id = "lookup_request",
-    params(("request_id" = String, Path, description = "any form the API uses; UUIDs in either case")),
+    params(("request_id" = String, Path, description = "any form the API uses; UUIDs in either case",
+        example = "550e8400-e29b-41d4-a716-446655440000")),
     responses(
         (status = 200, description = "found, or pending", body = Lookup),
         (status = 400, description = "no request id"),

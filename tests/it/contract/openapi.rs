@@ -174,8 +174,126 @@ async fn answers_are_what_the_description_says() {
         let response = &document["paths"][template][method]["responses"][answer.status.as_str()];
         let schema = &response["content"]["application/json"]["schema"];
         assert!(schema.is_object(), "{about} is not described: {}", answer.text);
-        check(&document, schema, &serde_json::from_str(&answer.text).unwrap(), &about);
+        let body: Value = serde_json::from_str(&answer.text).unwrap();
+        check(&document, schema, &body, &about);
+        let example = &response["content"]["application/json"]["example"]["error"];
+        assert!(example.is_null() || *example == body["error"], "{about}: {example} is not {}", body["error"]);
     }
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_parameter_is_explained_and_every_example_is_what_its_schema_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(without_clickhouse(dir.path())).await;
+    let document = document(&collector).await;
+    let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, operations)| {
+        operations.as_object().unwrap().iter().map(move |(method, operation)| (format!("{method} {path}"), operation))
+    });
+    let mut examples = Vec::new();
+    for (about, operation) in operations {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].as_str().is_some_and(|text| text.len() > 10), "{about}: {parameter}");
+        }
+        let answers = operation["responses"].as_object().unwrap().values();
+        for content in answers.map(|answer| &answer["content"]["application/json"]) {
+            if let Some(example) = content.get("example") {
+                check(&document, &content["schema"], example, &about);
+                examples.push(example["data"].is_object() || example["errors"].is_object());
+            }
+        }
+    }
+    let whole = examples.iter().filter(|is_whole| **is_whole).count();
+    assert_eq!(whole, 3, "lookup, lookup of an unknown id, ship");
+    let token = document["components"]["securitySchemes"]["token"]["description"].as_str().unwrap();
+    assert!(token.contains("admin.token") && token.contains("errata token create"), "{token}");
+    collector.stop().await.unwrap();
+}
+
+/// The example of a field of the event: its own, or made of its parts' examples.
+fn example_of(document: &Value, schema: &Value) -> Value {
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    let reference = schema["oneOf"].as_array().and_then(|options| options.iter().find_map(|one| one["$ref"].as_str()));
+    let schema = reference.map_or(schema, |reference| document.pointer(&reference[1..]).unwrap());
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    let parts = schema["properties"].as_object().unwrap_or_else(|| panic!("no example: {schema}"));
+    parts.iter().map(|(name, part)| (name.clone(), example_of(document, part))).collect()
+}
+
+/// What a lookup shows of a field that was sent.
+fn as_stored(name: &str, sent: &Value) -> Value {
+    let text = |value: &Value| value.as_str().map_or_else(|| json!(value.to_string()), |text| json!(text));
+    match name {
+        "account_id" | "user_id" => text(sent),
+        "attributes" => sent.as_object().unwrap().iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+        "request_headers" | "response_headers" => {
+            sent.as_object().unwrap().iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect()
+        }
+        _ => sent.clone(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_described_event_is_what_the_decoder_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let document = document(&collector).await;
+    let schemas = &document["components"]["schemas"];
+    let described = schemas["IngestEvent"]["properties"].as_object().unwrap();
+    let names: BTreeSet<&str> = described.keys().map(String::as_str).collect();
+    let made_here = ["received_at", "code", "fingerprint", "marks"];
+    let stored = schemas["StoredEvent"]["properties"].as_object().unwrap().keys().map(String::as_str);
+    assert_eq!(names, stored.filter(|name| !made_here.contains(name)).collect());
+    assert_eq!(schemas["IngestEvent"]["required"], json!(["status"]));
+
+    let mut event: Value =
+        described.iter().map(|(name, schema)| (name.clone(), example_of(&document, schema))).collect();
+    // Both have the same example.
+    event["account_id"] = json!("acct_15");
+    check(&document, &schemas["IngestEvent"], &event, "the fields' examples");
+    let (status, body) = collector.ship(std::slice::from_ref(&event)).await;
+    assert_eq!(status, 202, "{body}");
+    let found = collector.found(event["request_id"].as_str().unwrap()).await["events"][0].take();
+    for (name, sent) in event.as_object().unwrap() {
+        if name == "errors" {
+            let errors: Vec<_> =
+                found["errors"].as_array().unwrap().iter().map(|e| (&e["path"], &e["message"])).collect();
+            assert_eq!(errors, [(&json!("site_id"), &sent["site_id"][0])]);
+        } else {
+            assert_eq!(found[name], as_stored(name, sent), "{name}");
+        }
+    }
+    assert_eq!(found["marks"], json!([]), "nothing of it was cut, scrubbed or made");
+
+    // As above, with a field that nobody knows.
+    let unknown = json!({"status": 400, "request_id": "req_unknown", "colour": "red"});
+    check(&document, &schemas["IngestEvent"]["properties"]["status"], &unknown["status"], "status");
+    collector.ship(&[unknown]).await;
+    assert_eq!(collector.found("req_unknown").await["events"][0]["attributes"], json!({"colour": "red"}));
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bodies_the_description_shows_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(without_clickhouse(dir.path())).await;
+    let document = document(&collector).await;
+    let content = &document["paths"]["/api/v1/events"]["post"]["requestBody"]["content"];
+    let json = content["application/json"]["examples"].as_object().unwrap();
+    assert_eq!(json.len(), 2);
+    for (name, example) in json {
+        check(&document, &content["application/json"]["schema"], &example["value"], name);
+        let (status, body) = collector.ship_body("application/json", example["value"].to_string()).await;
+        assert_eq!((status.as_u16(), &body["data"]["rejected"]), (202, &json!(0)), "{name}: {body}");
+    }
+    let ndjson = content["application/x-ndjson"]["example"].as_str().unwrap().to_owned();
+    let (status, body) = collector.ship_body("application/x-ndjson", ndjson).await;
+    // The first is the one above.
+    assert_eq!((status.as_u16(), &body["data"]["accepted"], &body["data"]["duplicates"]), (202, &json!(1), &json!(1)));
     collector.stop().await.unwrap();
 }
 
