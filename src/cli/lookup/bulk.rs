@@ -18,6 +18,9 @@ pub fn exit(data: Node<'_>) -> Exit {
     if results.len() > 0 && results.all(is_known) { Exit::Done } else { Exit::Negative }
 }
 
+/// Of an id that the collector did not answer for.
+const NOT_TAKEN: &str = "among others this is taken for a word that is no request id; look it up alone to make sure";
+
 /// Adds the ids that the collector took for ordinary words of a text: whoever names one wants an answer.
 pub fn add_missing(data: &mut Value, ids: &[String]) {
     let Some(results) = data.get_mut("results").and_then(Value::as_array_mut) else { return };
@@ -25,7 +28,7 @@ pub fn add_missing(data: &mut Value, ids: &[String]) {
     for id in ids {
         let canonical = RequestId::parse(id).map_or_else(|_| id.clone(), |id| id.to_string());
         if !known.contains(&canonical) {
-            results.push(json!({ "request_id": canonical, "state": "not_found" }));
+            results.push(json!({ "request_id": canonical, "state": "not_found", "reason": NOT_TAKEN }));
         }
     }
 }
@@ -42,11 +45,7 @@ pub fn render(data: Node<'_>, colour: Colour, times: &Times) -> String {
         let (style, badge, detail) = match result.raw("state").as_str() {
             "found" => (terminal::status_style(status), status.to_string(), detail(result)),
             "pending" => (DIM, "pending".to_owned(), "received and safe, not queryable yet".to_owned()),
-            _ => {
-                let reason = result.text("reason");
-                let hint = "`errata lookup` with this id alone says why".to_owned();
-                (DIM, "not found".to_owned(), if reason.is_empty() { hint } else { reason })
-            }
+            _ => (DIM, "not found".to_owned(), result.text("reason")),
         };
         let when = times.short(&result.raw("timestamp"));
         let id = result.text("request_id");

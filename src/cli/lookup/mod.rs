@@ -1,6 +1,7 @@
 //! `errata lookup`: one request in full, or a whole ticket in short.
 
 mod bulk;
+mod general;
 mod limits;
 mod node;
 mod page;
@@ -39,13 +40,23 @@ Examples:
   errata lookup 550e8400-e29b-41d4-a716-446655440000 --json | jq -r .customer_reply")]
 pub struct Args {
     /// A request id; or several, a text with ids, or - for standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, value_parser = not_blank)]
     ids: Vec<String>,
     /// Print the data of the answer as JSON
     #[arg(long)]
     json: bool,
+    /// Show the stored response body of each error too
+    #[arg(long, conflicts_with = "json")]
+    body: bool,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+fn not_blank(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("expected a request id, such as 550e8400-e29b-41d4-a716-446655440000".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// What was asked for.
@@ -107,7 +118,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     } else {
         let (colour, times) = (Colour::of_stdout(), Times::local(Utc::now()));
         match question {
-            Question::One(_) => page::render(Node::of(&answer), colour, &times),
+            Question::One(_) => page::render(Node::of(&answer), colour, &times, args.body),
             Question::Several(_) | Question::Text(_) => bulk::render(Node::of(&answer), colour, &times),
         }
     };
