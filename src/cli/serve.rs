@@ -11,7 +11,8 @@ use crate::{
     telemetry,
 };
 
-/// Run the collector: API, console and metrics on one listener, with an embedded ClickHouse unless one is configured
+/// Run the collector: API, its documentation and metrics on one listener, with an embedded ClickHouse unless one is
+/// configured
 ///
 /// It starts with no configuration at all. Events and state live in the data directory; the first start writes an admin
 /// token there. SIGTERM or Ctrl-C end it; what was acknowledged is kept either way.
@@ -21,7 +22,12 @@ Examples:
   errata serve
   errata serve --listen 0.0.0.0:8080 --data-dir /var/lib/errata
   ERRATA_CLICKHOUSE__URL=http://errata:secret@db:8123 errata serve
-  errata serve --set retention_days=30 --set spool.max_bytes=50GiB")]
+  errata serve --set retention_days=30 --set spool.max_bytes=50GiB
+
+Environment, beside that of the settings (`errata config example`):
+  ERRATA_ENGINE_DIR    where the embedded ClickHouse is installed; default: errata/engine in the cache directory
+  ERRATA_LOG           what is logged: info, debug, errata::deliver=debug …
+  ERRATA_LOG_FORMAT    pretty or json")]
 pub struct Args {}
 
 pub fn run(_args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
