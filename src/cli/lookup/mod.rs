@@ -21,6 +21,9 @@ use super::{
     terminal::{self, Colour},
 };
 
+/// Most ids that are asked for one by one, because the collector took them for ordinary words of a text.
+const ALONE_IDS: usize = 20;
+
 /// Longest text that is read from standard input, bytes.
 const TEXT_BYTES: u64 = 1 << 20; // more than the collector takes, so that it is the one to say so
 
@@ -103,6 +106,17 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         },
         Question::Several(ids) => {
             let mut data = client.post(&["requests", "lookup"], &json!({ "text": ids.join(" ") })).await?;
+            for id in bulk::missing(&data, ids).into_iter().take(ALONE_IDS) {
+                let answer = match client.get(&["requests", &id]).await {
+                    Ok(found) => bulk::row(&id, Node::of(&found)),
+                    Err(ClientError::Refused(refused)) if is_not_found(&refused) => {
+                        let reasons = refused.errors.get("request_id").map(|reasons| reasons.join("; "));
+                        json!({ "request_id": id, "state": "not_found", "reason": reasons })
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                bulk::add(&mut data, answer);
+            }
             bulk::add_missing(&mut data, ids);
             let exit = bulk::exit(Node::of(&data));
             (data, exit)

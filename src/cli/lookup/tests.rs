@@ -322,6 +322,17 @@ fn every_id_that_was_named_is_answered_for() {
 }
 
 #[test]
+fn an_id_asked_for_alone_is_a_row_like_the_others() {
+    let data = json!({"results": [bulk::row("tb-1", Node::of(&found()))]});
+    let text = bulk::render(Node::of(&data), Colour::Off, &times());
+    assert!(
+        text.starts_with("tb-1                                  422  17 Nov 14:02:07\n    The site sent"),
+        "{text}"
+    );
+    assert_eq!(bulk::exit(Node::of(&data)), Exit::Done);
+}
+
+#[test]
 fn one_id_is_a_page_and_text_is_a_list() {
     let of = |ids: &[&str]| Question::of(&ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()).unwrap();
     assert_eq!(of(&[" req_1 "]), Question::One("req_1".into()));
