@@ -10,7 +10,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: build ## set up and start the collector with its embedded ClickHouse
-	@$(RELEASE) engine install
+	@$(RELEASE) engine install >/dev/null
 	@exec $(RELEASE) serve $(ARGS)
 
 build: require-cargo

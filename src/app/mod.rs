@@ -196,7 +196,13 @@ impl App {
         parts.end(&mut result).await;
         if let Some(engine) = engine {
             let stopped = tokio::task::spawn_blocking(move || engine.stop(ENGINE_STOP_TIMEOUT)).await;
-            tracing::info!(?stopped, "the embedded ClickHouse has ended");
+            let how = match stopped {
+                Ok(engine::Stopped::Gracefully) => "in time",
+                Ok(engine::Stopped::Killed) => "killed, as it did not end in time",
+                Ok(engine::Stopped::WasDown) => "it was down already",
+                Err(_) => "its supervision panicked",
+            };
+            tracing::info!(how, "the embedded ClickHouse has ended");
         }
         result
     }

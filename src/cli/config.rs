@@ -50,20 +50,18 @@ pub fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
 fn places(config: &Config) -> std::io::Result<String> {
     let data_dir = std::path::absolute(&config.data_dir)?;
     let state = if data_dir.is_dir() { "" } else { " (made at the first start)" };
-    let file = |name: &str, built_in: &str| -> std::io::Result<String> {
-        if name.is_empty() {
-            return Ok(built_in.to_owned());
-        }
-        let path = std::path::absolute(Path::new(name))?;
+    let catalog = if config.catalog.is_empty() {
+        "built-in (igny8)".to_owned()
+    } else {
+        let path = std::path::absolute(Path::new(&config.catalog))?;
         let state = if path.is_file() { "" } else { " (missing)" };
-        Ok(format!("{}{state}", path.display()))
+        format!("{}{state}", path.display())
     };
+    let alerts = if config.alerts.is_empty() { "" } else { "# alert rules: not read, there are no alerts yet\n" };
     let clickhouse = if config.clickhouse.url == EMBEDDED { "embedded, in the data directory" } else { "external" };
     Ok(terminal::clean_text(&format!(
-        "# data directory: {}{state}\n# catalog: {}\n# alert rules: {}\n# clickhouse: {clickhouse}\n# links begin with: {}\n",
+        "# data directory: {}{state}\n# catalog: {catalog}\n{alerts}# clickhouse: {clickhouse}\n# links begin with: {}\n",
         data_dir.display(),
-        file(&config.catalog, "built-in (igny8)")?,
-        file(&config.alerts, "built-in")?,
         config.base_url(),
     )))
 }

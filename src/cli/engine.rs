@@ -24,7 +24,11 @@ pub enum Command {
 Examples:
   errata engine install
   errata engine install --from chdb-lib-linux-x64-gnu-26.7.3-stable.1.tgz    fetched elsewhere by `npm pack`
-  ERRATA_ENGINE_DIR=/opt/errata/engine errata engine install")]
+  ERRATA_ENGINE_DIR=/opt/errata/engine errata engine install
+
+Environment:
+  ERRATA_ENGINE_DIR    where it is installed, and where `errata serve` looks for it; default: errata/engine in the
+                       cache directory ($XDG_CACHE_HOME, or ~/.cache)")]
 pub struct Install {
     /// A tarball that was fetched by other means; it is checked all the same
     #[arg(long, value_name = "FILE")]

@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use super::{Exit, block_on, settings::Settings, terminal};
 use crate::{
-    app,
+    app::{self, AppError},
     clock::rfc3339,
     store::{
         client::Clients,
+        engine::EngineError,
         migrate::{self, MIGRATIONS, State, Step},
     },
 };
@@ -44,11 +45,23 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let config = settings.load()?;
     let text = block_on(async {
         // Held to the end: dropping it ends the embedded engine.
-        let (access, _engine) = app::reach_clickhouse(&config, None).await?;
+        let (access, _engine) = app::reach_clickhouse(&config, None).await.map_err(explain)?;
         report(args, &access.first_reachable().await?).await
     })?;
     terminal::print(&terminal::clean_text(&text))?;
     Ok(Exit::Done)
+}
+
+/// A directory that is in use means that a collector runs, which is no failure of its migrations.
+fn explain(error: AppError) -> anyhow::Error {
+    match error {
+        AppError::Engine(EngineError::InUse { path, pid }) => anyhow::anyhow!(
+            "a collector runs on {} (process {pid}) and applied all migrations at its start; to look at the tables stop \
+             it first, or name a ClickHouse of your own by --clickhouse-url",
+            path.parent().unwrap_or(&path).display()
+        ),
+        other => other.into(),
+    }
 }
 
 async fn report(args: &Args, clients: &Clients) -> anyhow::Result<String> {
@@ -111,6 +124,13 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[1], "0001_events  1970-01-01T00:00:00.000Z (12 ms)  errata 0.1.0");
         assert_eq!(lines[2], "0002_more    pending");
+    }
+
+    #[test]
+    fn a_running_collector_is_told_as_such() {
+        let in_use = EngineError::InUse { path: "/d/clickhouse".into(), pid: "7".into() };
+        let text = explain(in_use.into()).to_string();
+        assert!(text.starts_with("a collector runs on /d (process 7) and applied all migrations"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! `errata serve`.
 
-use std::{future::Future, path::Path};
+use std::{
+    ffi::OsStr,
+    future::Future,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +15,8 @@ use crate::{
     telemetry,
 };
 
-/// Run the collector: API, console and metrics on one listener, with an embedded ClickHouse unless one is configured
+/// Run the collector: API, its documentation and metrics on one listener, with an embedded ClickHouse unless one is
+/// configured
 ///
 /// It starts with no configuration at all. Events and state live in the data directory; the first start writes an admin
 /// token there. SIGTERM or Ctrl-C end it; what was acknowledged is kept either way.
@@ -21,7 +26,12 @@ Examples:
   errata serve
   errata serve --listen 0.0.0.0:8080 --data-dir /var/lib/errata
   ERRATA_CLICKHOUSE__URL=http://errata:secret@db:8123 errata serve
-  errata serve --set retention_days=30 --set spool.max_bytes=50GiB")]
+  errata serve --set retention_days=30 --set spool.max_bytes=50GiB
+
+Environment, beside that of the settings (`errata config example`):
+  ERRATA_ENGINE_DIR    where the embedded ClickHouse is installed; default: errata/engine in the cache directory
+  ERRATA_LOG           what is logged: info, debug, errata::deliver=debug …
+  ERRATA_LOG_FORMAT    pretty or json")]
 pub struct Args {}
 
 pub fn run(_args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
@@ -34,7 +44,8 @@ pub fn run(_args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         let app = App::build(config, Outside::system()).await?;
         let shutdown = shutdown()?;
         let request_id = format!("first-{}", uuid::Uuid::new_v4().simple());
-        terminal::print(&greeting(&local_url(app.address()?), &token_file, &request_id))?;
+        let program = program(std::env::current_exe().ok(), std::env::var_os("PATH").as_deref());
+        terminal::print(&greeting(&local_url(app.address()?), &token_file, &request_id, &program))?;
         app.run(shutdown).await?;
         Ok(Exit::Done)
     })
@@ -58,7 +69,7 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send> {
 }
 
 /// What a person who has just started a collector does next, ready to paste.
-fn greeting(url: &str, token_file: &Path, request_id: &str) -> String {
+fn greeting(url: &str, token_file: &Path, request_id: &str, program: &str) -> String {
     let file = quote(&token_file.to_string_lossy());
     let bearer = format!("-H \"Authorization: Bearer $(cat {file})\"");
     let event = format!(
@@ -76,9 +87,29 @@ Ship an event, then look it up:
 
   curl -sS {url}/api/v1/requests/{request_id} {bearer}
 
+The same for a person, in another terminal:
+
+  export ERRATA_URL={url} ERRATA_TOKEN=\"$(cat {file})\"
+  {program} lookup {request_id}
+
 ",
         event = quote(&event),
     )
+}
+
+/// What a shell calls this program: its name where `PATH` leads to it, else its path, quoted if need be.
+fn program(executable: Option<PathBuf>, search: Option<&OsStr>) -> String {
+    let Some((executable, name)) = executable.and_then(|path| Some((path.clone(), path.file_name()?.to_owned())))
+    else {
+        return "errata".to_owned();
+    };
+    let first = search.and_then(|search| {
+        std::env::split_paths(search).map(|directory| directory.join(&name)).find(|candidate| candidate.is_file())
+    });
+    let is_this = |found: PathBuf| found.canonicalize().ok() == executable.canonicalize().ok();
+    let word = if first.is_some_and(is_this) { Path::new(&name) } else { &executable }.to_string_lossy();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if word.bytes().all(is_plain) { word.into_owned() } else { quote(&word) }
 }
 
 /// A text as one word of a POSIX shell. Within `\"$(…)\"` the quoting begins anew, so it holds there too.
@@ -88,6 +119,8 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// Runs the printed lines in a shell where `curl` prints its arguments, one a line.
@@ -98,7 +131,10 @@ mod tests {
         std::fs::create_dir(&odd).unwrap();
         let token_file = odd.join("admin.token");
         std::fs::write(&token_file, "errata_abc\n").unwrap();
-        let text = greeting("http://127.0.0.1:1", &token_file, "first-1");
+        let errata = odd.join("errata");
+        std::fs::write(&errata, "#!/bin/sh\necho \"$ERRATA_URL $ERRATA_TOKEN $*\"\n").unwrap();
+        std::fs::set_permissions(&errata, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let text = greeting("http://127.0.0.1:1", &token_file, "first-1", &program(Some(errata), None));
         let commands = &text[text.find("curl").unwrap()..];
         let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}\n{commands}");
         let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
@@ -107,5 +143,20 @@ mod tests {
         let event = lines.iter().find(|line| line.starts_with('{')).unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(event).unwrap()["request_id"], "first-1");
         assert!(lines.contains(&"http://127.0.0.1:1/api/v1/requests/first-1"));
+        assert!(lines.contains(&"http://127.0.0.1:1 errata_abc lookup first-1"), "{lines:?}");
+    }
+
+    #[test]
+    fn the_program_is_named_as_a_shell_finds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, other) = (dir.path().join("here"), dir.path().join("other"));
+        for directory in [&here, &other] {
+            std::fs::create_dir(directory).unwrap();
+            std::fs::write(directory.join("errata"), "").unwrap();
+        }
+        let named = |path: &[&PathBuf]| program(Some(here.join("errata")), Some(&std::env::join_paths(path).unwrap()));
+        assert_eq!(named(&[&here, &other]), "errata");
+        assert_eq!(named(&[&other, &here]), here.join("errata").to_str().unwrap(), "another one comes first");
+        assert_eq!(program(Some("/a b/errata".into()), None), "'/a b/errata'");
     }
 }

@@ -20,7 +20,7 @@ pub enum Command {
 
 /// Make a token and print it, once
 ///
-/// Roles: ingest (ship events), support (look up, search), sre (rates, alerts, search), product (validation analytics,
+/// Roles: ingest (ship events), support (look up, search), sre (error rates, search), product (validation analytics,
 /// search without personal columns), admin (everything).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

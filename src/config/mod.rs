@@ -4,6 +4,7 @@
 //! path in upper case with `__` between the levels: `spool.max_bytes` is `ERRATA_SPOOL__MAX_BYTES`. A value that does not
 //! fit, and a setting that does not exist, stop the start with an error that names where it came from.
 
+mod address;
 mod example;
 mod size;
 mod source;
@@ -23,17 +24,20 @@ use crate::event::scrub::ScrubConfig;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address of the HTTP listener: API, console, `/metrics`. `ERRATA_LISTEN`
+    /// Address of the HTTP listener: API, its documentation (`/docs`), `/metrics`. `ERRATA_LISTEN`
+    #[serde(deserialize_with = "address::deserialize")]
     pub listen: SocketAddr,
     /// Address reserved for OTLP over gRPC; nothing listens there yet. `ERRATA_GRPC_LISTEN`
+    #[serde(deserialize_with = "address::deserialize")]
     pub grpc_listen: SocketAddr,
     /// Directory of the spool, the embedded ClickHouse, tokens and other state. `ERRATA_DATA_DIR`
     pub data_dir: PathBuf,
-    /// Days an event is kept, by its timestamp, 1–3650. `ERRATA_RETENTION_DAYS`
+    /// Days an event is kept from its receipt, 1–3650. Deletion is by whole weeks, so it may live up to seven days longer.
+    /// `ERRATA_RETENTION_DAYS`
     pub retention_days: u32,
     /// Error catalog file; empty: the built-in IGNY8 catalog. `ERRATA_CATALOG`
     pub catalog: String,
-    /// Alert rules file; empty: the built-in rules. Read by no part yet. `ERRATA_ALERTS`
+    /// Reserved for a file of alert rules; there are no alerts yet. `ERRATA_ALERTS`
     pub alerts: String,
     /// Base of links in answers, as people reach the collector: `https://errata.example`. Empty: the listener's
     /// address. `ERRATA_PUBLIC_URL`
@@ -167,6 +171,11 @@ impl Config {
                 problems.push((setting, message));
             }
         };
+        check(
+            "data_dir",
+            !self.data_dir.as_os_str().is_empty(),
+            "must name a directory, such as errata-data or /var/lib/errata, got nothing".to_owned(),
+        );
         check(
             "retention_days",
             (1..=3650).contains(&self.retention_days),

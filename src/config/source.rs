@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use crate::event::scrub::HashKey;
 
 /// Variables that begin with `ERRATA_` and are no settings: the CLI's own, and the engine cache.
 const NOT_SETTINGS: [&str; 6] =
@@ -56,8 +57,9 @@ pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) 
     for (origin, path, value) in variables.chain(options) {
         overlay(&mut settings, &known, &origin, &path, &value)?;
     }
-    let config = Config::deserialize(settings)
+    let mut config = Config::deserialize(settings)
         .map_err(|error| ConfigError::BadValue { origin: "configuration".into(), message: one_line(&error) })?;
+    config.scrub.hash_key = config.scrub.hash_key.filter(|key| *key != HashKey::new(""));
     let problems = config.problems();
     if problems.is_empty() {
         return Ok(config);
@@ -169,7 +171,7 @@ fn leaves(table: &Table, prefix: &str, into: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::ByteSize, event::scrub::HashKey};
+    use crate::config::ByteSize;
 
     fn from(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -214,6 +216,10 @@ mod tests {
     fn a_bad_value_is_named_with_its_origin() {
         for (name, value, expected) in [
             ("ERRATA_LISTEN", "nowhere", "ERRATA_LISTEN=\"nowhere\""),
+            ("ERRATA_LISTEN", "localhost:18401", "expected ADDRESS:PORT such as 127.0.0.1:8080"),
+            ("ERRATA_LISTEN", "8080", "expected ADDRESS:PORT such as 127.0.0.1:8080"),
+            ("ERRATA_GRPC_LISTEN", "", "expected ADDRESS:PORT such as 127.0.0.1:8080"),
+            ("ERRATA_DATA_DIR", "", "data_dir (ERRATA_DATA_DIR): must name a directory"),
             ("ERRATA_RETENTION_DAYS", "many", "expected a whole number"),
             ("ERRATA_RETENTION_DAYS", "0", "retention_days (ERRATA_RETENTION_DAYS): must be 1 to 3650"),
             ("ERRATA_SPOOL__MAX_BYTES", "10GB", "expected a size"),
@@ -233,6 +239,17 @@ mod tests {
         let error = load(&Flags { file: Some(file.path().to_owned()), settings: vec![] }, std::iter::empty());
         let text = error.unwrap_err().to_string();
         assert!(text.contains("line 2") && text.contains("retension_days"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_address_of_the_file_is_explained() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for value in ["8080", "\"localhost:1\""] {
+            std::fs::write(file.path(), format!("retention_days = 1\nlisten = {value}\n")).unwrap();
+            let error = load(&Flags { file: Some(file.path().to_owned()), settings: vec![] }, std::iter::empty());
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains("line 2") && text.contains("expected ADDRESS:PORT such as 127.0.0.1:8080"), "{text}");
+        }
     }
 
     #[test]

@@ -13,11 +13,11 @@ use super::{State, StateError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Ship events and request totals.
+    /// Ship events.
     Ingest,
     /// Look up requests, search.
     Support,
-    /// Rates, alerts, silences, search.
+    /// Error rates, search.
     Sre,
     /// Validation analytics, search without personal columns.
     Product,

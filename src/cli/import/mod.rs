@@ -25,9 +25,9 @@ use self::{
     batches::{Batches, Broken},
     input::Input,
     progress::Progress,
-    resume::Resume,
+    resume::{Done, Resume},
     ship::{Outcome, ShipError},
-    tally::Tally,
+    tally::{Rejections, Tally},
 };
 use super::{
     Exit,
@@ -52,7 +52,8 @@ const READ_AHEAD: usize = 2;
 /// recognises it. So an import that was interrupted goes on where it stopped (records are under $XDG_STATE_HOME or
 /// ~/.local/state), and one whose collector restarts waits and loses nothing.
 ///
-/// Exit code: 0 when every line was taken, 1 when lines were rejected (a summary names them), 2 on failure.
+/// Exit code: 0 when every line was taken, 1 when lines were rejected, also before an interruption (a summary names
+/// them), 2 on failure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -93,7 +94,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         }
     }
     terminal::print(&tally.summary(started.elapsed()))?;
-    Ok(if tally.rejected == 0 { Exit::Done } else { Exit::Negative })
+    Ok(if tally.rejected() == 0 { Exit::Done } else { Exit::Negative })
 }
 
 /// What the inputs of one run share.
@@ -120,18 +121,18 @@ impl Job<'_> {
         let input = input::open(file)?;
         let destination = self.shipper.client.identity();
         let resume = self.records.zip(input.identity.clone()).map(|(dir, id)| Resume::of(dir, id, destination));
-        let done = if self.restart { 0 } else { resume.as_ref().map_or(0, Resume::lines) };
-        if done > 0 {
-            progress::note(&format!(
-                "{}: going on after line {} (--restart begins anew)",
-                input.name,
-                terminal::grouped(done)
-            ));
-        }
+        let done = if self.restart { None } else { resume.as_ref().map(Resume::done) };
+        let Done { lines: skip, rejections } = done.unwrap_or_default();
         let name = input.name.clone();
+        if skip > 0 {
+            let skip = terminal::grouped(skip);
+            progress::note(&format!("{name}: going on after line {skip} (--restart begins anew)"));
+        }
+        tally.add_earlier(rejections.clone());
+        let mut record = Record { name: &name, resume: resume.as_ref(), rejections };
         let mut progress = Progress::begin(&name, input.size);
         let before = tally.lines();
-        let mut batches = read(input, self.lines, done);
+        let mut batches = read(input, self.lines, skip);
         let mut under_way = VecDeque::new();
         loop {
             let batch = if under_way.len() < IN_FLIGHT { batches.recv().await } else { None };
@@ -143,7 +144,7 @@ impl Job<'_> {
                         Err(broken) => {
                             // What came before it goes out first.
                             while let Some(oldest) = under_way.pop_front() {
-                                self.settle(oldest, &name, resume.as_ref(), tally).await?;
+                                record.settle(oldest, tally).await?;
                             }
                             return Err(broken.into());
                         }
@@ -151,12 +152,15 @@ impl Job<'_> {
                 }
                 None => match under_way.pop_front() {
                     Some(oldest) => {
-                        let position = self.settle(oldest, &name, resume.as_ref(), tally).await?;
+                        let position = record.settle(oldest, tally).await?;
                         progress.at(position, tally.lines() - before);
                     }
                     None => break,
                 },
             }
+        }
+        if skip == 0 && tally.lines() == before {
+            progress::note(&format!("{name}: no line in it, nothing to import"));
         }
         resume.map_or(Ok(()), |resume| resume.clear()).context("cannot remove the resume record")
     }
@@ -165,17 +169,25 @@ impl Job<'_> {
         let (shipper, lines) = (self.shipper.clone(), batch.done);
         UnderWay { task: tokio::spawn(async move { shipper.ship(&batch).await }), lines, position }
     }
+}
 
+/// How far one input is, for the next run.
+struct Record<'a> {
+    name: &'a str,
+    /// `None` for what cannot be read twice.
+    resume: Option<&'a Resume>,
+    /// Of this input, those before an interruption included.
+    rejections: Rejections,
+}
+
+impl Record<'_> {
     /// Waits for the oldest batch, counts it and records it; returns how far the input is.
-    async fn settle(
-        &self,
-        oldest: UnderWay,
-        name: &str,
-        resume: Option<&Resume>,
-        tally: &mut Tally,
-    ) -> anyhow::Result<u64> {
-        tally.add(name, oldest.task.await.context("sending a batch broke off")??);
-        if let Some(Err(error)) = resume.map(|resume| resume.save(oldest.lines)) {
+    async fn settle(&mut self, oldest: UnderWay, tally: &mut Tally) -> anyhow::Result<u64> {
+        let outcome = oldest.task.await.context("sending a batch broke off")??;
+        tally.add(self.name, &outcome);
+        self.rejections.add(self.name, &outcome.rejected, outcome.unlisted);
+        let done = || Done { lines: oldest.lines, rejections: self.rejections.clone() };
+        if let Some(Err(error)) = self.resume.map(|resume| resume.save(done())) {
             progress::note(&format!("cannot record how far the import is, so it cannot be resumed: {error}"));
         }
         Ok(oldest.position)

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::input::Identity;
+use super::{input::Identity, tally::Rejections};
 
 /// The record of one input.
 #[derive(Debug)]
@@ -23,8 +23,18 @@ pub struct Resume {
 #[derive(Serialize, Deserialize)]
 struct Record {
     identity: Identity,
+    #[serde(flatten)]
+    done: Done,
+}
+
+/// What is behind an input.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
     /// Lines that the collector has answered for.
-    lines: u64,
+    pub lines: u64,
+    /// Those of them that it did not take: the run that comes to the end tells of all. Bounded, as [`Rejections`] is.
+    #[serde(default)]
+    pub rejections: Rejections,
 }
 
 /// `$XDG_STATE_HOME/errata/import`, else `~/.local/state/errata/import`; `None` without a home.
@@ -42,15 +52,15 @@ impl Resume {
         Self { file: directory.join(format!("{name:016x}.json")), identity }
     }
 
-    /// Lines that are done; 0 when there is no record, or it is of another state of the file.
-    pub fn lines(&self) -> u64 {
+    /// What is done; nothing when there is no record, or it is of another state of the file.
+    pub fn done(&self) -> Done {
         let read = || serde_json::from_slice::<Record>(&fs::read(&self.file).ok()?).ok();
-        read().filter(|record| record.identity == self.identity).map_or(0, |record| record.lines)
+        read().filter(|record| record.identity == self.identity).map(|record| record.done).unwrap_or_default()
     }
 
-    /// Records that a number of lines is done.
-    pub fn save(&self, lines: u64) -> io::Result<()> {
-        let record = Record { identity: self.identity.clone(), lines };
+    /// Records what is done.
+    pub fn save(&self, done: Done) -> io::Result<()> {
+        let record = Record { identity: self.identity.clone(), done };
         let parent = self.file.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(parent)?;
         let temporary = self.file.with_extension(format!("{}.tmp", std::process::id()));
@@ -70,7 +80,7 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::import::input;
+    use crate::cli::import::{input, ship::Rejection};
 
     #[test]
     fn a_record_holds_for_the_same_file_and_destination_only() {
@@ -78,11 +88,14 @@ mod tests {
         let path = dir.path().join("a.ndjson");
         fs::write(&path, "{}\n").unwrap();
         let resume = |destination| Resume::of(dir.path(), input::open(&path).unwrap().identity.unwrap(), destination);
-        assert_eq!(resume(1).lines(), 0);
-        resume(1).save(7).unwrap();
-        assert_eq!((resume(1).lines(), resume(2).lines()), (7, 0));
+        assert_eq!(resume(1).done(), Done::default());
+        let mut rejections = Rejections::default();
+        rejections.add("a.ndjson", &[Rejection { line: 3, message: "no".into() }], 2);
+        let done = || Done { lines: 7, rejections: rejections.clone() };
+        resume(1).save(done()).unwrap();
+        assert_eq!((resume(1).done(), resume(2).done()), (done(), Done::default()));
         fs::write(&path, "{} \n").unwrap();
-        assert_eq!(resume(1).lines(), 0);
+        assert_eq!(resume(1).done(), Done::default());
         resume(1).clear().unwrap();
         resume(1).clear().unwrap();
     }

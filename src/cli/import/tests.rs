@@ -83,6 +83,43 @@ async fn an_interrupted_import_goes_on_where_it_stopped() {
     assert_eq!(third.accepted, 100);
 }
 
+/// Line 3 is rejected, then the collector goes away for good; the next run takes the rest and tells of line 3 all the same.
+#[tokio::test]
+async fn a_resumed_import_tells_of_the_lines_rejected_before_the_interruption() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.ndjson");
+    fs::write(&file, lines(20)).unwrap();
+    let is_back = Arc::new(Mutex::new(false));
+    let switch = Arc::clone(&is_back);
+    let stub = Stub::start(move |received| match received.lines[0].as_str() {
+        "{\"n\":1}" => Reply::data(
+            202,
+            &json!({ "accepted": 7, "duplicates": 0, "rejected": 3,
+                "rejections": [{ "index": 2, "errors": { "status": ["is required"] } }] }),
+        ),
+        _ if *switch.lock().unwrap() => Reply::taken(received.lines.len()),
+        _ => Reply::Cut,
+    })
+    .await;
+    let (result, first) = import(&stub, &file, dir.path(), false).await;
+    result.unwrap_err();
+    assert_eq!((first.lines(), first.rejected()), (10, 3));
+
+    *is_back.lock().unwrap() = true;
+    let (result, second) = import(&stub, &file, dir.path(), false).await;
+    result.unwrap();
+    assert_eq!((second.lines(), second.rejected()), (10, 3));
+    let summary = second.summary(Duration::from_secs(1));
+    for expected in [
+        "10 lines in 1.0 s (10 events/s): 10 accepted, 0 duplicates, 0 rejected\n3 more were rejected before the interruption\n",
+        "1 × status: is required\n",
+        "a.ndjson:3\n",
+        "2 × not listed",
+    ] {
+        assert!(summary.contains(expected), "{expected}\n{summary}");
+    }
+}
+
 #[tokio::test]
 async fn restart_ignores_the_record() {
     let dir = tempfile::tempdir().unwrap();
@@ -91,9 +128,10 @@ async fn restart_ignores_the_record() {
     let stub = Stub::start(|received| Reply::taken(received.lines.len())).await;
     let identity = input::open(&file).unwrap().identity.unwrap();
     let record = || Resume::of(dir.path(), identity.clone(), stub.client().identity());
-    record().save(25).unwrap();
+    let done = || Done { lines: 25, ..Done::default() };
+    record().save(done()).unwrap();
     assert_eq!(import(&stub, &file, dir.path(), false).await.1.accepted, 5);
-    record().save(25).unwrap();
+    record().save(done()).unwrap();
     assert_eq!(import(&stub, &file, dir.path(), true).await.1.accepted, 30);
 }
 
@@ -133,7 +171,7 @@ async fn rejected_lines_are_counted_with_their_numbers_in_the_file() {
     .await;
     let (result, tally) = import(&stub, &file, dir.path(), false).await;
     result.unwrap();
-    assert_eq!((tally.accepted, tally.rejected), (19, 1));
+    assert_eq!((tally.accepted, tally.rejected()), (19, 1));
     let summary = tally.summary(Duration::from_secs(1));
     assert!(summary.contains("1 × status: is required") && summary.contains("a.ndjson:15"), "{summary}");
 }

@@ -18,16 +18,42 @@ pub fn exit(data: Node<'_>) -> Exit {
     if results.len() > 0 && results.all(is_known) { Exit::Done } else { Exit::Negative }
 }
 
-/// Adds the ids that the collector took for ordinary words of a text: whoever names one wants an answer.
+/// Of an id that the collector did not answer for.
+const NOT_TAKEN: &str = "among others this is taken for a word that is no request id; look it up alone to make sure";
+
+/// The ids that the collector took for ordinary words of a text: whoever names one wants an answer.
+pub fn missing(data: &Value, ids: &[String]) -> Vec<String> {
+    let known: Vec<String> = Node::of(data).list("results").map(|result| result.raw("request_id")).collect();
+    let canonical = ids.iter().map(|id| RequestId::parse(id).map_or_else(|_| id.clone(), |id| id.to_string()));
+    canonical.filter(|id| !known.contains(id)).collect()
+}
+
+/// Adds those ids as unknown ones.
 pub fn add_missing(data: &mut Value, ids: &[String]) {
-    let Some(results) = data.get_mut("results").and_then(Value::as_array_mut) else { return };
-    let known: Vec<String> = results.iter().map(|result| Node::of(result).raw("request_id")).collect();
-    for id in ids {
-        let canonical = RequestId::parse(id).map_or_else(|_| id.clone(), |id| id.to_string());
-        if !known.contains(&canonical) {
-            results.push(json!({ "request_id": canonical, "state": "not_found" }));
+    for id in missing(data, ids) {
+        add(data, json!({ "request_id": id, "state": "not_found", "reason": NOT_TAKEN }));
+    }
+}
+
+pub fn add(data: &mut Value, result: Value) {
+    if let Some(results) = data.get_mut("results").and_then(Value::as_array_mut) {
+        results.push(result);
+    }
+}
+
+/// The answer about one id as a result of a list.
+pub fn row(id: &str, answer: Node<'_>) -> Value {
+    let mut result = json!({ "request_id": id, "state": answer.raw("state") });
+    if let Some(event) = answer.list("events").next_back() {
+        result["status"] = json!(event.count("status"));
+        for key in ["timestamp", "service", "method", "route"] {
+            result[key] = json!(event.raw(key));
         }
     }
+    if let Some(explanation) = answer.list("explanation").next_back() {
+        result["headline"] = json!(explanation.raw("headline"));
+    }
+    result
 }
 
 /// Renders the answer of a bulk lookup.
@@ -42,11 +68,7 @@ pub fn render(data: Node<'_>, colour: Colour, times: &Times) -> String {
         let (style, badge, detail) = match result.raw("state").as_str() {
             "found" => (terminal::status_style(status), status.to_string(), detail(result)),
             "pending" => (DIM, "pending".to_owned(), "received and safe, not queryable yet".to_owned()),
-            _ => {
-                let reason = result.text("reason");
-                let hint = "`errata lookup` with this id alone says why".to_owned();
-                (DIM, "not found".to_owned(), if reason.is_empty() { hint } else { reason })
-            }
+            _ => (DIM, "not found".to_owned(), result.text("reason")),
         };
         let when = times.short(&result.raw("timestamp"));
         let id = result.text("request_id");

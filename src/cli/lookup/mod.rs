@@ -1,6 +1,7 @@
 //! `errata lookup`: one request in full, or a whole ticket in short.
 
 mod bulk;
+mod general;
 mod limits;
 mod node;
 mod page;
@@ -19,6 +20,9 @@ use super::{
     settings::Settings,
     terminal::{self, Colour},
 };
+
+/// Most ids that are asked for one by one, because the collector took them for ordinary words of a text.
+const ALONE_IDS: usize = 20;
 
 /// Longest text that is read from standard input, bytes.
 const TEXT_BYTES: u64 = 1 << 20; // more than the collector takes, so that it is the one to say so
@@ -39,13 +43,23 @@ Examples:
   errata lookup 550e8400-e29b-41d4-a716-446655440000 --json | jq -r .customer_reply")]
 pub struct Args {
     /// A request id; or several, a text with ids, or - for standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, value_parser = not_blank)]
     ids: Vec<String>,
     /// Print the data of the answer as JSON
     #[arg(long)]
     json: bool,
+    /// Show the stored response body of each error too
+    #[arg(long, conflicts_with = "json")]
+    body: bool,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+fn not_blank(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("expected a request id, such as 550e8400-e29b-41d4-a716-446655440000".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// What was asked for.
@@ -92,6 +106,17 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         },
         Question::Several(ids) => {
             let mut data = client.post(&["requests", "lookup"], &json!({ "text": ids.join(" ") })).await?;
+            for id in bulk::missing(&data, ids).into_iter().take(ALONE_IDS) {
+                let answer = match client.get(&["requests", &id]).await {
+                    Ok(found) => bulk::row(&id, Node::of(&found)),
+                    Err(ClientError::Refused(refused)) if is_not_found(&refused) => {
+                        let reasons = refused.errors.get("request_id").map(|reasons| reasons.join("; "));
+                        json!({ "request_id": id, "state": "not_found", "reason": reasons })
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                bulk::add(&mut data, answer);
+            }
             bulk::add_missing(&mut data, ids);
             let exit = bulk::exit(Node::of(&data));
             (data, exit)
@@ -107,7 +132,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     } else {
         let (colour, times) = (Colour::of_stdout(), Times::local(Utc::now()));
         match question {
-            Question::One(_) => page::render(Node::of(&answer), colour, &times),
+            Question::One(_) => page::render(Node::of(&answer), colour, &times, args.body),
             Question::Several(_) | Question::Text(_) => bulk::render(Node::of(&answer), colour, &times),
         }
     };

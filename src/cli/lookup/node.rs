@@ -45,6 +45,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// A stored body: JSON indented, else the text as it was sent; harmless either way.
+    pub fn body(self) -> String {
+        match self.0 {
+            None | Some(Value::Null) => "(none stored)".to_owned(),
+            Some(Value::String(text)) => terminal::clean_text(text),
+            Some(json) => terminal::clean_json(&serde_json::to_string_pretty(json).unwrap_or_default()),
+        }
+    }
+
     /// The number at a key; also one that is written as a text.
     pub fn number(self, key: &str) -> Option<f64> {
         match self.get(key).0? {

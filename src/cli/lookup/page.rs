@@ -1,6 +1,6 @@
 //! One request as a page of 80 columns: the same evidence in the same order as in the console.
 
-use super::{Node, limits, times::Times};
+use super::{Node, general, limits, times::Times};
 use crate::cli::terminal::{self, BOLD, Colour, DIM, WIDTH, grouped};
 
 /// Kinds of error of one request that are shown in full; a client may send one id with many calls.
@@ -12,9 +12,16 @@ const TIMELINE_ROWS: usize = 12;
 /// Columns of a field's name; longer ones get a line of their own.
 const FIELD_COLUMNS: usize = 18;
 
+/// What a collector that sends no sentence of its own means by a pending request.
+const PENDING: &str = "It was received and is safe; it is not queryable yet. Look it up again in a few seconds.";
+
+/// Columns of the general error beside the headline.
+const BADGE_COLUMNS: usize = 40;
+
 /// Renders the answer of a lookup.
-pub fn render(data: Node<'_>, colour: Colour, times: &Times) -> String {
-    let mut page = Page { text: String::new(), colour, times };
+/// With `body` the stored response bodies too.
+pub fn render(data: Node<'_>, colour: Colour, times: &Times, body: bool) -> String {
+    let mut page = Page { text: String::new(), colour, times, body };
     if data.raw("state") == "pending" {
         page.pending(data);
     } else {
@@ -27,12 +34,15 @@ struct Page<'a> {
     text: String,
     colour: Colour,
     times: &'a Times,
+    body: bool,
 }
 
 impl Page<'_> {
     fn pending(&mut self, data: Node<'_>) {
-        self.line(&format!("{} was received and is safe; it is not queryable yet.", data.text("request_id")));
-        self.line("Look it up again in a few seconds.");
+        let message = data.long_text("message");
+        let message = if message.is_empty() { PENDING.to_owned() } else { message };
+        self.line(&format!("pending: {}", data.text("request_id")));
+        self.wrapped(&message, "  ");
     }
 
     fn found(&mut self, data: Node<'_>) {
@@ -57,7 +67,7 @@ impl Page<'_> {
             self.line("");
             self.wrapped(&format!("{} events carry this id, {first} to {last}{more}.", events.len()), "");
         }
-        self.impact(data.get("impact"));
+        self.impact(data);
         let limit = limits::lines(data.get("rate_limit"), self.times);
         self.section("Rate limit", &limit);
         let reply = terminal::wrap(&data.long_text("customer_reply"), WIDTH - 2);
@@ -69,22 +79,20 @@ impl Page<'_> {
     /// Headline, where and when, what went wrong.
     fn event(&mut self, data: Node<'_>, event: Node<'_>, explanation: Option<Node<'_>>) {
         let status = event.count("status").unwrap_or_default();
-        let error = event.text("error");
+        let error = general::short(event);
         let headline = explanation.map(|node| node.text("headline")).filter(|text| !text.is_empty());
         let headline = headline.unwrap_or_else(|| error.clone());
         if !self.text.is_empty() {
             self.line("");
         }
-        self.headline(&headline, status, &terminal::cut(&error, 40));
+        self.headline(&headline, status, &terminal::cut(&error, BADGE_COLUMNS));
         let id = event.text("request_id");
         self.line(&if id.is_empty() { data.text("request_id") } else { id });
-        let route = event.text("route");
-        let route = if route.is_empty() { event.text("path") } else { route };
-        let place = [format!("{} {route}", event.text("method")).trim().to_owned(), service(event)];
-        self.wrapped(&joined(&place), "");
+        let where_from = [joined_by(" ", &[event.text("method"), place(event)]), service(event)];
+        self.wrapped(&joined(&where_from), "");
         let who = [labelled("account", event, "account_id"), labelled("user", event, "user_id")];
         self.wrapped(&joined(&[self.times.full(&event.raw("timestamp")), joined(&who)]), "");
-        self.what_went_wrong(event, explanation);
+        self.what_went_wrong(event, explanation, &headline);
     }
 
     fn headline(&mut self, headline: &str, status: u64, error: &str) {
@@ -105,8 +113,13 @@ impl Page<'_> {
         }
     }
 
-    fn what_went_wrong(&mut self, event: Node<'_>, explanation: Option<Node<'_>>) {
+    fn what_went_wrong(&mut self, event: Node<'_>, explanation: Option<Node<'_>>, headline: &str) {
         self.title("What went wrong");
+        let shown = general::short(event);
+        // Beside the headline there is room for a short one only.
+        if general::is_longer(event) || shown != headline && terminal::columns(&shown) > BADGE_COLUMNS {
+            self.entry("Error", &general::long(event), 2);
+        }
         let explained: Vec<_> = explanation.map(|node| node.list("fields").collect()).unwrap_or_default();
         let fields: Vec<_> = if explained.is_empty() { event.list("errors").collect() } else { explained };
         for field in &fields {
@@ -127,8 +140,22 @@ impl Page<'_> {
         if exception.is_some() {
             let text = format!("{}: {}", exception.text("type"), exception.text("message"));
             self.entry("Exception", &terminal::cut(&text, 300), 2);
-            let frame = last_frame(&exception.raw("stacktrace"));
-            self.entry("at", &terminal::cut(&terminal::clean(&frame), 200), 2);
+        }
+        let frame = general::last_frame(&match general::traceback(event) {
+            Some(traceback) if !exception.is_some() => traceback,
+            _ => exception.raw("stacktrace"),
+        });
+        self.entry("at", &terminal::cut(&terminal::clean(&frame), 200), 2);
+        if self.body {
+            self.response(event.get("response"));
+        }
+    }
+
+    /// The stored body, escaped; its lines are not wrapped, so that it can be copied.
+    fn response(&mut self, response: Node<'_>) {
+        self.title("Response body");
+        for line in response.body().lines() {
+            self.indented(line, 2);
         }
     }
 
@@ -165,7 +192,9 @@ impl Page<'_> {
         self.entry("Solution", &field.text("solution"), indent);
     }
 
-    fn impact(&mut self, impact: Node<'_>) {
+    fn impact(&mut self, data: Node<'_>) {
+        let impact = data.get("impact");
+        let has_account = has_account(data);
         if !impact.is_some() {
             return;
         }
@@ -174,9 +203,11 @@ impl Page<'_> {
         let events = impact.count("events").unwrap_or_default();
         let accounts = impact.count("accounts").unwrap_or_default();
         let plural = |count, one: &str| format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" });
-        let around = format!("{}, {} in the hour around", plural(events, "event"), plural(accounts, "account"));
+        // A service whose events name no account has no accounts to count.
+        let accounts = if accounts > 0 { format!(", {}", plural(accounts, "account")) } else { String::new() };
+        let around = format!("{}{accounts} in the hour around", plural(events, "event"));
         lines.push(joined_by(" ", &[spark(&counts), around]));
-        if let Some(share) = impact.number("account_share") {
+        if let Some(share) = impact.number("account_share").filter(|_| has_account) {
             let own = impact.count("account_events").map(|count| format!(" ({})", grouped(count))).unwrap_or_default();
             lines.push(format!("this account: {:.0} % of them{own}", share * 100.0));
         }
@@ -205,12 +236,16 @@ impl Page<'_> {
         let this = rows.iter().rposition(|(_, is_own)| *is_own).unwrap_or_default();
         let start = this.saturating_sub(TIMELINE_ROWS / 2).min(rows.len().saturating_sub(TIMELINE_ROWS));
         let hidden = rows.len().saturating_sub(TIMELINE_ROWS);
-        self.title("Timeline of this request and of the account around it");
+        self.title(if has_account(data) {
+            "Timeline of this request and of the account around it"
+        } else {
+            "Timeline of this request"
+        });
         for (event, is_own) in rows.into_iter().skip(start).take(TIMELINE_ROWS) {
             let mark = if is_own { "▸" } else { " " };
             let status = event.count("status").unwrap_or_default();
             let painted = self.colour.paint(terminal::status_style(status), &status.to_string());
-            let route = terminal::cut(&format!("{} {}", event.text("method"), event.text("route")), 36);
+            let route = terminal::cut(&joined_by(" ", &[event.text("method"), place(event)]), 36);
             let what = if is_own { "this request".to_owned() } else { event.text("error") };
             let clock = self.times.clock(&event.raw("timestamp"));
             let row = format!("{} {}", terminal::pad(&route, 36), terminal::cut(&what, 24));
@@ -273,6 +308,16 @@ impl Page<'_> {
     }
 }
 
+/// The route, else the path.
+fn place(event: Node<'_>) -> String {
+    let route = event.text("route");
+    if route.is_empty() { event.text("path") } else { route }
+}
+
+fn has_account(data: Node<'_>) -> bool {
+    data.list("events").any(|event| !event.raw("account_id").is_empty())
+}
+
 /// `igny8-api 2026.11.2 (staging)`; production goes without saying.
 fn service(event: Node<'_>) -> String {
     let environment = event.text("environment");
@@ -319,16 +364,3 @@ fn spark(counts: &[u64]) -> String {
     let peaks = counts.chunks(per_block).map(|chunk| chunk.iter().copied().max().unwrap_or_default());
     peaks.map(|count| BLOCKS[(count as f64 / most as f64 * 7.0).ceil() as usize]).collect()
 }
-
-/// The innermost frame: of the last traceback in Python, of the first lines elsewhere (`at …`). One of the API's own code
-/// is preferred to those of libraries.
-fn last_frame(stacktrace: &str) -> String {
-    let lines = || stacktrace.lines().map(str::trim);
-    let mut frames: Vec<_> = lines().rev().filter(|line| line.starts_with("File \"")).collect();
-    frames.extend(lines().filter_map(|line| line.strip_prefix("at ")));
-    let is_own = |frame: &&&str| !LIBRARIES.iter().any(|place| frame.contains(place));
-    frames.iter().find(is_own).or(frames.first()).map(|frame| (*frame).to_owned()).unwrap_or_default()
-}
-
-/// Where code lies that is not the API's own.
-const LIBRARIES: [&str; 5] = ["site-packages", "dist-packages", "/lib/python", "node_modules", "node:internal"];

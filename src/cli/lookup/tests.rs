@@ -51,7 +51,7 @@ fn found() -> Value {
 }
 
 fn plain(data: &Value) -> String {
-    page::render(Node::of(data), Colour::Off, &times())
+    page::render(Node::of(data), Colour::Off, &times(), false)
 }
 
 const PAGE: &str = "\
@@ -95,7 +95,7 @@ fn a_found_request_reads_like_the_console() {
 
 #[test]
 fn colour_changes_nothing_but_colour() {
-    let coloured = page::render(Node::of(&found()), Colour::On, &times());
+    let coloured = page::render(Node::of(&found()), Colour::On, &times(), false);
     assert!(coloured.contains("\x1b[1m\x1b[33m422 Validation failed\x1b[0m"), "{coloured:?}");
     assert!(coloured.contains("\x1b[1m\x1b[34m429\x1b[0m"), "{coloured:?}");
     let stripped = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&coloured, "").into_owned();
@@ -195,9 +195,93 @@ fn an_answer_with_nothing_in_it_is_still_a_page() {
 }
 
 #[test]
-fn pending_says_so() {
+fn pending_says_what_the_collector_says() {
+    let page = plain(&json!({"request_id": "r1", "state": "pending", "message": "safe in the spool; 3 s behind"}));
+    assert_eq!(page, "pending: r1\n  safe in the spool; 3 s behind\n");
     let page = plain(&json!({"request_id": "r1", "state": "pending"}));
-    assert!(page.starts_with("r1 was received and is safe; it is not queryable yet.\n"), "{page}");
+    assert!(page.contains("not queryable yet"), "{page}");
+}
+
+#[test]
+fn an_event_without_an_account_says_nothing_of_accounts() {
+    let mut data = found();
+    data["events"][0].as_object_mut().unwrap().remove("account_id");
+    for (key, value) in [("events", 1), ("accounts", 0), ("account_events", 0), ("account_share", 0)] {
+        data["impact"][key] = json!(value);
+    }
+    let page = plain(&data);
+    assert!(page.contains("1 event in the hour around\n"), "{page}");
+    assert!(!page.contains("account:") && !page.contains("0 accounts"), "{page}");
+    assert!(page.contains("\nTimeline of this request\n"), "{page}");
+}
+
+/// A page of an event with this status and general error, below the headline "Headline".
+fn page_of_error(status: u16, error: &str, response: &Value) -> String {
+    let mut data = found();
+    data["explanation"][0]["headline"] = json!("Headline");
+    data["events"][0]["status"] = json!(status);
+    data["events"][0]["error"] = json!(error);
+    data["events"][0]["response"] = response.clone();
+    plain(&data)
+}
+
+#[test]
+fn an_error_that_begins_with_its_status_says_it_once() {
+    for (error, badge) in [("502 Bad Gateway", "502 Bad Gateway"), ("502", "502"), ("5023 x", "502 5023 x")] {
+        let page = page_of_error(502, error, &Value::Null);
+        let first: Vec<_> = page.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(first[1..].join(" "), badge);
+    }
+}
+
+#[test]
+fn a_traceback_as_error_is_told_by_its_last_line() {
+    let traceback = "Traceback (most recent call last):\n  File \"/a.py\", line 1, in x\n    y()\nKeyError: 'seats'\n";
+    // The event's own text may have been cut in the middle.
+    for error in [traceback, &traceback[..50]] {
+        let page = page_of_error(500, error, &json!(traceback));
+        assert!(page.lines().next().unwrap().ends_with(" 500 KeyError: 'seats'"), "{page}");
+        assert!(page.contains("  at: File \"/a.py\", line 1, in x\n") && !page.contains("Traceback"), "{page}");
+    }
+}
+
+#[test]
+fn an_error_too_long_for_the_headline_is_shown_whole() {
+    let long = "the upstream connection pool of the billing service is exhausted";
+    let page = page_of_error(503, long, &Value::Null);
+    assert!(page.contains(&format!("What went wrong\n  Error: {long}\n")), "{page}");
+    assert!(page_of_error(503, "first\nsecond", &Value::Null).contains("  Error: first\n  second\n"));
+    assert!(!page_of_error(503, "short", &Value::Null).contains("Error: short"));
+}
+
+#[test]
+fn a_missing_method_leaves_no_gap() {
+    let mut data = found();
+    data["events"][0].as_object_mut().unwrap().remove("method");
+    let page = plain(&data);
+    assert!(page.contains("\n/api/v1/planner/keywords/ · igny8-api") && page.contains("422 /api/v1/pl"), "{page}");
+}
+
+#[test]
+fn the_body_is_shown_when_asked_for_and_inert() {
+    let with = |response: Value| {
+        let mut data = found();
+        data["events"][0]["response"] = response;
+        page::render(Node::of(&data), Colour::Off, &times(), true)
+    };
+    let page = with(json!({"error": "\u{9b}2J"}));
+    assert!(page.contains("\nResponse body\n  {\n    \"error\": \"\\u009b2J\"\n  }\n"), "{page}");
+    assert!(with(json!("<h1>\x1b[2J\n</h1>")).contains("  <h1>\\u{1b}[2J\n  </h1>\n"));
+    assert!(with(Value::Null).contains("Response body\n  (none stored)\n"));
+    assert!(!plain(&found()).contains("Response body"));
+}
+
+#[test]
+fn a_blank_id_is_wrong_usage() {
+    assert!(not_blank("req_1").is_ok());
+    for text in ["", " \n"] {
+        assert!(not_blank(text).unwrap_err().contains("expected a request id"));
+    }
 }
 
 #[test]
@@ -232,9 +316,20 @@ fn every_id_that_was_named_is_answered_for() {
     assert_eq!(data["results"].as_array().unwrap().len(), 2);
     let text = bulk::render(Node::of(&data), Colour::Off, &times());
     assert!(
-        text.contains("word                                  not found\n    `errata lookup` with this id alone"),
+        text.contains("word                                  not found\n    among others this is taken for a word"),
         "{text}"
     );
+}
+
+#[test]
+fn an_id_asked_for_alone_is_a_row_like_the_others() {
+    let data = json!({"results": [bulk::row("tb-1", Node::of(&found()))]});
+    let text = bulk::render(Node::of(&data), Colour::Off, &times());
+    assert!(
+        text.starts_with("tb-1                                  422  17 Nov 14:02:07\n    The site sent"),
+        "{text}"
+    );
+    assert_eq!(bulk::exit(Node::of(&data)), Exit::Done);
 }
 
 #[test]
