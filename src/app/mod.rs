@@ -3,6 +3,7 @@
 
 mod directory;
 mod error;
+mod exposure;
 mod tasks;
 
 use std::{
@@ -85,6 +86,10 @@ impl App {
     pub async fn build(mut config: Config, outside: Outside) -> Result<Self, AppError> {
         let Outside { clock, executable } = outside;
         memory::tune();
+        for warning in exposure::warnings(&config) {
+            tracing::warn!("{warning}");
+        }
+        exposure::make_files_private();
         // The tokens' database makes the directory, so it comes first.
         let state = State::open(&config.data_dir)?;
         let lock = take_directory(&config.data_dir)?;

@@ -65,7 +65,7 @@ pub struct Quarantine {
 }
 
 /// Ids of the entries, by project and request id.
-type Requests = HashMap<(String, String), BTreeSet<String>>;
+type Requests = HashMap<(String, String), BTreeSet<u64>>;
 
 impl Quarantine {
     /// Opens or makes the directory. Ends claims that a crash left.
@@ -153,7 +153,7 @@ impl Quarantine {
         let key = (project.to_owned(), request_id.to_owned());
         let ids = self.requests().get(&key).cloned().unwrap_or_default();
         for id in ids.iter().rev() {
-            match read_file(&self.path(id)) {
+            match read_file(&self.path(&id.to_string())) {
                 Ok((entry, _, event)) => return Ok(Some((entry, event))),
                 Err(error) if error.is_of_absence() => {} // claimed since
                 Err(error) => return Err(error),
@@ -192,12 +192,18 @@ impl Quarantine {
             Err(QuarantineError::Claimed(_)) => self.path(id).with_extension(CLAIMED),
             path => path?,
         };
+        let known = read_file(&path).ok(); // one that cannot be read is in no index
         let removed = fs::remove_file(&path).and_then(|()| fs::File::open(&self.dir)?.sync_all());
         removed.map_err(|source| QuarantineError::Read { path, source })?;
-        self.requests().retain(|_, ids| {
-            ids.remove(id);
-            !ids.is_empty()
-        });
+        if let (Some((Entry { project: Some(project), request_id: Some(request_id), .. }, ..)), Ok(id)) =
+            (known, id.parse())
+        {
+            let mut requests = self.requests();
+            let key = (project, request_id);
+            if requests.get_mut(&key).is_some_and(|ids| ids.remove(&id) && ids.is_empty()) {
+                requests.remove(&key);
+            }
+        }
         Ok(())
     }
 
@@ -206,9 +212,9 @@ impl Quarantine {
     }
 
     fn enter(&self, entry: &Entry) {
-        if let (Some(project), Some(request_id)) = (&entry.project, &entry.request_id) {
+        if let (Some(project), Some(request_id), Ok(id)) = (&entry.project, &entry.request_id, entry.id.parse()) {
             let key = (project.clone(), request_id.clone());
-            self.requests().entry(key).or_default().insert(entry.id.clone());
+            self.requests().entry(key).or_default().insert(id);
         }
     }
 
@@ -269,4 +275,88 @@ fn read_file(path: &Path) -> Result<(Entry, Vec<u8>, Option<Event>), QuarantineE
         entry.request_id = Some(event.request_id.to_string());
     }
     Ok((entry, payload, event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        decode::{self, Context, Format, Limits},
+        event::{
+            catalog::Catalog,
+            scrub::{ScrubConfig, Scrubber},
+        },
+    };
+
+    fn item(project: &str, request_id: &str) -> Item {
+        let body = format!(r#"{{"status": 400, "request_id": "{request_id}"}}"#);
+        let context = Context {
+            project,
+            received_at_ms: 5,
+            oldest_ms: 0,
+            catalog: Catalog::builtin(),
+            scrubber: &Scrubber::new(&ScrubConfig::default()).unwrap(),
+            limits: &Limits::default(),
+        };
+        let event = decode::events(Format::Json, body.as_bytes(), context).unwrap().events.remove(0).1;
+        Item { key: event.key.0, tag: 0, payload: codec::encode(&event) }
+    }
+
+    fn ids(quarantine: &Quarantine) -> Vec<String> {
+        quarantine.list().unwrap().into_iter().map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn an_entry_is_claimed_once_and_is_there_again_after_a_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open(dir.path().to_owned()).unwrap();
+        quarantine.put(Position(7), &item("p", "req_1"), "poison", 9).unwrap();
+        quarantine.claim("7").unwrap();
+        assert!(matches!(quarantine.claim("7"), Err(QuarantineError::Claimed(_))));
+        assert!(matches!(quarantine.get("7"), Err(QuarantineError::Claimed(_))));
+        assert!(matches!(quarantine.claim("8"), Err(QuarantineError::Unknown(_))));
+        quarantine.release("7").unwrap();
+        quarantine.claim("7").unwrap();
+        assert!(ids(&quarantine).is_empty());
+        let quarantine = Quarantine::open(dir.path().to_owned()).unwrap();
+        assert_eq!(ids(&quarantine), ["7"]);
+        quarantine.claim("7").unwrap();
+        quarantine.remove("7").unwrap();
+        assert_eq!(ids(&Quarantine::open(dir.path().to_owned()).unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_request_until_it_is_removed_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Quarantine::open(dir.path().to_owned()).unwrap();
+        let quarantine = open();
+        for (position, project) in [(7, "p"), (8, "q"), (10, "p")] {
+            quarantine.put(Position(position), &item(project, "req_1"), "poison", 9).unwrap();
+        }
+        fs::write(dir.path().join("11.event"), "damaged").unwrap();
+        for quarantine in [quarantine.clone(), open()] {
+            let (entry, event) = quarantine.find("p", "req_1").unwrap().unwrap();
+            assert_eq!((entry.id.as_str(), event.unwrap().received_at_ms), ("10", 5));
+            assert!(quarantine.find("p", "req_2").unwrap().is_none());
+        }
+        quarantine.remove("10").unwrap();
+        assert_eq!(quarantine.find("p", "req_1").unwrap().unwrap().0.id, "7");
+        quarantine.remove("7").unwrap();
+        assert!(quarantine.find("p", "req_1").unwrap().is_none());
+        quarantine.remove("8").unwrap();
+        assert!(quarantine.requests().is_empty());
+    }
+
+    #[test]
+    fn whose_an_entry_is_is_told_as_soon_as_its_payload_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open(dir.path().to_owned()).unwrap();
+        quarantine.put(Position(7), &item("p", "req_1"), "poison", 9).unwrap();
+        let path = dir.path().join("7.event");
+        let content = fs::read(&path).unwrap();
+        let end = content.iter().position(|byte| *byte == b'\n').unwrap();
+        let head = String::from_utf8(content[..end].to_vec()).unwrap().replace(r#""project":"p""#, r#""project":null"#);
+        fs::write(&path, [head.as_bytes(), &content[end..]].concat()).unwrap();
+        assert_eq!(quarantine.list().unwrap()[0].project.as_deref(), Some("p"));
+    }
 }
