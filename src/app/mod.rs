@@ -3,6 +3,7 @@
 
 mod directory;
 mod error;
+mod exposure;
 mod tasks;
 
 use std::{
@@ -14,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use axum::{ServiceExt, extract::Request};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, oneshot, watch},
@@ -86,6 +86,10 @@ impl App {
     pub async fn build(mut config: Config, outside: Outside) -> Result<Self, AppError> {
         let Outside { clock, executable } = outside;
         memory::tune();
+        for warning in exposure::warnings(&config) {
+            tracing::warn!("{warning}");
+        }
+        exposure::make_files_private();
         // The tokens' database makes the directory, so it comes first.
         let state = State::open(&config.data_dir)?;
         let lock = take_directory(&config.data_dir)?;
@@ -115,6 +119,7 @@ impl App {
                 decompressed: config.ingest.max_decompressed.as_usize(),
                 event: config.ingest.max_event.as_usize(),
             },
+            receiving: http::body::Budget::new(config.ingest.max_in_flight.as_usize()),
             in_flight: Arc::new(Semaphore::new(
                 (config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS),
             )),
@@ -166,14 +171,10 @@ impl App {
         let delivery = deliver_on_own_thread(&shared, reader, when_migrated, delivery_stops)?;
         let router =
             tower::util::MapRequestLayer::new(http::trim_trailing_slash).layer(http::router(Arc::clone(&shared)));
-        let service = ServiceExt::<Request>::into_make_service(router);
-        let mut server = tokio::spawn(
-            axum::serve(listener, service)
-                .with_graceful_shutdown(async {
-                    let _ = serving_stops.await; // a dropped sender is a shutdown too
-                })
-                .into_future(),
-        );
+        let bounds = http::serve::Bounds::of_process();
+        let mut server = tokio::spawn(http::serve::serve(listener, router, bounds, async {
+            let _ = serving_stops.await; // a dropped sender is a shutdown too
+        }));
         let mut parts = Running { delivery, clickhouse };
         let spool_failed = shared.spool.failed();
         let mut result = tokio::select! {
@@ -181,8 +182,7 @@ impl App {
             reason = spool_failed => Err(AppError::SpoolFailed(reason)),
             error = parts.first_failure() => Err(error),
             ended = &mut server => Err(match ended {
-                Ok(Ok(())) => AppError::Panicked("the HTTP server ended by itself".into()),
-                Ok(Err(error)) => AppError::Serve(error),
+                Ok(()) => AppError::Panicked("the HTTP server ended by itself".into()),
                 Err(error) => AppError::Panicked(error.to_string()),
             }),
         };

@@ -3,7 +3,7 @@
 pub mod analyse;
 pub mod answer;
 mod auth;
-mod body;
+pub mod body;
 pub mod ingest;
 pub mod lookup;
 pub mod openapi;
@@ -12,6 +12,7 @@ mod params;
 pub mod quarantine;
 pub mod quota;
 mod routes;
+pub mod serve;
 pub mod stored;
 
 use std::{
@@ -60,7 +61,9 @@ pub struct Parts {
     pub books: Arc<Books>,
     pub quarantine: Quarantine,
     pub health: Health,
-    /// KiB of request bodies that may be in memory at once.
+    /// Memory for request bodies that arrive.
+    pub receiving: body::Budget,
+    /// KiB of request bodies that may be worked on at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
 }

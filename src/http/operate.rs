@@ -1,5 +1,7 @@
 //! Operations: liveness, readiness, metrics, the API's description.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, State as AxumState},
@@ -80,7 +82,13 @@ pub async fn readyz(AxumState(shared): AxumState<Shared>) -> Response {
     responses((status = 200, description = "all series", body = String, content_type = "text/plain"))
 )]
 pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
-    let (imbalance, stats) = shared.books.imbalance(&shared.spool);
+    let asked = Arc::clone(&shared);
+    // Off the threads that serve: delivery holds the books while the spool forgets, which is a sync of the disk.
+    let read = tokio::task::spawn_blocking(move || asked.books.imbalance(&asked.spool)).await;
+    let (imbalance, stats) = match read {
+        Ok(read) => read,
+        Err(error) => return ApiError::internal("reading the books", &error).into_response(),
+    };
     let metrics = &shared.metrics;
     metrics.books_imbalance.set(imbalance);
     metrics.count_damaged(stats.damaged);

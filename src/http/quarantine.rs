@@ -80,11 +80,13 @@ pub async fn show(
 
 /// Deliver a quarantined event again.
 ///
-/// It goes back into the spool; if ClickHouse still refuses it, it returns to the quarantine under a new id.
+/// It goes back into the spool; if ClickHouse still refuses it, it returns to the quarantine under a new id. An event that a newer
+/// errata wrote cannot be read by this one: only that one retries it.
 #[utoipa::path(
     post, path = "/api/v1/quarantine/{id}/retry", tag = "operate", operation_id = "retry_quarantined",
     params(("id" = String, Path, description = "as the list has it")),
     responses((status = 202, description = "it is in the spool again", body = Quarantined), (status = 404, description = "there is none of this id"),
+        (status = 409, description = "another retry has it, or only a newer errata can read it"),
         (status = 503, description = "the spool takes nothing"))
 )]
 pub async fn retry(
@@ -92,11 +94,28 @@ pub async fn retry(
     Extension(token): Extension<TokenInfo>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<Quarantined>, ApiError> {
-    let (entry, item, _) = find(&shared, &token, id).await?;
-    shared.spool.append_again(vec![item]).await.map_err(|error| super::ingest::refused_append(&error))?;
+    let (entry, item, event) = find(&shared, &token, id).await?;
+    if event.is_none() {
+        // Whose it is nobody can tell either.
+        return Err(conflict("this errata cannot read the event; use the newer errata that wrote it".to_owned()));
+    }
     let id = entry.id.clone();
-    read(&shared, move |quarantine| quarantine.remove(&id)).await?;
+    // A task of its own: it ends what it began, also when the client has gone.
+    tokio::spawn(async move { append_and_remove(&shared, id, item).await })
+        .await
+        .map_err(|error| ApiError::internal("retrying a quarantined event", &error))??;
     Ok(Data(StatusCode::ACCEPTED, entry.into()))
+}
+
+/// Hands an event to the spool, once however many ask for it at the same time.
+async fn append_and_remove(shared: &Shared, id: String, item: Item) -> Result<(), ApiError> {
+    let claimed = id.clone();
+    read(shared, move |quarantine| quarantine.claim(&claimed)).await?;
+    if let Err(error) = shared.spool.append_again(vec![item]).await {
+        read(shared, move |quarantine| quarantine.release(&id)).await?;
+        return Err(super::ingest::refused_append(&error));
+    }
+    read(shared, move |quarantine| quarantine.remove(&id)).await
 }
 
 async fn find(
@@ -110,7 +129,8 @@ async fn find(
     if is_of(token, &found.0) { Ok(found) } else { Err(failed(&QuarantineError::Unknown(id))) }
 }
 
-/// Whether a token may see an entry: of its project, or of none because its payload cannot be read.
+/// Whether a token may see an entry: of its project, or of none because its payload cannot be read. Of the latter there is nothing
+/// to see but that it is there, and every admin should know that.
 fn is_of(token: &TokenInfo, entry: &Entry) -> bool {
     entry.project.as_ref().is_none_or(|project| *project == token.project)
 }
@@ -130,6 +150,11 @@ async fn read<T: Send + 'static>(
 fn failed(error: &QuarantineError) -> ApiError {
     match error {
         QuarantineError::Unknown(_) => ApiError::not_found().field("id", error.to_string()),
+        QuarantineError::Claimed(_) => conflict(error.to_string()),
         _ => ApiError::internal("reading the quarantine", error),
     }
+}
+
+fn conflict(message: String) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, "Conflict").field("id", message)
 }

@@ -45,6 +45,7 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         books: Arc::new(Books::default()),
         quarantine: Quarantine::open(dir.join("quarantine")).unwrap(),
         health: Health::default(),
+        receiving: body::Budget::new(config.ingest.max_in_flight.as_usize()),
         in_flight: Arc::new(tokio::sync::Semaphore::new(config.ingest.max_in_flight.as_usize() / 1024)),
         swagger: Arc::new(utoipa_swagger_ui::Config::from("/api/v1/openapi.json")),
         state,
@@ -129,24 +130,113 @@ async fn a_failed_spool_is_503_not_ready_and_costs_no_quota() {
     assert!(text.contains(r#"errata_ingest_events_total{outcome="accepted",protocol="json"} 1"#), "{text}");
 }
 
+/// Puts an event of a project into the quarantine.
+fn set_aside(shared: &Shared, position: u64, project: &str) {
+    let context = crate::decode::Context {
+        project,
+        received_at_ms: NOW_MS,
+        oldest_ms: 0,
+        catalog: shared.catalog,
+        scrubber: &shared.scrubber,
+        limits: &shared.limits,
+    };
+    let decoded = crate::decode::events(crate::decode::Format::Json, br#"{"status": 400}"#, context).unwrap();
+    let event = &decoded.events[0].1;
+    let item = spool::Item { key: event.key.0, tag: 0, payload: crate::event::codec::encode(event) };
+    shared.quarantine.put(spool::Position(position), &item, "poison", NOW_MS).unwrap();
+}
+
+#[tokio::test]
+async fn of_retries_at_once_one_hands_the_event_to_delivery() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, token) = shared(dir.path(), &Simulated::default());
+    let router = router(Arc::clone(&shared));
+    for round in 1..=10 {
+        set_aside(&shared, round, "p");
+        let path = format!("/api/v1/quarantine/{round}/retry");
+        let retry = async || ask(&router, request("POST", &path, &token, "")).await.0.status();
+        let (a, b, c, d) = tokio::join!(retry(), retry(), retry(), retry());
+        let taken = [a, b, c, d].into_iter().filter(|status| *status == StatusCode::ACCEPTED).count();
+        assert_eq!((taken, shared.spool.stats().items), (1, round), "{a} {b} {c} {d}");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_that_fails_leaves_the_event_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Simulated::default();
+    let (shared, token) = shared(dir.path(), &disk);
+    set_aside(&shared, 1, "p");
+    disk.fail_syncs(true);
+    let router = router(Arc::clone(&shared));
+    let (response, body) = ask(&router, request("POST", "/api/v1/quarantine/1/retry", &token, "")).await;
+    assert_eq!(response.status(), 503, "{body}");
+    assert_eq!(shared.quarantine.list().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_whose_client_has_gone_ends_what_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, token) = shared(dir.path(), &Simulated::default());
+    let router = router(Arc::clone(&shared));
+    let mut begun = 0;
+    for round in 1..=100 {
+        set_aside(&shared, round, "p");
+        let path = format!("/api/v1/quarantine/{round}/retry");
+        let asked = ask(&router, request("POST", &path, &token, ""));
+        let file = dir.path().join(format!("quarantine/{round}.retrying"));
+        // The client goes when the event is claimed, or a little later.
+        tokio::select! {
+            biased;
+            () = claimed(&file) => begun += 1,
+            _ = asked => {}
+        }
+        let began = Instant::now();
+        while shared.spool.stats().items < round || !shared.quarantine.list().unwrap().is_empty() {
+            assert!(began.elapsed().as_secs() < 5, "round {round}: neither in the quarantine nor in the spool alone");
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(begun > 0, "no client went in between");
+}
+
+async fn claimed(path: &Path) {
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn metrics_wait_for_the_books_and_keep_nobody_else_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, token) = shared(dir.path(), &Simulated::default());
+    let router = router(Arc::clone(&shared));
+    let (settled, settling) = std::sync::mpsc::channel::<()>();
+    let (holds, held) = tokio::sync::oneshot::channel();
+    let books = Arc::clone(&shared.books);
+    let forgetting = std::thread::spawn(move || {
+        books.settle(0, 0, || {
+            holds.send(()).unwrap();
+            settling.recv_timeout(std::time::Duration::from_secs(5))
+        })
+    });
+    held.await.unwrap();
+    let asked = tokio::spawn(router.clone().oneshot(request("GET", "/metrics", &token, "")));
+    // One thread serves both; the first is begun before the second.
+    tokio::task::yield_now().await;
+    let alive = router.oneshot(request("GET", "/healthz", &token, "")).await.unwrap();
+    assert_eq!(alive.status(), 200);
+    settled.send(()).expect("others waited as long as the spool took to forget");
+    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
+    assert!(forgetting.join().unwrap().is_ok());
+}
+
 #[tokio::test]
 async fn the_quarantine_shows_a_project_its_own_events_and_retries_them() {
     let dir = tempfile::tempdir().unwrap();
     let (shared, token) = shared(dir.path(), &Simulated::default());
-    for (position, project) in [(1, "p"), (2, "q")] {
-        let context = crate::decode::Context {
-            project,
-            received_at_ms: NOW_MS,
-            oldest_ms: 0,
-            catalog: shared.catalog,
-            scrubber: &shared.scrubber,
-            limits: &shared.limits,
-        };
-        let decoded = crate::decode::events(crate::decode::Format::Json, br#"{"status": 400}"#, context).unwrap();
-        let event = &decoded.events[0].1;
-        let item = spool::Item { key: event.key.0, tag: 0, payload: crate::event::codec::encode(event) };
-        shared.quarantine.put(spool::Position(position), &item, "poison", NOW_MS).unwrap();
-    }
+    set_aside(&shared, 1, "p");
+    set_aside(&shared, 2, "q");
     let unreadable = spool::Item { key: 3, tag: 0, payload: b"junk".to_vec() };
     shared.quarantine.put(spool::Position(3), &unreadable, "junk", NOW_MS).unwrap();
     let router = router(Arc::clone(&shared));
@@ -160,6 +250,9 @@ async fn the_quarantine_shows_a_project_its_own_events_and_retries_them() {
         assert_eq!(response.status(), 404, "{body}");
         assert!(body["errors"]["id"][0].is_string(), "{body}");
     }
+    let (response, body) = ask(&router, request("POST", "/api/v1/quarantine/3/retry", &token, "")).await;
+    assert_eq!(response.status(), 409, "{body}");
+    assert!(body["errors"]["id"][0].as_str().unwrap().contains("use the newer errata that wrote it"), "{body}");
     let (response, body) = ask(&router, request("POST", "/api/v1/quarantine/1/retry", &token, "")).await;
     assert_eq!(response.status(), 202, "{body}");
     assert_eq!(shared.spool.stats().items, 1);

@@ -7,6 +7,7 @@ mod openapi;
 mod operations;
 mod outage;
 mod projects;
+mod quarantine;
 mod quota;
 mod state;
 mod tools;

@@ -79,7 +79,7 @@ pub struct Rejected {
         (status = 400, description = "not JSON; the line is named"),
         (status = 408, description = "the body did not arrive in time"), (status = 413, description = "too large"), (status = 415, description = "content type or encoding not taken"),
         (status = 422, description = "every event was rejected"), (status = 429, description = "quota used up"),
-        (status = 503, description = "the spool is full or failed; send again after Retry-After"))
+        (status = 503, description = "the spool is full or failed, or too many bodies arrive at once; send again after Retry-After"))
 )]
 pub async fn events(
     AxumState(shared): AxumState<Shared>,
@@ -108,11 +108,11 @@ async fn ship(shared: Shared, token: TokenInfo, headers: &HeaderMap, body: &mut 
         return Err(ApiError::rate_limited(until(allowance.reset_ms, now_ms)));
     }
     let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
-    let bytes = body::read(headers, body, shared.limits.body, patience).await?;
-    shared.metrics.ingest_bytes.inc_by(bytes.len() as u64);
+    let body = body::read(headers, body, shared.limits.body, patience, &shared.receiving).await?;
+    shared.metrics.ingest_bytes.inc_by(body.bytes.len() as u64);
     let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
     // Read again: a body may take a minute to arrive, and its quota is that of its arrival.
-    let sent = Sent { format, encoding, bytes, received_at_ms: shared.clock.now_ms() };
+    let sent = Sent { format, encoding, body, received_at_ms: shared.clock.now_ms() };
     // A task of its own: what is kept is counted, and memory is held while it is used, also when the client has gone.
     let taken = tokio::spawn(take(shared, token, sent))
         .await

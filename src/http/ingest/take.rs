@@ -3,14 +3,13 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use axum::http::StatusCode;
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{PROTOCOL, Taken, refused, refused_append, rejects};
 use crate::{
     decode::{self, Format, Reject},
     event::{Event, codec},
-    http::{Shared, answer::ApiError, quota::Charge},
+    http::{Shared, answer::ApiError, body::Received, quota::Charge},
     memory,
     spool::Item,
     state::TokenInfo,
@@ -25,7 +24,7 @@ const DAY_MS: i64 = 86_400_000;
 pub(super) struct Sent {
     pub(super) format: Format,
     pub(super) encoding: Option<String>,
-    pub(super) bytes: Bytes,
+    pub(super) body: Received,
     pub(super) received_at_ms: i64,
 }
 
@@ -60,7 +59,7 @@ pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result
 /// Holds as much of the memory budget as the body may need. Asked for after the body is here, so that a slow sender holds
 /// nothing others wait for.
 async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, ApiError> {
-    let bytes = decode::most_bytes(sent.encoding.as_deref(), sent.bytes.len(), &shared.limits);
+    let bytes = decode::most_bytes(sent.encoding.as_deref(), sent.body.bytes.len(), &shared.limits);
     let budget = shared.config.ingest.max_in_flight.as_usize() / 1024;
     let permits = u32::try_from((bytes / 1024 + 1).min(budget)).unwrap_or(u32::MAX);
     Arc::clone(&shared.in_flight)
@@ -118,7 +117,7 @@ impl Decoding {
     }
 
     fn decode(&mut self) -> Result<Vec<Reject>, ApiError> {
-        let body = decode::decompress(self.sent.encoding.as_deref(), &self.sent.bytes, &self.shared.limits)
+        let body = decode::decompress(self.sent.encoding.as_deref(), &self.sent.body.bytes, &self.shared.limits)
             .map_err(|refusal| refused(&refusal))?;
         let mut chunk = Chunk::default();
         let mut charged = Ok(false);
@@ -152,7 +151,7 @@ impl Decoding {
         }
         if body.len() > memory::LARGE {
             drop(body);
-            self.sent.bytes = Bytes::new();
+            self.sent.body = Received::default();
             memory::give_back();
         }
         Ok(rejects)

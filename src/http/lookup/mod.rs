@@ -33,6 +33,9 @@ const RELATED_WINDOW_MS: i64 = 10 * 60_000;
 const PENDING_WAIT: Duration = Duration::from_secs(1);
 const PENDING_STEP: Duration = Duration::from_millis(50);
 
+/// How much is told of why an event is in the quarantine, bytes; an admin reads all of it there.
+const QUARANTINE_REASON_BYTES: usize = 300;
+
 /// Related errors in an answer.
 const RELATED: usize = 50;
 
@@ -186,6 +189,9 @@ async fn why_unknown(shared: &Shared, project: &str, id: &RequestId, found: &Fou
         let at = rfc3339(rejection.at_ms);
         return Ok(format!("rejected on arrival at {at} ({}): {}", rejection.reason, rejection.message));
     }
+    if let Some(reason) = quarantined(shared, project, id).await? {
+        return Ok(reason);
+    }
     let kept = shared.config.retention_days;
     if let Some(first_seen) = found.expired_first_seen_ms {
         let at = rfc3339(first_seen);
@@ -210,6 +216,22 @@ async fn why_unknown(shared: &Shared, project: &str, id: &RequestId, found: &Fou
     Ok(format!(
         "never received: {known}; check the id with the customer, and that the API ships its events with a token of this project"
     ))
+}
+
+/// What is said of an event that waits in the quarantine.
+async fn quarantined(shared: &Shared, project: &str, id: &RequestId) -> Result<Option<String>, ApiError> {
+    let (quarantine, project, id) = (shared.quarantine.clone(), project.to_owned(), id.to_string());
+    let found = tokio::task::spawn_blocking(move || quarantine.find(&project, &id))
+        .await
+        .map_err(|error| ApiError::internal("reading the quarantine", &error))?
+        .map_err(|error| ApiError::internal("reading the quarantine", &error))?;
+    let Some((entry, event)) = found else { return Ok(None) };
+    let at = rfc3339(event.map_or(entry.at_ms, |event| event.received_at_ms));
+    let reason = &entry.reason[..entry.reason.floor_char_boundary(QUARANTINE_REASON_BYTES)];
+    let retry = format!("`errata quarantine retry {}`", entry.id);
+    Ok(Some(format!(
+        "received at {at}, but ClickHouse refused it ({reason}): it is kept in the quarantine; an admin can retry it with {retry}"
+    )))
 }
 
 /// How long a client is asked to wait when ClickHouse does not answer.

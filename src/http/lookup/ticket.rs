@@ -132,8 +132,8 @@ async fn read_ticket(shared: &Shared, headers: &HeaderMap, mut body: Body) -> Re
             .field("Content-Type", "send application/json"));
     }
     let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
-    let bytes = body::read(headers, &mut body, TICKET_BODY, patience).await?;
-    let ticket: Ticket = serde_json::from_slice(&bytes)
+    let received = body::read(headers, &mut body, TICKET_BODY, patience, &shared.receiving).await?;
+    let ticket: Ticket = serde_json::from_slice(&received.bytes)
         .map_err(|error| ApiError::invalid("body", format!("expected {{\"text\": \"…\"}}: {error}")))?;
     if ticket.text.len() > BULK_TEXT {
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large")

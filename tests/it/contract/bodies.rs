@@ -194,3 +194,38 @@ async fn a_budget_of_one_body_takes_compressed_bodies_one_after_the_other() {
     assert_eq!(collector.metric("errata_spool_events").await, 2000.0);
     collector.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_bodies_half_here_fill_the_memory_a_large_one_is_told_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = without_clickhouse(dir.path());
+    config.ingest.max_body = ByteSize::mib(1);
+    config.ingest.max_decompressed = ByteSize::mib(1);
+    config.ingest.max_in_flight = ByteSize::mib(1);
+    let collector = Collector::with(config).await;
+    let line = format!("{}\n", event("req_1", 400));
+    let body = line.clone() + &"\n".repeat((900 << 10) - line.len());
+    let mut slow = Raw::open(&collector, &format!("Content-Length: {}", body.len())).await;
+    slow.send(&body.as_bytes()[1..]).await;
+    let began = Instant::now();
+    let refused = loop {
+        let answer =
+            Answer::to(collector.request(Method::POST, "/api/v1/events").header(NDJSON.0, NDJSON.1).body(body.clone()))
+                .await;
+        if answer.status != 202 {
+            break answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the memory for bodies has no bound");
+    };
+    let text = refused.envelope("too many bodies");
+    assert_eq!(
+        (refused.status.as_u16(), &text["error"]),
+        (503, &json!("Too many bodies at once; send this one again later"))
+    );
+    drop(slow);
+    let began = Instant::now();
+    while ship(&collector, &[NDJSON], body.clone()).await.0 != 202 {
+        assert!(began.elapsed() < Duration::from_secs(20), "a body that broke off keeps its memory");
+    }
+    collector.stop().await.unwrap();
+}

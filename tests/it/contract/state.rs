@@ -1,6 +1,8 @@
 //! One process a data directory.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -49,5 +51,26 @@ async fn a_second_collector_on_a_data_directory_refuses_and_the_first_goes_on() 
     // The lock has gone with its owner.
     let collector = Collector::with(without_clickhouse(dir.path())).await;
     assert_eq!(collector.metric("errata_spool_events").await, 2.0);
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_of_the_data_directory_is_for_other_users_to_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(without_clickhouse(dir.path())).await;
+    assert_eq!(collector.ship(&[event("req_1", 400)]).await.0, 202);
+    let (mut folders, mut files) = (vec![dir.path().to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+            files += 1;
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(files > 5, "{files}");
     collector.stop().await.unwrap();
 }
