@@ -12,7 +12,7 @@
 //!   parts of messages are replaced (`quoted.rs`).
 //! - What an error item or a validator holds of the whole input ([`INPUT_KEYS`]) is data and no message.
 //!
-//! Booleans and nulls tell nothing and stay.
+//! Texts that are JSON documents themselves are read as such. Booleans and nulls tell nothing and stay.
 
 use std::borrow::Cow;
 
@@ -152,11 +152,28 @@ fn walk(scrubber: &Scrubber, value: &mut Value, at: At<'_>) -> bool {
         },
         Value::String(text) => match at.place {
             Place::AboutSecret { codes } if !reads_like_a_message(text, codes) => redact(value),
-            _ => message(scrubber, text, at.about),
+            _ => match json_inside(scrubber, text, at) {
+                Some(new) => {
+                    *text = new;
+                    true
+                }
+                None => message(scrubber, text, at.about),
+            },
         },
         Value::Array(items) => items.iter_mut().fold(false, |changed, item| walk(scrubber, item, at) | changed),
         Value::Object(map) => object(scrubber, map, at),
     }
+}
+
+/// A text that is itself a JSON document (zod 4's `message`), scrubbed as one; `None` where nothing in it was replaced.
+/// Texts in texts double their escapes each time, which bounds how deep they go.
+fn json_inside(scrubber: &Scrubber, text: &str, at: At<'_>) -> Option<String> {
+    let trimmed = text.trim();
+    if !(trimmed.starts_with('[') && trimmed.ends_with(']') || trimmed.starts_with('{') && trimmed.ends_with('}')) {
+        return None;
+    }
+    let mut inside: Value = serde_json::from_str(trimmed).ok()?;
+    walk(scrubber, &mut inside, at).then(|| inside.to_string())
 }
 
 fn message(scrubber: &Scrubber, text: &mut String, about: Option<&str>) -> bool {

@@ -84,7 +84,7 @@ pub(super) fn redact_in_sentences(text: &str, names: &SecretNames) -> Option<Str
                 .iter()
                 .find(|part| is_name_in_prose(line, part, names))
                 .map(|part| &line[part.start..part.end]);
-            let redacted = name.and_then(|name| replace(sentence_text, &shifted, |inside| inside == name));
+            let redacted = name.and_then(|name| replace(sentence_text, &shifted, |inside| names_field(inside, name)));
             changed |= redacted.is_some();
             out.push_str(redacted.as_deref().unwrap_or(sentence_text));
         }
@@ -118,7 +118,9 @@ fn replace(text: &str, parts: &[Quoted], keep: impl Fn(&str) -> bool) -> Option<
     let mut copied = 0;
     for part in parts {
         let inside = &text[part.start..part.end];
-        if inside.trim().is_empty() || inside == REDACTED || is_rule_word(inside) || keep(inside) {
+        // Go's validator.
+        let is_tag = text[..part.start].ends_with("failed on the '") && text[part.next..].starts_with(" tag");
+        if is_tag || inside.trim().is_empty() || inside == REDACTED || is_rule_word(inside) || keep(inside) {
             continue;
         }
         out.push_str(&text[copied..part.start]);
@@ -184,7 +186,7 @@ fn is_rule_word(text: &str) -> bool {
 fn same_letters(one: &str, other: &str) -> bool {
     fn letters(text: &str) -> impl Iterator<Item = char> {
         text.chars()
-            .filter(|sign| !matches!(sign, '-' | '_' | ' ' | '#' | '/' | '.' | '[' | ']'))
+            .filter(|sign| !matches!(sign, '-' | '_' | ' ' | '#' | '$' | '/' | '.' | '[' | ']'))
             .flat_map(char::to_lowercase)
     }
     letters(one).eq(letters(other))

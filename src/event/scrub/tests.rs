@@ -270,6 +270,10 @@ fn values_that_messages_about_a_secret_field_quote_go() {
             json!({"error": {"param": "api_key", "message": "Got '[redacted]', the 'required' one for 'api_key'"}}),
         ),
         (
+            json!({"message": r#"[ {"path": ["password"], "message": "'abc' is short", "received": "abc"} ]"#}),
+            json!({"message": r#"[{"path":["password"],"message":"'[redacted]' is short","received":"[redacted]"}]"#}),
+        ),
+        (
             json!({"detail": [{"loc": ["body", "credentials", "value"], "msg": "'abc' no"}]}),
             json!({"detail": [{"loc": ["body", "credentials", "value"], "msg": "'[redacted]' no"}]}),
         ),
