@@ -119,7 +119,7 @@ fn read_json(status: u16, value: &Value) -> Body {
                 let nested = object.get("error").and_then(Value::as_object).unwrap_or(object);
                 let name = nested.get("name").and_then(Value::as_str);
                 let first = || collector.errors.first().map(|error| error.message.as_str());
-                body.error = name.or_else(first).unwrap_or_default().to_owned();
+                name.or_else(first).unwrap_or_default().clone_into(&mut body.error);
             }
             body
         }
