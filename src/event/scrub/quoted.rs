@@ -58,7 +58,7 @@ struct Quoted {
 /// The text with its quoted parts replaced, but for the name of `field` (a key or a path) and plain words of rules; `None`
 /// when nothing was.
 pub(super) fn redact_about(field: &str, text: &str) -> Option<String> {
-    replace(text, &parts(text), |inside| names_field(inside, field))
+    redacted(text, parts(text, 0).into_iter().filter(|part| may_be_value(text, part, field)))
 }
 
 /// The text with the quoted parts replaced of every sentence that quotes a secret name; `None` when nothing was.
@@ -68,74 +68,70 @@ pub(super) fn redact_in_sentences(text: &str, names: &SecretNames) -> Option<Str
     if !text.contains(['"', '\'', '`', '“', '‘', '«']) {
         return None;
     }
-    let mut out = String::new();
-    let mut changed = false;
+    let mut values = Vec::new();
+    let mut end = 0;
     for line in text.split_inclusive('\n') {
-        let parts = parts(line);
-        let mut from = 0;
-        for sentence in sentences(line, &parts) {
-            let (start, end) = (from, sentence.last().map_or(line.len(), |part| part.next));
-            from = end;
-            let shift =
-                |part: &Quoted| Quoted { start: part.start - start, end: part.end - start, next: part.next - start };
-            let sentence_text = &line[start..end];
-            let shifted: Vec<Quoted> = sentence.iter().map(shift).collect();
-            let name = sentence
-                .iter()
-                .find(|part| is_name_in_prose(line, part, names))
-                .map(|part| &line[part.start..part.end]);
-            let redacted = name.and_then(|name| replace(sentence_text, &shifted, |inside| names_field(inside, name)));
-            changed |= redacted.is_some();
-            out.push_str(redacted.as_deref().unwrap_or(sentence_text));
+        let start = end;
+        end += line.len();
+        let parts = parts(&text[..end], start);
+        for sentence in sentences(text, &parts) {
+            let Some(name) = sentence.iter().find(|part| is_name_in_prose(&text[start..end], start, part, names))
+            else {
+                continue;
+            };
+            let name = &text[name.start..name.end];
+            let of_sentence = sentence.iter().filter(|part| may_be_value(text, part, name));
+            values.extend(of_sentence.map(|part| Quoted { ..*part }));
         }
-        out.push_str(&line[from..]);
     }
-    changed.then_some(out)
+    redacted(text, values.into_iter())
 }
 
 /// The parts in runs without the end of a sentence between them.
-fn sentences<'p>(line: &str, parts: &'p [Quoted]) -> impl Iterator<Item = &'p [Quoted]> {
+fn sentences<'p>(text: &str, parts: &'p [Quoted]) -> impl Iterator<Item = &'p [Quoted]> {
     parts.chunk_by(move |one, other| {
-        let between = &line[one.next..other.start];
+        let between = &text[one.next..other.start];
         !between.contains(". ") && !between.contains(';')
     })
 }
 
-fn is_name_in_prose(line: &str, part: &Quoted, names: &SecretNames) -> bool {
-    let inside = &line[part.start..part.end];
+/// Whether a part of the line that begins at `line_start` is a secret name that the line speaks about.
+fn is_name_in_prose(line: &str, line_start: usize, part: &Quoted, names: &SecretNames) -> bool {
+    let inside = &line[part.start - line_start..part.end - line_start];
     let is_identifier = inside.len() <= MAX_FIELD
         && inside.starts_with(|first: char| first.is_ascii_alphabetic())
         && inside.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
-    let before = line[..part.start].chars().rev().nth(1);
+    let before = line[..part.start - line_start].chars().rev().nth(1);
     is_identifier
         && !before.is_some_and(|sign| matches!(sign, '=' | ':' | '[' | '{' | ',' | '\\'))
-        && !line[part.next..].trim_start_matches(' ').starts_with([':', '=', ']', '}'])
+        && !line[part.next - line_start..].trim_start_matches(' ').starts_with([':', '=', ']', '}'])
         && names.is_secret(inside)
 }
 
-fn replace(text: &str, parts: &[Quoted], keep: impl Fn(&str) -> bool) -> Option<String> {
+/// Whether a quoted part may be the value sent for `field`.
+fn may_be_value(text: &str, part: &Quoted, field: &str) -> bool {
+    let inside = &text[part.start..part.end];
+    // Go's validator.
+    let is_tag = text[..part.start].ends_with("failed on the '") && text[part.next..].starts_with(" tag");
+    !(is_tag || inside.trim().is_empty() || inside == REDACTED || is_rule_word(inside) || names_field(inside, field))
+}
+
+fn redacted(text: &str, values: impl Iterator<Item = Quoted>) -> Option<String> {
     let mut out = String::new();
     let mut copied = 0;
-    for part in parts {
-        let inside = &text[part.start..part.end];
-        // Go's validator.
-        let is_tag = text[..part.start].ends_with("failed on the '") && text[part.next..].starts_with(" tag");
-        if is_tag || inside.trim().is_empty() || inside == REDACTED || is_rule_word(inside) || keep(inside) {
-            continue;
-        }
-        out.push_str(&text[copied..part.start]);
+    for value in values {
+        out.push_str(&text[copied..value.start]);
         out.push_str(REDACTED);
-        copied = part.end;
+        copied = value.end;
     }
     (copied > 0).then(|| out + &text[copied..])
 }
 
-/// The quoted parts in their order. A straight single quote only opens after something that is no letter (`can't`) and
+/// The quoted parts from byte `at` on, in their order. A straight single quote only opens after something that is no letter (`can't`) and
 /// closes before something that is none; a backslash keeps the sign after it from closing.
-fn parts(text: &str) -> Vec<Quoted> {
+fn parts(text: &str, mut at: usize) -> Vec<Quoted> {
     let mut parts = Vec::new();
     let mut before = None;
-    let mut at = 0;
     while let Some(open) = text[at..].chars().next() {
         let start = at + open.len_utf8();
         let close: &[char] = match open {
