@@ -7,7 +7,8 @@ use super::{
     fields::{Making, Rejection, cut},
     headers::{self, Headers, Side},
     item::{self, Item},
-    key, timestamp,
+    key::{self, Occurrences},
+    timestamp,
 };
 use crate::event::{
     Event, EventKey, FieldError, Marks, RequestId,
@@ -105,7 +106,7 @@ impl Sent {
 }
 
 /// Makes the event, or says everything that is wrong with the item.
-pub(super) fn build(item: Item, context: &Context<'_>) -> Result<Event, Rejection> {
+pub(super) fn build(item: Item, context: &Context<'_>, occurrences: &mut Occurrences<'_>) -> Result<Event, Rejection> {
     let content_key = match item.fields.get("event_id") {
         None | Some(Value::Null) => Some(key::of_content(context.project, &item.fields)),
         Some(id) if id.as_str() == Some("") => Some(key::of_content(context.project, &item.fields)),
@@ -116,8 +117,6 @@ pub(super) fn build(item: Item, context: &Context<'_>) -> Result<Event, Rejectio
     let status = making.status(&sent.status);
     let timestamp_ms = timestamp_ms(&mut making, &sent.timestamp);
     let event_id = making.event_id(sent.event_id.take());
-    let key = content_key.unwrap_or_else(|| key::of_event_id(context.project, &event_id));
-    let event_id = making.identifier("event_id", Value::String(event_id), usize::MAX);
     let (response, body) = response(&mut making, status, sent.response.take());
     let request_headers = headers::read(&mut making, Side::Request, sent.request_headers.take());
     let response_headers = headers::read(&mut making, Side::Response, sent.response_headers.take());
@@ -127,6 +126,14 @@ pub(super) fn build(item: Item, context: &Context<'_>) -> Result<Event, Rejectio
         rejection.request_id = request_id;
         return Err(rejection);
     }
+    let key = match content_key {
+        None => key::of_event_id(context.project, &event_id),
+        Some(content) if request_id.is_none() && sent.timestamp.is_null() => {
+            occurrences.next(context.project, content, context.received_at_ms)
+        }
+        Some(content) => content,
+    };
+    let event_id = making.identifier("event_id", Value::String(event_id), usize::MAX);
     let identity = Identity { key, event_id, request_id, status, timestamp_ms };
     Ok(assemble(making, sent, identity, (response, body), (request_headers, response_headers)))
 }
@@ -279,7 +286,13 @@ fn request_id(making: &mut Making<'_>, value: &Value, body: &Body, headers: [&He
 /// The general message and the code. An object under `error` is read as an error body is, and kept as an attribute.
 fn error(making: &mut Making<'_>, value: Value, body: &Body) -> (String, String) {
     let (error, code) = match value {
-        Value::String(text) if !text.is_empty() => (making.bounded(text, MAX_MESSAGE), body.code.clone()),
+        Value::String(text) if !text.is_empty() => {
+            let mut error = Value::String(text);
+            if making.scrubber().json(&mut error, Shape::Messages) {
+                making.marks.insert(Marks::SCRUBBED);
+            }
+            (error.as_str().unwrap_or_default().to_owned(), body.code.clone())
+        }
         Value::Object(_) | Value::Array(_) => {
             let mut whole = serde_json::json!({ "error": value });
             making.scrubber().json(&mut whole, Shape::Body);

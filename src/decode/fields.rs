@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{Context, Reason, Reject, item::kind};
 use crate::event::{
     Exception, Marks, RateLimit, RequestId,
+    rate_limit::{LATEST_RESET, MAX_COUNT},
     scrub::{Scrubber, Shape},
     start_of,
 };
@@ -228,21 +229,28 @@ impl<'c> Making<'c> {
         }
     }
 
-    /// `{limit, remaining, reset}`, numbers or their texts; `None` when it says nothing.
+    /// `{limit, remaining, reset}`, numbers or their texts; `None` when it says nothing. Where a part is no number or none
+    /// that is believed, the whole is kept as an attribute too.
     pub(super) fn rate_limit(&mut self, value: Value) -> Option<RateLimit> {
-        let number = |name: &str| {
-            let number = value.get(name)?;
-            number.as_f64().or_else(|| number.as_str()?.trim().parse().ok()).filter(|number| number.is_finite())
+        let mut all_read = true;
+        let mut number = |name: &str, max: f64| {
+            let sent = value.get(name).filter(|sent| !sent.is_null())?;
+            let number = sent.as_f64().or_else(|| sent.as_str()?.trim().parse().ok());
+            // Some libraries state milliseconds.
+            let number = number.map(|number| if name == "reset" && number >= 1e11 { number / 1000.0 } else { number });
+            let believed = number.filter(|number| (0.0..=max).contains(number));
+            all_read &= believed.is_some();
+            believed
         };
-        let count = |name: &str| number(name).filter(|&count| count >= 0.0).map(|count| count as u64);
-        // Some libraries state milliseconds.
-        let reset = number("reset").map(|reset| if reset >= 1e11 { reset / 1000.0 } else { reset } as i64);
-        let read = RateLimit { limit: count("limit"), remaining: count("remaining"), reset };
-        if read == RateLimit::default() {
+        let limit = number("limit", MAX_COUNT as f64).map(|count| count as u64);
+        let remaining = number("remaining", MAX_COUNT as f64).map(|count| count as u64);
+        let reset = number("reset", LATEST_RESET as f64).map(|reset| reset as i64);
+        let read = RateLimit { limit, remaining, reset };
+        let says_something = read != RateLimit::default();
+        if !all_read || !says_something {
             self.attribute("rate_limit", value);
-            return None;
         }
-        Some(read)
+        says_something.then_some(read)
     }
 
     /// `{type, message, stacktrace}`; a text alone is a message, or a stack trace when it has several lines.

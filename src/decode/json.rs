@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     Context, Refusal, Reject, event,
     item::{Flaw, Item},
+    key::Occurrences,
     reject_of_flaw, reject_too_large,
 };
 use crate::event::Event;
@@ -33,13 +34,14 @@ pub(super) fn decode(
         return Err(Refusal::Empty);
     }
     let mut rejects = Vec::new();
+    let mut occurrences = Occurrences::in_body(body);
     for (index, item) in items.into_iter().enumerate() {
         if item.len() > context.limits.event {
             rejects.push(reject_too_large(index, item, context.limits));
             continue;
         }
         match Item::parse(item) {
-            Ok(item) => match event::build(item, context) {
+            Ok(item) => match event::build(item, context, &mut occurrences) {
                 Ok(event) => {
                     if take(index, event).is_break() {
                         break;

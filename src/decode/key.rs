@@ -6,14 +6,60 @@
 //! - `content`, a zero byte and the parsed JSON object in canonical form, before anything is scrubbed, cut or made. The
 //!   order of keys, white space, escapes, and top-level nulls make no difference; the time of receipt has no part in it.
 //!
+//! An event that has neither an `event_id` nor a `timestamp` nor a request id of its own (a gateway's 502 page) has nothing
+//! that tells a retry from the same error happening again. Its key is the XXH3-128 of the project, a zero byte,
+//! `occurrence`, a zero byte, and four numbers, little-endian: the content key above (16 bytes), how many events of that
+//! content stand before it in its body (8), the XXH3-128 of the body without its content encoding (16), and the time of
+//! receipt in whole [`RETRY_WINDOW_MS`] since the Unix epoch (8). So
+//! - N equal events of one body count N times;
+//! - the same bytes sent again within the window are duplicates, all of them;
+//! - the same bytes sent in a later window are new errors.
+//!
+//! The price: a retry across the edge of a window counts twice, and so does a retry whose body is cut differently, while
+//! equal errors that are sent one a request count once a window. An `event_id` (or a timestamp, or a request id) has none
+//! of this, and is what clients should send.
+//!
 //! Canonical form: `n`, `t`, `f` for null, true, false; `#`, the number's text and a zero byte; `"`, the length as 8
 //! bytes (little-endian) and the bytes of a string; `[` items `]`; `{` (key as a string, value) … `}` with the keys
 //! sorted by their bytes.
+
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::EventKey;
+
+/// How long the same bytes are taken for a retry, milliseconds. Part of the stored format.
+const RETRY_WINDOW_MS: i64 = 300_000;
+
+/// The events of one body that nothing tells apart.
+pub(super) struct Occurrences<'b> {
+    body: &'b [u8],
+    /// Made when the first such event comes.
+    body_hash: Option<u128>,
+    seen: HashMap<u128, u64>,
+}
+
+impl<'b> Occurrences<'b> {
+    /// Of a body whose content encoding is undone.
+    pub(super) fn in_body(body: &'b [u8]) -> Self {
+        Self { body, body_hash: None, seen: HashMap::new() }
+    }
+
+    /// The key of the next event of this content.
+    pub(super) fn next(&mut self, project: &str, content: EventKey, received_at_ms: i64) -> EventKey {
+        let body_hash = *self.body_hash.get_or_insert_with(|| xxh3_128(self.body));
+        let before = self.seen.entry(content.0).or_default();
+        let mut form = start(project, "occurrence", 48);
+        form.extend_from_slice(&content.0.to_le_bytes());
+        form.extend_from_slice(&before.to_le_bytes());
+        form.extend_from_slice(&body_hash.to_le_bytes());
+        form.extend_from_slice(&received_at_ms.div_euclid(RETRY_WINDOW_MS).to_le_bytes());
+        *before += 1;
+        EventKey(xxh3_128(&form))
+    }
+}
 
 pub(super) fn of_event_id(project: &str, event_id: &str) -> EventKey {
     let mut form = start(project, "id", event_id.len());
@@ -115,5 +161,13 @@ mod tests {
             key(r#"{"status":500,"d":1.5,"e":["é",true,null]}"#),
             EventKey(47_792_928_981_220_397_778_493_731_576_925_384_253)
         );
+        let mut occurrences = Occurrences::in_body(b"[{}]");
+        let content = key(r#"{"status":500}"#);
+        let keys = [0, 1].map(|_| occurrences.next("igny8", content, 1_700_000_000_000));
+        let expected = [
+            EventKey(43_999_325_314_136_476_423_259_803_226_566_010_028),
+            EventKey(72_663_625_834_471_137_750_075_809_404_098_558_230),
+        ];
+        assert_eq!(keys, expected);
     }
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::{
     Context, Reason, Refusal, Reject, event,
     item::{Flaw, Item},
+    key::Occurrences,
     reject_of_flaw, reject_too_large,
 };
 use crate::event::Event;
@@ -27,13 +28,14 @@ pub(super) fn decode(
     }
     let limit = context.limits.items;
     let mut rejects = Vec::new();
+    let mut occurrences = Occurrences::in_body(body);
     let mut first_bad = None;
     let mut any_json = false;
     for (index, (number, line)) in lines(body).enumerate() {
         if count > limit && (any_json || index == TRIED_LINES) {
             break;
         }
-        match decode_line(index, line, context) {
+        match decode_line(index, line, context, &mut occurrences) {
             // Of a body with too many, nothing is taken.
             Line::Event(event) if count <= limit => {
                 if take(index, *event).is_break() {
@@ -71,7 +73,7 @@ enum Line {
     NotJson { column: usize, message: String, reject: Reject },
 }
 
-fn decode_line(index: usize, line: &[u8], context: &Context<'_>) -> Line {
+fn decode_line(index: usize, line: &[u8], context: &Context<'_>, occurrences: &mut Occurrences<'_>) -> Line {
     let not_json = |column, message: String| Line::NotJson {
         column,
         reject: Reject::of_item(index, Reason::InvalidJson, format!("is no JSON: column {column}: {message}")),
@@ -85,7 +87,7 @@ fn decode_line(index: usize, line: &[u8], context: &Context<'_>) -> Line {
         return Line::Reject(reject_too_large(index, text, context.limits));
     }
     match Item::parse(text) {
-        Ok(item) => match event::build(item, context) {
+        Ok(item) => match event::build(item, context, occurrences) {
             Ok(event) => Line::Event(Box::new(event)),
             Err(rejection) => Line::Reject(rejection.at(index)),
         },

@@ -12,6 +12,12 @@ use chrono::{DateTime, NaiveDateTime};
 
 use super::RateLimit;
 
+/// Largest limit or remaining count that is believed.
+pub const MAX_COUNT: u64 = 1_000_000_000_000;
+
+/// Latest reset that is believed, Unix seconds (2200-01-01); the earliest is 0.
+pub const LATEST_RESET: i64 = 7_258_118_400;
+
 /// Smallest number that is read as a time and not as a delay, in seconds (2001-09-09).
 const FIRST_EPOCH_SECONDS: f64 = 1e9;
 
@@ -76,7 +82,7 @@ fn count(text: &str) -> Option<u64> {
     if let Some(owed) = first.strip_prefix('-') {
         return owed.parse::<u64>().ok().map(|_| 0);
     }
-    first.parse().ok()
+    first.parse().ok().filter(|&count| count <= MAX_COUNT)
 }
 
 /// When a window resets, Unix seconds: from a time or delay in seconds, a time in milliseconds, a duration (`6m0s`), an
@@ -84,13 +90,11 @@ fn count(text: &str) -> Option<u64> {
 fn reset(text: &str, timestamp_ms: i64) -> Option<i64> {
     let text = text.trim().trim_matches('"');
     let first = text.split([',', ';']).next().unwrap_or_default().trim();
-    if let Ok(number) = first.parse::<f64>() {
-        return of_number(number, timestamp_ms);
-    }
-    if let Some(seconds) = duration(first) {
-        return of_number(seconds, timestamp_ms);
-    }
-    date(text)
+    let reset = match first.parse::<f64>().ok().or_else(|| duration(first)) {
+        Some(number) => of_number(number, timestamp_ms),
+        None => date(text),
+    };
+    reset.filter(|reset| (0..=LATEST_RESET).contains(reset))
 }
 
 fn of_number(number: f64, timestamp_ms: i64) -> Option<i64> {
@@ -263,12 +267,20 @@ mod tests {
             "99999999999999999",
             "5x",
             "9999999999h",
+            "7258118401",
+            "7258118401000",
+            "9999-12-31T23:59:59Z",
+            "1969-12-31T23:59:59Z",
             "Tue, 99 Nov 2023 22:14:20 GMT",
         ] {
             assert_eq!(reset(text, NOW_MS), None, "{text}");
         }
         assert_eq!(read(&[("X-Throttle-Limit", "many"), ("Content-Type", "text/html")]), None);
         assert_eq!(read(&[]), None);
+        assert_eq!(
+            read(&[("X-RateLimit-Limit", "1000000000001"), ("X-RateLimit-Remaining", "1000000000000")]),
+            Some(state(None, MAX_COUNT, None))
+        );
         assert_eq!(read(&[("X-RateLimit-Remaining", "-1")]), Some(state(None, 0, None)));
         assert_eq!(read(&[("X-RateLimit-Limit", "100, 100;w=60")]), Some(state(100, None, None)));
     }

@@ -88,3 +88,38 @@ fn items_are_limited_in_size_and_depth_and_their_id_is_kept() {
     assert!(matches!(array(&nested), Err(Refusal::NotJson { .. })));
     assert!(ndjson(&nested).is_ok_and(|decoded| decoded.rejects[0].reason == Reason::TooDeep));
 }
+
+#[test]
+fn a_secret_that_a_message_repeats_reaches_no_part_of_the_event() {
+    let text = "'PWSEVEN7' is too short";
+    let joi = "\"password\" with value \"PWSEVEN7\" fails to match the required pattern";
+    let issues = json!([{"code": "custom", "path": ["password"], "message": text, "input": "PWSEVEN7"}]).to_string();
+    let bodies = [
+        json!({"errors": {"password": [text]}}),
+        json!({"password": [text]}),
+        json!({"errors": [{"pointer": "#/password", "detail": text}]}),
+        json!({"errors": [{"source": {"pointer": "/data/attributes/password"}, "detail": text, "meta": {"value": "PWSEVEN7"}}]}),
+        json!({"message": joi, "details": [{"message": joi, "path": ["password"], "context": {"value": "PWSEVEN7", "key": "password"}}]}),
+        json!({"error": {"message": text, "param": "password"}}),
+        json!({"error": joi}),
+        json!({"error": {"name": "ZodError", "message": issues}}),
+        json!({"detail": [{"loc": ["body", "password"], "msg": text, "input": "PWSEVEN7", "ctx": {"given": "PWSEVEN7"}}]}),
+    ];
+    for body in bodies {
+        let errors = body.get("errors").unwrap_or(&body["details"]);
+        for sent in [
+            json!({"status": 422, "response": body}),
+            json!({"response": body.to_string()}),
+            json!({"errors": errors, "error": body["error"]}),
+        ] {
+            let event = format!("{:?}", event(sent.clone()));
+            assert!(!event.contains("PWSEVEN7"), "{sent}: {event}");
+        }
+        let event = event(json!({"status": 422, "response": body}));
+        assert!(event.marks.contains(Marks::SCRUBBED), "{body}");
+        assert!(body["error"].is_string() || event.errors[0].field == "password", "{body}: {:?}", event.errors);
+    }
+    for sent in [json!({"error": joi}), json!({"error": issues}), json!({"response": joi})] {
+        assert!(!format!("{:?}", event(sent.clone())).contains("PWSEVEN7"), "{sent}");
+    }
+}

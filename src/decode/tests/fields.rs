@@ -195,6 +195,34 @@ fn numbers_objects_and_addresses() {
 }
 
 #[test]
+fn rate_limits_nobody_can_mean_are_kept_as_sent_but_not_believed() {
+    let read = |value: Value| {
+        let event = event(json!({ "rate_limit": value }));
+        assert!(!event.marks.contains(Marks::CUT) && !event.marks.contains(Marks::SCRUBBED));
+        let limit = event.rate_limit.unwrap_or_default();
+        ((limit.limit, limit.remaining, limit.reset), attribute(&event, "rate_limit").to_owned())
+    };
+    let none = (None, None, None);
+    assert_eq!(
+        read(json!({"limit": 60, "reset": 1e300})),
+        ((Some(60), None, None), r#"{"limit":60,"reset":1e+300}"#.to_owned())
+    );
+    for absurd in [
+        json!({"reset": 7_258_118_401_i64}),
+        json!({"reset": 7_258_118_401_000_i64}),
+        json!({"reset": -1}),
+        json!({"limit": 1e40}),
+        json!({"remaining": 1_000_000_000_001_i64}),
+        json!({"limit": "NaN"}),
+        json!({"limit": "inf"}),
+    ] {
+        assert_eq!(read(absurd.clone()), (none, absurd.to_string()));
+    }
+    let most = json!({"limit": 1_000_000_000_000_i64, "remaining": null, "reset": 7_258_118_400_000_i64});
+    assert_eq!(read(most), ((Some(1_000_000_000_000), None, Some(7_258_118_400)), "(none)".to_owned()));
+}
+
+#[test]
 fn headers_are_kept_by_an_allow_list() {
     let event = event(json!({
         "request_headers": {

@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Collector, items};
+use super::{Collector, items, sentences};
 use crate::event::path::{self, FieldPath};
 
 /// Keys a bare Django body may have beside its fields, where their value is a scalar.
@@ -187,9 +187,12 @@ impl Level<'_> {
 
     /// A text in a list: about the field the list belongs to, or about what it names itself where it belongs to none.
     fn sentence(&mut self, message: &str) {
-        match path::of_sentence(message).filter(|_| self.path.is_empty()) {
-            Some(path) => self.collector.push(&path, message, ""),
-            None => self.collector.push(&self.path, message, ""),
+        if !self.path.is_empty() {
+            return self.collector.push(&self.path, message, "");
+        }
+        if !sentences::read_go(message, self.collector) {
+            let path = path::of_sentence(message).or_else(|| sentences::rails_field(message));
+            self.collector.push(&path.unwrap_or_default(), message, "");
         }
     }
 

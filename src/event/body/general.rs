@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Body, items};
+use super::{Body, items, sentences};
 
 const MESSAGE_KEYS: [&str; 12] = [
     "message",
@@ -120,6 +120,13 @@ fn take_from_errors(errors: Option<&Value>, body: &mut Body) {
     match errors {
         Some(Value::String(error)) if body.error.is_empty() => error.trim().clone_into(&mut body.error),
         Some(Value::Array(list)) => {
+            // Rails' full messages are sentences of their own, though each names its field.
+            if let Some(Value::String(sentence)) = list.first()
+                && body.error.is_empty()
+                && sentences::rails_field(sentence).is_some()
+            {
+                sentence.trim().clone_into(&mut body.error);
+            }
             let Some(first) = list.first().and_then(Value::as_object) else { return };
             let is_graphql = first.contains_key("extensions") || first.contains_key("locations");
             if body.error.is_empty() {

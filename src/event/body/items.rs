@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Collector, general};
+use super::{Collector, general, sentences};
 use crate::event::path::{self, FieldPath};
 
 /// Names that lists or mappings of field errors go by, beside `errors` at the top and `detail`.
@@ -220,6 +220,9 @@ fn place(object: &Map<String, Value>, loc_has_location: bool) -> FieldPath {
         if let Some(argument) = argument {
             return FieldPath::parse(argument);
         }
+    }
+    if sentences::is_graphql(object) {
+        return sentences::graphql_field(message(object).unwrap_or_default());
     }
     if let Some(Value::Array(loc)) = object.get("loc") {
         // The step after the location is then an offset into text that is no JSON.

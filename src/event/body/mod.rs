@@ -11,7 +11,8 @@
 //!    inside `error`;
 //! 4. `message` as a list (class-validator, NestJS);
 //! 5. `error` as an object, or the body itself, that names one parameter in `param` or `field` (Stripe, OpenAI);
-//! 6. a sentence in `message` that names a property in a validator's own grammar (Fastify);
+//! 6. a text in `message`, `error` or `detail` that is a list of issues itself (zod 4), or names its fields in a validator's
+//!    own grammar (Fastify, Go's `validator`; `sentences.rs`);
 //! 7. the whole body as a mapping of fields (Django REST Framework), only where **every** value has the shape of field
 //!    errors and the status is one a validation can have: an envelope's own keys never become fields.
 //!
@@ -22,6 +23,7 @@ mod fields;
 mod general;
 mod html;
 mod items;
+mod sentences;
 
 use serde_json::{Map, Value};
 
@@ -111,7 +113,15 @@ fn read_json(status: u16, value: &Value) -> Body {
     let mut body = match value {
         Value::Object(object) => {
             read_object(status, object, &mut collector);
-            general::of_object(object)
+            let mut body = general::of_object(object);
+            if sentences::issues(&body.error).is_some() {
+                // The issues stand in `errors`; what they are called, or the first of them, speaks for all.
+                let nested = object.get("error").and_then(Value::as_object).unwrap_or(object);
+                let name = nested.get("name").and_then(Value::as_str);
+                let first = || collector.errors.first().map(|error| error.message.as_str());
+                name.or_else(first).unwrap_or_default().clone_into(&mut body.error);
+            }
+            body
         }
         Value::Array(list) => {
             fields::read_errors(value, false, &mut collector);
@@ -159,6 +169,16 @@ fn read_object(status: u16, object: &Map<String, Value>, collector: &mut Collect
     if collector.is_empty() {
         items::read_parameter(nested.unwrap_or(object), collector);
     }
+    for source in nested.into_iter().chain([object]) {
+        for text in ["message", "error", "detail", "errors"].iter().filter_map(|name| source.get(*name)?.as_str()) {
+            if collector.is_empty()
+                && !sentences::read_go(text, collector)
+                && let Some(issues) = sentences::issues(text)
+            {
+                fields::read_errors(&Value::Array(issues), false, collector);
+            }
+        }
+    }
     if collector.is_empty()
         && let Some(message) = object.get("message").and_then(Value::as_str)
         && let Some(path) = path::of_sentence(message)
@@ -179,6 +199,7 @@ fn read_text(status: u16, text: &str) -> Body {
         return read_json(status, &value);
     }
     let mut body = Body::default();
+    let mut collector = Collector::default();
     if html::is_markup(text) {
         let page = html::read(text);
         body.error = page.heading;
@@ -187,6 +208,9 @@ fn read_text(status: u16, text: &str) -> Body {
     } else {
         let line = text.lines().map(str::trim).find(|line| !line.is_empty());
         line.unwrap_or_default().clone_into(&mut body.error);
+        sentences::read_go(text, &mut collector);
+        body.cut = collector.cut;
+        body.errors = collector.errors;
     }
     bound(&mut body.error, MAX_MESSAGE, &mut body.cut);
     bound(&mut body.code, MAX_CODE, &mut body.cut);

@@ -270,14 +270,14 @@ fn the_other_frameworks_are_read() {
             "graphql path",
             400,
             json!({"errors": [{"message": "m", "path": ["users", 0, "name"], "extensions": {"code": "X"}}]}),
-            ("m", "X", &[("users[0].name", "m")]),
+            ("m", "X", &[("", "m")]),
         ),
         ("rails", 422, json!({"errors": {"email": ["can't be blank"]}}), ("", "", &[("email", "can't be blank")])),
         (
             "rails full messages",
             422,
             json!({"errors": ["Email can't be blank"]}),
-            ("Email can't be blank", "", &[("", "Email can't be blank")]),
+            ("Email can't be blank", "", &[("email", "Email can't be blank")]),
         ),
         ("rails details", 422, json!({"errors": {"email": [{"error": "blank"}]}}), ("", "", &[("email", "blank")])),
         ("devise", 401, json!({"errors": "Sign in first"}), ("Sign in first", "", &[])),
@@ -325,6 +325,71 @@ fn the_other_frameworks_are_read() {
     for (name, status, value, expected) in &cases {
         check_json(name, *status, value, *expected);
     }
+}
+
+#[test]
+fn a_message_that_is_a_list_of_issues_is_read_as_issues() {
+    let issues = r#"[ {"code":"too_small","path":["items",0,"password"],"message":"Too small: expected string"} ]"#;
+    let pairs = &[("items[0].password", "Too small: expected string")];
+    check_json("zod 4", 400, &json!({"error": {"name": "ZodError", "message": issues}}), ("ZodError", "", pairs));
+    check_json("thrown", 500, &json!({"message": issues}), ("Too small: expected string", "", pairs));
+    check_json("as error", 400, &json!({"error": issues}), ("Too small: expected string", "", pairs));
+    let body = read(400, Response::Json(&json!({"error": {"message": issues}})));
+    assert_eq!(body.errors[0].code, "too_small");
+    for other in ["[1]", "[]", "[{\"message\": \"m\"}]", "[oops]"] {
+        check_json(other, 400, &json!({"message": other}), (other, "", &[]));
+    }
+}
+
+#[test]
+fn gos_validator_names_its_fields_line_by_line() {
+    let lines = ["Email", "Items[0].Sku"].map(|field| {
+        let name = field.rsplit('.').next().unwrap();
+        format!("Key: 'User.{field}' Error:Field validation for '{name}' failed on the 'required' tag")
+    });
+    let text = lines.join("\n");
+    let pairs = &[("Email", lines[0].as_str()), ("Items[0].Sku", lines[1].as_str())];
+    check_json("gin", 400, &json!({"error": text}), (&text, "", pairs));
+    check_json("message", 400, &json!({"message": text}), (&text, "", pairs));
+    check_json("nested", 400, &json!({"error": {"message": text}}), (&text, "", pairs));
+    check("text", 400, Response::Text(&text), (&lines[0], "", pairs));
+    let errors = field_errors(&json!([text])).errors;
+    assert_eq!((errors.len(), errors[0].field.as_str(), errors[1].code.as_str()), (2, "Email", "required"));
+    assert_eq!(crate::event::rule::of(&errors[0].message, &errors[0].code), "required");
+}
+
+#[test]
+fn rails_full_messages_name_their_field_where_it_is_one_word() {
+    let field = |message: &str| field_errors(&json!([message])).errors.remove(0).field;
+    for message in [
+        "Name can't be blank",
+        "Name can’t be blank",
+        "Name is invalid",
+        "Name has already been taken",
+        "Name is too short (minimum is 8 characters)",
+        "Name is not a number",
+    ] {
+        assert_eq!(field(message), "name", "{message}");
+    }
+    for message in
+        ["First name can't be blank", "This is invalid", "Name is sad", "NAME is invalid", "Request is invalid"]
+    {
+        assert_eq!(field(message), "", "{message}");
+    }
+}
+
+#[test]
+fn graphql_shows_the_input_and_never_the_resolver() {
+    let path = |message: &str| {
+        let error = json!({"message": message, "path": ["createUser"], "locations": [{"line": 1, "column": 2}]});
+        read(400, Response::Json(&json!({"errors": [error]}))).errors.remove(0).path
+    };
+    let got = "Variable \"$input\" got invalid value";
+    assert_eq!(path(&format!("{got} \"x\" at \"input.age\"; Int cannot represent it")), "input.age");
+    assert_eq!(path(&format!("{got} {{}}; Field \"age\" of required type \"Int!\" was not provided.")), "age");
+    assert_eq!(path(&format!("{got} {{}} at \"input.user\"; Field \"age\" of required type")), "input.user.age");
+    assert_eq!(path("Cannot query field \"x\" on type \"Query\"."), "");
+    assert_eq!(path("Not allowed"), "");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::event::body::MAX_CODE;
 
 /// Rule, and the codes that mean it: of Django REST Framework, Rails, GitHub, Bean Validation, Joi, pydantic 1 and 2, zod,
-/// Ajv, class-validator and Stripe.
+/// Ajv, class-validator, Stripe and Go's validator.
 const CODES: &[(&str, &[&str])] = &[
     (
         "required",
@@ -19,6 +19,12 @@ const CODES: &[(&str, &[&str])] = &[
             "missingrequired",
             "missingrequiredfield",
             "missingparameter",
+            "requiredif",
+            "requiredunless",
+            "requiredwith",
+            "requiredwithall",
+            "requiredwithout",
+            "requiredwithoutall",
         ],
     ),
     ("blank", &["blank", "empty", "notblank", "notempty", "isnotempty", "stringempty", "parameterinvalidempty"]),
@@ -53,6 +59,7 @@ const CODES: &[(&str, &[&str])] = &[
             "valueerrorconst",
             "const",
             "invalidliteral",
+            "oneof",
         ],
     ),
     ("not_found", &["doesnotexist", "notfound", "resourcemissing", "objectnotfound"]),
@@ -71,12 +78,25 @@ const CODES: &[(&str, &[&str])] = &[
             "numbermin",
             "valueerrornumbernotge",
             "greaterthanorequalto",
+            "gte",
         ],
     ),
     (
         "max_value",
-        &["maxvalue", "max", "maximum", "lessthanequal", "numbermax", "valueerrornumbernotle", "lessthanorequalto"],
+        &[
+            "maxvalue",
+            "max",
+            "maximum",
+            "lessthanequal",
+            "numbermax",
+            "valueerrornumbernotle",
+            "lessthanorequalto",
+            "lte",
+        ],
     ),
+    ("greater_than", &["gt"]),
+    ("less_than", &["lt"]),
+    ("length", &["len"]),
     ("positive", &["positive", "ispositive", "numberpositive"]),
     ("min_items", &["minitems", "arraymin", "arrayminsize", "valueerrorlistminitems"]),
     ("max_items", &["maxitems", "arraymax", "arraymaxsize", "valueerrorlistmaxitems"]),
@@ -133,6 +153,10 @@ const CODES: &[(&str, &[&str])] = &[
             "invalidurl",
             "jsoninvalid",
             "nullcharactersnotallowed",
+            "alphanum",
+            "datetime",
+            "e164",
+            "uuid4",
         ],
     ),
     (
@@ -149,7 +173,7 @@ const CODES: &[(&str, &[&str])] = &[
         ],
     ),
     ("read_only", &["readonly"]),
-    ("mismatch", &["confirmation", "mismatch", "passwordmismatch"]),
+    ("mismatch", &["confirmation", "mismatch", "passwordmismatch", "eqfield"]),
     ("permission", &["permissiondenied", "forbidden", "notauthorized"]),
     ("rate_limited", &["throttled", "ratelimited", "ratelimit", "ratelimitexceeded"]),
     ("credentials", &["invalidcredentials", "authenticationfailed", "notauthenticated", "invalidapikey"]),

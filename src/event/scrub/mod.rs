@@ -6,12 +6,14 @@
 //! configured, so that equal values stay comparable without being readable.
 //!
 //! Error bodies are the exception that needs care: `{"errors": {"password": ["This field is required"]}}` holds a message
-//! *about* a password and none. `json.rs` states the rule.
+//! *about* a password and none. `json.rs` states the rule,
+//! and `quoted.rs` how values are told that such a message quotes back.
 
 mod cards;
 mod config;
 mod json;
 mod names;
+mod quoted;
 mod text;
 
 use std::borrow::Cow;
@@ -49,7 +51,11 @@ impl Scrubber {
     /// Replaces what looks like a secret or a personal value in running text; borrowed when nothing did.
     #[must_use]
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.texts.apply(text, &self.names, text::Cards::Replace)
+        let text = self.texts.apply(text, &self.names, text::Cards::Replace);
+        match quoted::redact_in_sentences(&text, &self.names) {
+            Some(redacted) => Cow::Owned(redacted),
+            None => text,
+        }
     }
 
     /// As [`Scrubber::text`], for a value that identifies something: a long number is an id here and no card number.

@@ -190,7 +190,21 @@ fn patterns_that_match_nothing_do_no_harm() {
 fn hostile_texts_cost_no_more_than_their_length() {
     let scrubber = &*SCRUBBER;
     let started = std::time::Instant::now();
-    for unit in ["a=", "token:", "a@", "eyJ", "1 ", "Bearer a ", "-----BEGIN ", "password=\"", "a.token=", "4111-"] {
+    for unit in [
+        "a=",
+        "token:",
+        "a@",
+        "eyJ",
+        "1 ",
+        "Bearer a ",
+        "-----BEGIN ",
+        "password=\"",
+        "a.token=",
+        "4111-",
+        "'a",
+        "\"password\" '",
+        "`",
+    ] {
         let _ = scrubber.text(&unit.repeat((256 << 10) / unit.len()));
     }
     // Quadratic work on 256 KiB takes minutes in a debug build.
@@ -210,4 +224,84 @@ fn headers_with_secret_names_have_no_value_to_keep() {
     let scrubber = &*SCRUBBER;
     assert_eq!(scrubber.header("X-Api-Key", "abc"), None);
     assert_eq!(scrubber.header("via", "1.1 a@b.example").as_deref(), Some("1.1 [email]"));
+}
+
+#[test]
+fn values_that_messages_about_a_secret_field_quote_go() {
+    let cases = [
+        (
+            json!({"errors": {"password": ["'PWSEVEN7' is too short"]}}),
+            json!({"errors": {"password": ["'[redacted]' is too short"]}}),
+        ),
+        (
+            json!({"message": "\"password\" with value \"abc\" fails to match the pattern. \"x\" is required",
+                "details": [{"message": "\"password\" with value \"abc\" fails", "path": ["password"],
+                    "type": "string.pattern", "context": {"label": "password", "value": "abc", "key": "password"}}]}),
+            json!({"message": "\"password\" with value \"[redacted]\" fails to match the pattern. \"x\" is required",
+                "details": [{"message": "\"password\" with value \"[redacted]\" fails", "path": ["password"],
+                    "type": "string.pattern", "context": {"label": "password", "value": REDACTED, "key": "password"}}]}),
+        ),
+        (
+            json!({"title": "Bad", "errors": [{"pointer": "#/password", "detail": "'hunter22' is “hunter22”, `hunter22"}]}),
+            json!({"title": "Bad",
+                "errors": [{"pointer": "#/password", "detail": "'[redacted]' is “[redacted]”, `[redacted]"}]}),
+        ),
+        (
+            json!({"errors": [{"source": {"pointer": "/data/attributes/password"}, "detail": "is too short",
+                "meta": {"value": "hunter", "given": {"x": 1}}}]}),
+            json!({"errors": [{"source": {"pointer": "/data/attributes/password"}, "detail": "is too short",
+                "meta": {"value": REDACTED, "given": REDACTED}}]}),
+        ),
+        (
+            json!({"errors": {"password": {"message": "Path `password` (`abc`) is shorter", "value": "abc", "kind": "min"}}}),
+            json!({"errors": {"password": {"message": "Path `password` (`[redacted]`) is shorter", "value": REDACTED,
+                "kind": "min"}}}),
+        ),
+        (
+            json!({"password": ["'it\\'s me' is weak, it's \"it's me\""]}),
+            json!({"password": ["'[redacted]' is weak, it's \"[redacted]\""]}),
+        ),
+        (
+            json!({"message": [{"target": {"password": "hunter"}, "property": "email", "constraints": {"isEmail": "x y"}}]}),
+            json!({"message": [{"target": {"password": REDACTED}, "property": "email", "constraints": {"isEmail": "x y"}}]}),
+        ),
+        (
+            json!({"error": {"param": "api_key", "message": "Got 'k1', the 'required' one for 'api_key'"}}),
+            json!({"error": {"param": "api_key", "message": "Got '[redacted]', the 'required' one for 'api_key'"}}),
+        ),
+        (
+            json!({"message": r#"[ {"path": ["password"], "message": "'abc' is short", "received": "abc"} ]"#}),
+            json!({"message": r#"[{"path":["password"],"message":"'[redacted]' is short","received":"[redacted]"}]"#}),
+        ),
+        (
+            json!({"detail": [{"loc": ["body", "credentials", "value"], "msg": "'abc' no"}]}),
+            json!({"detail": [{"loc": ["body", "credentials", "value"], "msg": "'[redacted]' no"}]}),
+        ),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(body(value), expected);
+        assert_eq!(body(expected.clone()), expected, "scrubbing twice changes nothing");
+    }
+}
+
+#[test]
+fn sentences_that_quote_a_secret_name_lose_what_else_they_quote() {
+    let cases = [
+        ("\"password\" with value \"abc\" fails", "\"password\" with value \"[redacted]\" fails"),
+        ("Failed: Path `password` (`abc`) is short", "Failed: Path `password` (`[redacted]`) is short"),
+        ("'abc' is bad for 'user.api_key'", "'[redacted]' is bad for 'user.api_key'"),
+        (
+            "\"name\" is 'x'. \"token\" is 'y'. \"id\" is 'z'",
+            "\"name\" is 'x'. \"token\" is '[redacted]'. \"id\" is 'z'",
+        ),
+        ("File \"a.py\"\n'password' is 'x'\nFile \"b.py\"", "File \"a.py\"\n'password' is '[redacted]'\nFile \"b.py\""),
+    ];
+    for (input, expected) in cases {
+        assert_eq!(text(input), expected);
+    }
+    for same in
+        ["\"email\" with value \"abc\" fails", "<input name=\"password\" class=\"wide\">", "\"password\" is required"]
+    {
+        assert_eq!(text(same), same);
+    }
 }
