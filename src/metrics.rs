@@ -188,7 +188,7 @@ impl Metrics {
             visible_lag: float(
                 r,
                 "errata_visible_lag_seconds",
-                "Time from acknowledgement to being queryable, of the oldest event of the last batch.",
+                "Time from acknowledgement to being queryable, of the oldest event of the last batch, or of one that waits longer.",
             )?,
             books_imbalance: gauge(
                 r,

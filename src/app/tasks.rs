@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
 
 use super::{AppError, DRAIN_TIMEOUT};
@@ -28,13 +28,15 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) async fn first_failure(&mut self) -> AppError {
+        let migration = |ended: Result<Result<Infallible, MigrateError>, JoinError>| match ended {
+            Ok(Err(error)) => AppError::Migrate(error),
+            Err(error) => AppError::Panicked(error.to_string()),
+        };
         tokio::select! {
-            ended = &mut self.clickhouse => match ended {
-                Ok(Err(error)) => AppError::Migrate(error),
-                Err(error) => AppError::Panicked(error.to_string()),
-            },
+            ended = &mut self.clickhouse => migration(ended),
             ended = &mut self.delivery => match ended {
-                Ok(Ok(())) => AppError::Panicked("delivery ended by itself".into()),
+                // It ends well only when it is told to, or when the migration failed before it could begin.
+                Ok(Ok(())) => migration((&mut self.clickhouse).await),
                 Ok(Err(error)) => AppError::Deliver(error),
                 Err(_) => AppError::Panicked("the delivery thread".into()),
             },
@@ -44,7 +46,7 @@ impl Running {
     /// Lets delivery send what is queued, within the deadline. What is left stays in the spool.
     pub(super) async fn end(&mut self, result: &mut Result<(), AppError>) {
         self.clickhouse.abort();
-        if matches!(result, Err(AppError::Deliver(_) | AppError::Panicked(_))) {
+        if matches!(result, Err(AppError::Deliver(_) | AppError::Migrate(_) | AppError::Panicked(_))) {
             return;
         }
         match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.delivery).await {

@@ -49,7 +49,10 @@ const SETTINGS: &[Setting] = &[
     setting("ingest.max_body", "Largest body of a request as received."),
     setting("ingest.max_decompressed", "Largest body after its content encoding is undone."),
     setting("ingest.max_event", "Largest event."),
-    setting("ingest.max_in_flight", "Bytes of request bodies held in memory at once; further requests wait."),
+    setting(
+        "ingest.max_in_flight",
+        "Bytes of request bodies held in memory at once: past it, arriving ones are refused with 503, received ones wait.",
+    ),
     setting("ingest.body_timeout_seconds", "Seconds a client may take to send a body, 1 to 3600; then it gets 408."),
     setting("scrub.emails", "Replace e-mail addresses. (Secrets are always replaced.)"),
     setting("scrub.card_numbers", "Replace payment card numbers (13 to 19 digits that pass the Luhn check)."),

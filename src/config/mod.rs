@@ -86,7 +86,7 @@ pub struct Ingest {
     pub max_decompressed: ByteSize,
     /// One event. `ERRATA_INGEST__MAX_EVENT`
     pub max_event: ByteSize,
-    /// Bytes of request bodies held in memory at once; further requests wait. `ERRATA_INGEST__MAX_IN_FLIGHT`
+    /// Bytes of request bodies held in memory at once: past it, arriving ones are refused with 503, received ones wait. `ERRATA_INGEST__MAX_IN_FLIGHT`
     pub max_in_flight: ByteSize,
     /// Seconds a client may take to send a body, 1–3600. `ERRATA_INGEST__BODY_TIMEOUT_SECONDS`
     pub body_timeout_seconds: u32,

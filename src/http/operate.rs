@@ -96,6 +96,8 @@ pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
     metrics.spool_events.set(stats.items as i64);
     let age_ms = stats.oldest_ms.map_or(0, |oldest| (shared.clock.now_ms() - oldest).max(0));
     metrics.spool_oldest.set(age_ms as f64 / 1000.0);
+    // While nothing is delivered, the lag grows with the oldest event that waits.
+    metrics.visible_lag.set(metrics.visible_lag.get().max(age_ms as f64 / 1000.0));
     match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => ApiError::internal("encoding metrics", &error).into_response(),
