@@ -157,7 +157,7 @@ impl<D: Destination> Deliverer<D> {
                 match self.destination.stored_keys(&batch.reference()).await {
                     Ok(keys) => break self.stored_before.extend(keys),
                     Err(failure) => {
-                        tracing::warn!("asking for a batch of an earlier run: {failure}; again in {pause:?}")
+                        tracing::warn!("asking for a batch of an earlier run: {failure}; again in {pause:?}");
                     }
                 }
                 if !wait(pause, stop).await {

@@ -118,7 +118,8 @@ fn copies(dir: &Path) -> PathBuf {
         for line in text.lines() {
             let mut event: serde_json::Value = serde_json::from_str(line).unwrap();
             event["request_id"] = format!("{}-{copy}", event["request_id"].as_str().unwrap()).into();
-            lines += &format!("{event}\n");
+            lines.push_str(&event.to_string());
+            lines.push('\n');
         }
     }
     std::fs::write(&path, lines).unwrap();

@@ -216,6 +216,9 @@ async fn while_bodies_half_here_fill_the_memory_a_large_one_is_told_to_come_agai
             break answer;
         }
         assert!(began.elapsed() < Duration::from_secs(20), "the memory for bodies has no bound");
+        // That one was quicker, and the slow one was told to come again.
+        slow = Raw::open(&collector, &format!("Content-Length: {}", body.len())).await;
+        slow.send(&body.as_bytes()[1..]).await;
     };
     let text = refused.envelope("too many bodies");
     assert_eq!(
