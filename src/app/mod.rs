@@ -111,7 +111,7 @@ impl App {
             Ok(clients) => clients,
             Err(_) => access.clients()?,
         };
-        let store = Store::new(clients);
+        let store = Store::new(clients).with_clock(clock.clone()).with_retention(config.retention_days);
         let parts = Parts {
             limits: Limits {
                 items: Limits::default().items,

@@ -18,6 +18,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use crate::clock::Clock;
 use client::{Clients, Database};
 pub use error::{RetryClass, StoreError};
 pub use rows::{EncodedBatch, encode};
@@ -34,6 +35,7 @@ pub struct Store {
     database: Database,
     /// How long events are kept, days: what [`Store::apply_retention`] was last told.
     retention_days: Arc<AtomicU32>,
+    clock: Clock,
 }
 
 /// How long events are kept before [`Store::apply_retention`] says otherwise: what the migrations set.
@@ -44,7 +46,20 @@ impl Store {
     #[must_use]
     pub fn new(clients: Clients) -> Self {
         let Clients { admin, write, read, database, origin: _ } = clients;
-        Self { admin, write, read, database, retention_days: Arc::new(AtomicU32::new(DEFAULT_RETENTION_DAYS)) }
+        let retention_days = Arc::new(AtomicU32::new(DEFAULT_RETENTION_DAYS));
+        Self { admin, write, read, database, retention_days, clock: Clock::system() }
+    }
+
+    /// The same store by another clock: what it calls expired goes by it.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The same store, knowing from the start how many days events are kept; [`Store::apply_retention`] tells the tables.
+    #[must_use]
+    pub fn with_retention(self, days: u32) -> Self {
+        Self { retention_days: Arc::new(AtomicU32::new(days)), ..self }
     }
 
     /// Applies the migrations that are pending; returns their names.

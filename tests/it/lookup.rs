@@ -99,3 +99,27 @@ async fn a_ticket_is_looked_up_in_one_go() {
     ];
     assert_eq!(results, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_whose_event_is_gone_by_its_age_is_said_to_be_expired() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    collector.ship(&[event("req_aged", 422)]).await;
+    collector.found("req_aged").await;
+    collector.stop().await.unwrap();
+
+    // What ClickHouse's own retention does in time, done at once: the part is gone, its index is kept longer.
+    let engine = crate::engine::start_on(dir.path(), "errata").await.unwrap();
+    let clients = engine.access().first_reachable().await.unwrap();
+    clients.admin.query("TRUNCATE TABLE errata.events").execute().await.unwrap();
+    drop(engine);
+
+    let mut config = crate::collector::config(dir.path());
+    config.retention_days = 30;
+    let collector = Collector::with(config).await;
+    collector.now_ms.store(crate::collector::NOW_MS + 45 * 86_400_000, std::sync::atomic::Ordering::Relaxed);
+    let (status, body) = collector.get("/api/v1/requests/req_aged").await;
+    assert_eq!(status, 404, "{body}");
+    let reason = body["errors"]["request_id"][0].as_str().unwrap();
+    assert!(reason.starts_with("expired by retention: its event of 2026-11-22T11:59:00.000Z is gone"), "{reason}");
+}

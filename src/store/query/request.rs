@@ -71,7 +71,7 @@ impl Store {
         for event in self.events_at(project, asked, &places, limit).await? {
             events.entry(event.request_id.clone()).or_default().push(event);
         }
-        let now_ms = chrono::Utc::now().timestamp_millis();
+        let now_ms = self.clock.now_ms();
         Ok(ids.iter().map(|id| self.found(project, id, events.remove(id), &places, (limit, keep), now_ms)).collect())
     }
 
