@@ -69,23 +69,11 @@ impl Scrubber {
         json::scrub(self, value, shape)
     }
 
-    /// Scrubs a header's value; `None` where the name alone says that the value is a secret.
-    #[must_use]
-    pub fn header<'t>(&self, name: &str, value: &'t str) -> Option<Cow<'t, str>> {
-        (!self.is_secret_name(name)).then(|| self.text(value))
-    }
-
     /// Scrubs a path or URL and drops its query string and fragment.
     #[must_use]
     pub fn path<'t>(&self, target: &'t str) -> Cow<'t, str> {
         let end = target.find(['?', '#']).unwrap_or(target.len());
         self.text(&target[..end])
-    }
-
-    /// Scrubs a path or URL and keeps its query string, the values of secret parameters replaced.
-    #[must_use]
-    pub fn path_and_query<'t>(&self, target: &'t str) -> Cow<'t, str> {
-        self.text(target)
     }
 
     /// Whether a value of this name is a secret whatever it looks like: a JSON key, a header, a query parameter.
