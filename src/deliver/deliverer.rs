@@ -274,7 +274,7 @@ impl<D: Destination> Deliverer<D> {
         decoded.items += chunk.items.len() as u64;
         for (position, item) in chunk.items {
             match codec::decode(&item.payload) {
-                Ok(event) if self.stored_before.contains(&event.key) => decoded.stored += 1,
+                Ok(event) if self.stored_before.contains(&EventKey(event.key.stored().into())) => decoded.stored += 1,
                 Ok(event) => {
                     decoded.bytes += event.memory();
                     decoded.positions.push(position);
@@ -373,7 +373,7 @@ impl<D: Destination> Deliverer<D> {
             Stored::All => return Ok("found"),
             Stored::Nothing => self.destination.insert(batch.id, attempt, events).await?,
             Stored::Some(keys) => {
-                let missing: Vec<Event> = events.iter().filter(|event| !keys.contains(&event.key)).cloned().collect();
+                let missing: Vec<Event> = events.iter().filter(|event| !keys.contains(&EventKey(event.key.stored().into()))).cloned().collect();
                 tracing::warn!(
                     missing = missing.len(),
                     rows = events.len(),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Longest request id, in bytes (HTTP contract).
 pub const MAX_LEN: usize = 128;
@@ -72,12 +72,29 @@ impl RequestId {
     /// Part of the stored format: it never changes.
     #[must_use]
     pub fn lookup_key(&self, project: &str) -> u64 {
-        let mut hasher = Xxh3::new();
-        hasher.update(project.as_bytes());
-        hasher.update(&[0]);
-        hasher.update(self.0.as_bytes());
-        hasher.digest()
+        lookup_key(project, &self.0)
     }
+}
+
+/// [`RequestId::lookup_key`] of an id that is a part of another text.
+#[must_use]
+pub fn lookup_key(project: &str, request_id: &str) -> u64 {
+    /// Longer ones are hashed piece by piece, to the same end.
+    const BUFFER: usize = 256;
+    let parts = [project.as_bytes(), &[0], request_id.as_bytes()];
+    let mut buffer = [0; BUFFER];
+    let mut rest = buffer.as_mut_slice();
+    for part in parts {
+        let Some((head, tail)) = rest.split_at_mut_checked(part.len()) else {
+            let mut hasher = Xxh3::new();
+            parts.iter().for_each(|part| hasher.update(part));
+            return hasher.digest();
+        };
+        head.copy_from_slice(part);
+        rest = tail;
+    }
+    let left = rest.len();
+    xxh3_64(&buffer[..BUFFER - left])
 }
 
 /// A word of a text that is, or may be, a request id.
