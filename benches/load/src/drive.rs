@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use anyhow::ensure;
 
 use crate::{
     collector::{Collector, Shipper},
-    events::Body,
+    events::{Body, Generator},
     wire::Connection,
 };
 
@@ -81,6 +81,39 @@ pub fn paced<'a>(
         }
     })?;
     Ok(Acknowledged { took: began.elapsed(), latencies })
+}
+
+/// Events that are made as they are shipped, at a pace, until somebody says stop.
+pub struct Live {
+    /// Events in a request.
+    pub each: u64,
+    /// Events a second; infinite: as fast as they are acknowledged.
+    pub rate: f64,
+    pub stop: AtomicBool,
+    /// Events acknowledged so far.
+    pub shipped: AtomicU64,
+}
+
+impl Live {
+    /// Ships until [`Live::stop`]; returns how long after its time each body was acknowledged, in order of duration.
+    pub fn ship(&self, collector: &Collector, connections: usize) -> anyhow::Result<Vec<Duration>> {
+        let interval = Duration::from_secs_f64(self.each as f64 / self.rate);
+        let (next, began, seed) = (AtomicUsize::new(0), Instant::now(), AtomicU64::new(0));
+        on_threads(connections, || {
+            let mut generator = Generator::new(seed.fetch_add(1, Ordering::Relaxed));
+            let mut shipper = Shipper::open(collector)?;
+            let mut latencies = Vec::new();
+            while !self.stop.load(Ordering::Relaxed) {
+                let due = began + interval * next.fetch_add(1, Ordering::Relaxed) as u32;
+                let body = generator.body(self.each);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                shipper.ship(&body)?;
+                self.shipped.fetch_add(self.each, Ordering::Relaxed);
+                latencies.push(if interval.is_zero() { Duration::ZERO } else { due.elapsed() });
+            }
+            Ok(latencies)
+        })
+    }
 }
 
 fn on_threads(

@@ -3,7 +3,10 @@
 //! The cardinalities are those of `benches/store/generator.sql`: 20 services, 400 routes, 50,000 accounts, the latter two drawn
 //! by Zipf's law; the bodies are those of the captured traffic in `tests/data`.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 const SERVICES: u64 = 20;
 const ROUTES: u32 = 400;
@@ -83,16 +86,22 @@ pub struct Events {
 impl Events {
     /// `count` events that end at `end_ms` (milliseconds since the Unix epoch), `each` a body.
     pub fn generate(seed: u64, end_ms: u64, count: u64, each: u64) -> Self {
-        let mut generator = Generator::new(seed, (end_ms * 1000).saturating_sub(count * STEP_US));
+        let mut generator =
+            Generator { random: Random(seed), time_us: (end_ms * 1000).saturating_sub(count * STEP_US) };
         let mut bodies = Vec::with_capacity(count.div_ceil(each) as usize);
         let mut left = count;
         while left > 0 {
-            let body = generator.body(left.min(each));
+            let body = generator.next(left.min(each));
             left -= body.events as u64;
             bodies.push(body);
         }
         let bytes = bodies.iter().map(|body| body.ndjson.len() as u64).sum();
         Self { bodies, count, bytes }
+    }
+
+    /// Events in a body.
+    pub fn each(&self) -> u64 {
+        self.bodies.first().map_or(1, |body| body.events as u64)
     }
 
     pub fn bytes_each(&self) -> f64 {
@@ -106,11 +115,19 @@ pub struct Generator {
 }
 
 impl Generator {
-    pub fn new(seed: u64, start_us: u64) -> Self {
-        Self { random: Random(seed), time_us: start_us }
+    /// Events of this moment; seeds apart from each other give other events.
+    pub fn new(seed: u64) -> Self {
+        Self { random: Random(mix(seed)), time_us: 0 }
     }
 
+    /// The next events, as if they happened just now.
     pub fn body(&mut self, events: u64) -> Body {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.time_us = now.as_micros() as u64 - events * STEP_US;
+        self.next(events)
+    }
+
+    fn next(&mut self, events: u64) -> Body {
         let mut text = String::with_capacity(events as usize * 560);
         let mut last_id = String::new();
         for _ in 0..events {

@@ -32,7 +32,10 @@ pub struct Report {
     head: Value,
     count: u64,
     bytes: u64,
+    /// Ways to store the same events, to be compared.
     ways: Vec<(&'static str, Rows)>,
+    /// Figures that stand alone.
+    figures: Vec<(String, f64)>,
 }
 
 const ACKNOWLEDGED: &str = "events/s acknowledged";
@@ -48,16 +51,27 @@ const DISK: &str = "bytes an event in ClickHouse, merged";
 const WRITTEN: &str = "bytes the collector wrote / bytes shipped";
 
 impl Report {
-    pub fn new(events: &Events, seed: u64) -> Self {
+    pub fn new(seed: u64, events_a_request: u64) -> Self {
         let head = json!({
             "machine": process::machine(),
             "commit": process::commit(),
-            "events": events.count,
-            "bytes_each": (events.bytes_each() * 10.0).round() / 10.0,
-            "events_a_request": events.bodies.first().map_or(0, |body| body.events),
             "seed": seed,
+            "events a request": events_a_request,
         });
-        Self { head, count: events.count, bytes: events.bytes, ways: Vec::new() }
+        Self { head, count: 0, bytes: 0, ways: Vec::new(), figures: Vec::new() }
+    }
+
+    /// Says which events the next figures are about.
+    pub fn of(&mut self, events: &Events) {
+        (self.count, self.bytes) = (events.count, events.bytes);
+        self.head["events"] = events.count.into();
+        self.head["bytes an event"] = json!((events.bytes_each() * 10.0).round() / 10.0);
+    }
+
+    /// A figure that stands alone.
+    pub fn figure(&mut self, name: &str, value: f64) {
+        eprintln!("{name}: {}", number(value));
+        self.figures.push((name.to_owned(), value));
     }
 
     fn way(&mut self, name: &'static str) -> &mut Rows {
@@ -98,39 +112,54 @@ impl Report {
         progress(baseline.name, rows);
     }
 
-    pub fn print(&self) {
-        print!("{}", self.table());
-    }
-
-    fn table(&self) -> String {
-        let mut text = format!("\n{}\n\n| |", self.head);
-        let (names, others) = (self.ways.iter().map(|(name, _)| *name), self.ways.iter().skip(1));
-        for name in names {
-            let _ = write!(text, " {name} |");
+    /// Everything as Markdown.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        if let Value::Object(head) = &self.head {
+            let values = head.iter().map(|(name, value)| match value {
+                Value::String(text) => format!("{name}: {text}"),
+                other => format!("{name}: {other}"),
+            });
+            text = format!("\n{}\n", values.collect::<Vec<_>>().join(" · "));
         }
-        for (name, _) in others {
-            let _ = write!(text, " errata / {name} |");
+        self.compared(&mut text);
+        if !self.figures.is_empty() {
+            text.push_str("\n| errata alone | |\n|---|---|\n");
         }
-        let _ = writeln!(text, "\n|---|{}", "---|".repeat(2 * self.ways.len().max(1) - 1));
-        let Some((_, first)) = self.ways.first() else { return text };
-        for (row, _) in &first.0 {
-            let _ = write!(text, "| {row} |");
-            for (_, rows) in &self.ways {
-                let _ = write!(text, " {} |", rows.mean(row).map_or("–".to_owned(), number));
-            }
-            for (_, rows) in self.ways.iter().skip(1) {
-                let ratio = first.mean(row).zip(rows.mean(row)).map(|(ours, theirs)| ours / theirs);
-                let _ = write!(text, " {} |", ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
-            }
-            text.push('\n');
+        for (name, value) in &self.figures {
+            let _ = writeln!(text, "| {name} | {} |", number(*value));
         }
         text
     }
 
+    fn compared(&self, text: &mut String) {
+        let Some((_, ours)) = self.ways.first() else { return };
+        let baselines = || self.ways.iter().skip(1);
+        let mut title = "\n| |".to_owned();
+        self.ways.iter().for_each(|(name, _)| title += &format!(" {name} |"));
+        baselines().for_each(|(name, _)| title += &format!(" errata / {name} |"));
+        let _ = writeln!(text, "{title}\n|---|{}", "---|".repeat(2 * self.ways.len() - 1));
+        for (row, _) in &ours.0 {
+            let mut line = format!("| {row} |");
+            for (_, rows) in &self.ways {
+                line += &format!(" {} |", rows.mean(row).map_or("–".to_owned(), number));
+            }
+            for (_, rows) in baselines() {
+                let ratio = ours.mean(row).zip(rows.mean(row)).map(|(ours, theirs)| ours / theirs);
+                line += &format!(" {} |", ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
+            }
+            let _ = writeln!(text, "{line}");
+        }
+    }
+
+    /// Everything as JSON; a compared figure is a list, a number a round.
     pub fn json(&self) -> String {
         let mut value = self.head.clone();
         for (name, rows) in &self.ways {
             value[name] = rows.0.iter().map(|(row, values)| (row.trim().to_owned(), json!(values))).collect();
+        }
+        if !self.figures.is_empty() {
+            value["errata alone"] = self.figures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         }
         format!("{value:#}\n")
     }
