@@ -55,7 +55,7 @@ impl Baseline {
             engine.insert(&insert, bodies.iter().map(|body| &body.ndjson[..]))?;
         }
         let took = began.elapsed();
-        let cpu = self.settled(&engine)? - before;
+        let cpu = settled(&engine)? - before;
         for table in self.complete {
             let rows = engine.number(&format!("SELECT count() FROM errata.{table}"))?;
             ensure!(rows == events.count, "{table} holds {rows} of {} events", events.count);
@@ -63,15 +63,15 @@ impl Baseline {
         let peak_memory = process::peak_memory(engine.pid())?;
         Ok(Measured { took, cpu, peak_memory, disk: engine.merged_bytes()? })
     }
+}
 
-    /// CPU seconds of the engine when its merges had ended.
-    fn settled(&self, engine: &Engine) -> anyhow::Result<f64> {
-        let began = Instant::now();
-        loop {
-            let cpu = process::cpu_when_idle(engine.pid(), IDLE_LIMIT)?;
-            if !engine.is_merging()? || began.elapsed() > IDLE_LIMIT {
-                return Ok(cpu);
-            }
+/// CPU seconds of the engine when its merges had ended.
+fn settled(engine: &Engine) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    loop {
+        let cpu = process::cpu_when_idle(engine.pid(), IDLE_LIMIT)?;
+        if !engine.is_merging()? || began.elapsed() > IDLE_LIMIT {
+            return Ok(cpu);
         }
     }
 }

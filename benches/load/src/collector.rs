@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
 
 use crate::{
     events::Body,
@@ -25,8 +24,6 @@ pub struct Collector {
     pub port: u16,
     pub data_dir: PathBuf,
     pub token: String,
-    /// From the start of the process to the first answer.
-    pub ready_in: Duration,
 }
 
 /// What the collector and its engine had used at a moment.
@@ -41,7 +38,6 @@ impl Collector {
     pub fn start(errata: &Path, data_dir: &Path, clickhouse: &str) -> anyhow::Result<Self> {
         let port = wire::free_port()?;
         let log = fs::File::create(data_dir.join("collector.log"))?;
-        let began = Instant::now();
         let child = Command::new(errata)
             .arg("serve")
             .env("ERRATA_DATA_DIR", data_dir)
@@ -54,16 +50,16 @@ impl Collector {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", errata.display()))?;
-        let mut collector =
-            Self { child, port, data_dir: data_dir.to_owned(), token: String::new(), ready_in: Duration::ZERO };
+        let mut collector = Self { child, port, data_dir: data_dir.to_owned(), token: String::new() };
         collector.until("it answers", || Ok(collector.get("/metrics").is_ok()))?;
-        collector.ready_in = began.elapsed();
-        collector.token = fs::read_to_string(data_dir.join("admin.token"))?.trim().to_owned();
-        if clickhouse == "embedded" {
-            // It takes events before the tables are there; a search needs them.
-            collector.until("its tables are there", || Ok(collector.get("/api/v1/events?limit=1")?.status == 200))?;
-        }
+        fs::read_to_string(data_dir.join("admin.token"))?.trim().clone_into(&mut collector.token);
         Ok(collector)
+    }
+
+    /// Waits until its tables are there: it takes events before.
+    pub fn with_tables(self) -> anyhow::Result<Self> {
+        self.until("its tables are there", || Ok(self.get("/api/v1/events?limit=1")?.status == 200))?;
+        Ok(self)
     }
 
     pub fn pid(&self) -> u32 {
@@ -84,7 +80,7 @@ impl Collector {
         let began = Instant::now();
         while !happened()? {
             ensure!(began.elapsed() < PATIENCE, "waited in vain until {what}: see {}", self.data_dir.display());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
@@ -110,12 +106,10 @@ impl Collector {
         let began = Instant::now();
         loop {
             let metrics = self.metrics()?;
-            let stored = metrics.value("errata_insert_events_total")?;
-            if stored >= events as f64 {
-                ensure!(stored == events as f64, "{stored} events stored of {events} sent");
-                let imbalance = metrics.value("errata_books_imbalance_events")?;
-                ensure!(imbalance == 0.0, "the books are out of balance by {imbalance}");
-                return Ok(());
+            let stored = metrics.count("errata_insert_events_total")?;
+            if stored >= events {
+                ensure!(stored == events, "{stored} events stored of {events} sent");
+                return metrics.balanced();
             }
             ensure!(began.elapsed() < limit, "{stored} of {events} events stored after {limit:?}");
             std::thread::sleep(Duration::from_millis(20));
@@ -148,6 +142,20 @@ impl Metrics {
         let value = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("no series {series}"))?.parse()?)
     }
+
+    /// The same of something that is counted.
+    pub fn count(&self, series: &str) -> anyhow::Result<u64> {
+        let value = self.value(series)?;
+        ensure!(value >= 0.0, "{series} is {value}");
+        Ok(value as u64)
+    }
+
+    /// Sees that no accepted event is unaccounted for.
+    pub fn balanced(&self) -> anyhow::Result<()> {
+        let imbalance = self.value("errata_books_imbalance_events")? as i64;
+        ensure!(imbalance == 0, "the books are out of balance by {imbalance} events");
+        Ok(())
+    }
 }
 
 /// A connection that ships bodies and checks every answer.
@@ -167,8 +175,8 @@ impl Shipper {
         let answer = self.connection.ask(&self.head, std::iter::once(&body.ndjson[..]))?;
         let took = asked.elapsed();
         ensure!(answer.status == 202, "not acknowledged: {} {}", answer.status, answer.text());
-        let accepted = &answer.json()?["data"]["accepted"];
-        ensure!(*accepted == Value::from(body.events), "{accepted} of {} events accepted", body.events);
+        let accepted = answer.json()?["data"]["accepted"].as_u64();
+        ensure!(accepted == Some(body.events as u64), "{accepted:?} of {} events accepted", body.events);
         Ok(took)
     }
 }

@@ -2,6 +2,7 @@
 //! whose password is known here. For the baselines, and to look into the tables a collector left.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -32,7 +33,7 @@ impl Engine {
     /// Call it on a thread that lives on: the kernel ends the engine with it.
     pub fn start(errata: &Path, data_dir: &Path) -> anyhow::Result<Self> {
         // A collector makes the configuration and the tables.
-        Collector::start(errata, data_dir, "embedded")?.stop()?;
+        Collector::start(errata, data_dir, "embedded")?.with_tables()?.stop()?;
         let library = library(errata)?;
         let directory = std::path::absolute(data_dir.join("clickhouse"))?;
         let password = uuid::Uuid::new_v4().simple().to_string();
@@ -76,7 +77,10 @@ impl Engine {
 
     /// Sends data: `insert` is the statement up to its data, which is in pieces.
     pub fn insert<'a>(&self, insert: &str, data: impl Iterator<Item = &'a [u8]> + Clone) -> anyhow::Result<()> {
-        let query: String = insert.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let query = insert.bytes().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "%{byte:02x}"); // a String takes everything
+            text
+        });
         self.post(&format!("?query={query}"), data).map(drop)
     }
 

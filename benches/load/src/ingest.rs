@@ -34,7 +34,7 @@ pub struct Measured {
 
 /// Runs a new collector with its embedded engine on an empty directory.
 pub fn run(errata: &Path, data_dir: &Path, events: &Events, connections: usize) -> anyhow::Result<Measured> {
-    let collector = Collector::start(errata, data_dir, "embedded")?;
+    let collector = Collector::start(errata, data_dir, "embedded")?.with_tables()?;
     let (pid, engine) = (collector.pid(), collector.engine()?);
     let (before, written) = (collector.used()?, process::written(pid)?);
     let began = Instant::now();

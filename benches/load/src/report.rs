@@ -122,6 +122,7 @@ impl Report {
             });
             text = format!("\n{}\n", values.collect::<Vec<_>>().join(" · "));
         }
+        text.push('\n');
         self.compared(&mut text);
         if !self.figures.is_empty() {
             text.push_str("\n| errata alone | |\n|---|---|\n");
@@ -135,20 +136,20 @@ impl Report {
     fn compared(&self, text: &mut String) {
         let Some((_, ours)) = self.ways.first() else { return };
         let baselines = || self.ways.iter().skip(1);
-        let mut title = "\n| |".to_owned();
-        self.ways.iter().for_each(|(name, _)| title += &format!(" {name} |"));
-        baselines().for_each(|(name, _)| title += &format!(" errata / {name} |"));
-        let _ = writeln!(text, "{title}\n|---|{}", "---|".repeat(2 * self.ways.len() - 1));
+        let mut line = |cells: Vec<String>| {
+            let _ = writeln!(text, "| {} |", cells.join(" | ")); // a String takes everything
+        };
+        let names = self.ways.iter().map(|(name, _)| (*name).to_owned());
+        let ratios = baselines().map(|(name, _)| format!("errata / {name}"));
+        line(std::iter::once(String::new()).chain(names).chain(ratios).collect());
+        line(vec!["---".to_owned(); 2 * self.ways.len()]);
         for (row, _) in &ours.0 {
-            let mut line = format!("| {row} |");
-            for (_, rows) in &self.ways {
-                line += &format!(" {} |", rows.mean(row).map_or("–".to_owned(), number));
-            }
-            for (_, rows) in baselines() {
-                let ratio = ours.mean(row).zip(rows.mean(row)).map(|(ours, theirs)| ours / theirs);
-                line += &format!(" {} |", ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
-            }
-            let _ = writeln!(text, "{line}");
+            let means = self.ways.iter().map(|(_, rows)| rows.mean(row).map_or("–".to_owned(), number));
+            let ratios = baselines().map(|(_, rows)| {
+                let both = ours.mean(row).zip(rows.mean(row));
+                both.map_or("–".to_owned(), |(ours, theirs)| format!("{:.2}", ours / theirs))
+            });
+            line(std::iter::once((*row).to_owned()).chain(means).chain(ratios).collect());
         }
     }
 
