@@ -36,7 +36,7 @@ const FAILURES: [(&str, &str); 24] = [
     ("seed_keyword_id", "This field is required"),
     ("sector_id", "Sector must belong to the selected site"),
     ("title", "This field may not be blank."),
-    ("title", "Ensure this field has no more than # characters."),
+    ("title", "Ensure this field has no more than 200 characters."),
     ("non_field_errors", "The fields site_id, seed_keyword_id must make a unique set."),
     ("email", "Invalid email format"),
     ("email", "User with email @ already exists"),
