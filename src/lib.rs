@@ -26,6 +26,7 @@ pub mod event;
 pub mod http;
 pub mod memory;
 pub mod metrics;
+pub mod recall;
 pub mod spool;
 pub mod state;
 pub mod store;

@@ -3,7 +3,7 @@
 //! An event is encoded once, before the spool, and decoded once, by delivery. A change of [`Event`]'s fields needs a new
 //! version here and a decoder for the old one, so that a spool written by an older collector stays readable.
 
-use super::Event;
+use super::{Event, view::EventView};
 
 /// The version this build writes.
 pub const VERSION: u8 = 1;
@@ -21,9 +21,13 @@ pub enum DecodeError {
 
 /// Encodes an event as a spool payload.
 #[must_use]
-pub fn encode(event: &Event) -> Vec<u8> {
-    postcard::to_extend(event, vec![VERSION]).unwrap_or_else(|error| {
-        // postcard fails only where a serializer reports an unknown length or a custom error; Event has neither.
+pub fn encode<'a>(event: impl Into<EventView<'a>>) -> Vec<u8> {
+    let event = event.into();
+    // Short texts and numbers, about; exact for nobody, enough for most.
+    let mut payload = Vec::with_capacity(256 + event.response.len() + event.path.len());
+    payload.push(VERSION);
+    postcard::to_extend(&event, payload).unwrap_or_else(|error| {
+        // postcard fails only where a serializer reports an unknown length or a custom error; an event has neither.
         unreachable!("an event always encodes: {error}")
     })
 }

@@ -5,12 +5,13 @@ use std::{ops::ControlFlow, sync::Arc};
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{PROTOCOL, Taken, refused, refused_append, rejects};
+use super::{PROTOCOL, Taken, refused, refused_append, rejects, workbench::Workbench};
 use crate::{
-    decode::{self, Format, Reject},
-    event::{Event, codec},
+    decode::{self, Format, Memo, Reject},
+    event::{codec, request_id, view::EventView},
     http::{Shared, answer::ApiError, body::Received, quota::Charge},
     memory,
+    metrics::EventCounters,
     spool::Item,
     state::TokenInfo,
 };
@@ -70,18 +71,18 @@ async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, A
 
 /// Makes each chunk durable and counts it, while the next one is decoded.
 async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), ApiError> {
-    while let Some(Chunk { events, items, .. }) = chunks.recv().await {
+    while let Some(Chunk { counters, items, .. }) = chunks.recv().await {
         let appended = shared.spool.append(items).await.map_err(|error| refused_append(&error))?;
-        let mut is_duplicate = vec![false; events.len()];
+        let mut is_duplicate = vec![false; counters.len()];
         for index in appended.duplicates {
             is_duplicate[index] = true;
         }
         let mut accepted = 0;
-        for (event, _) in events.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
-            shared.metrics.count_accepted(event);
+        for (counters, _) in counters.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
+            counters.inc();
             accepted += 1;
         }
-        let duplicates = events.len() - accepted;
+        let duplicates = counters.len() - accepted;
         for (outcome, events) in [("accepted", accepted), ("duplicate", duplicates)] {
             shared.metrics.ingest_events.with_label_values(&[PROTOCOL, outcome]).inc_by(events as u64);
         }
@@ -94,10 +95,20 @@ async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Ta
 /// Events of a body on their way into the spool, and the items they become.
 #[derive(Default)]
 struct Chunk {
-    events: Vec<Event>,
     items: Vec<Item>,
-    /// Memory of both, bytes, about.
+    /// What each item counts as.
+    counters: Vec<Arc<EventCounters>>,
+    /// Memory of the items, bytes, about.
     bytes: usize,
+}
+
+impl Chunk {
+    fn push(&mut self, event: &EventView<'_>, counters: Arc<EventCounters>) {
+        let item = item(event);
+        self.bytes += item.payload.capacity() + size_of::<Item>() + size_of::<Arc<EventCounters>>();
+        self.items.push(item);
+        self.counters.push(counters);
+    }
 }
 
 /// A body being decoded on a thread of its own, and handed on chunk by chunk.
@@ -112,11 +123,13 @@ struct Decoding {
 impl Decoding {
     /// Decodes the body; also says what the token was charged, whatever became of it.
     fn run(mut self) -> (Result<Vec<Reject>, ApiError>, Option<Charge>) {
-        let rejects = self.decode();
+        let mut bench = self.shared.workbenches.take();
+        let rejects = self.decode(&mut bench);
+        self.shared.workbenches.give_back(bench);
         (rejects, self.charge)
     }
 
-    fn decode(&mut self) -> Result<Vec<Reject>, ApiError> {
+    fn decode(&mut self, Workbench { memo, counters }: &mut Workbench) -> Result<Vec<Reject>, ApiError> {
         let body = decode::decompress(self.sent.encoding.as_deref(), &self.sent.body.bytes, &self.shared.limits)
             .map_err(|refusal| refused(&refusal))?;
         let mut chunk = Chunk::default();
@@ -124,11 +137,8 @@ impl Decoding {
         let (shared, token, sent) = (Arc::clone(&self.shared), self.token.clone(), &self.sent);
         let (charge, chunks) = (&mut self.charge, &self.chunks);
         let context = context(&shared, &token, sent);
-        let rejects = decode::each_event(sent.format, &body, context, |_, event| {
-            let item = item(&event);
-            chunk.bytes += event.memory() + item.payload.len();
-            chunk.items.push(item);
-            chunk.events.push(event);
+        let rejects = decode::each_event(sent.format, &body, context, memo, |_, event| {
+            chunk.push(&event, counters.of(&event, &shared.metrics));
             if chunk.bytes < CHUNK_BYTES {
                 return ControlFlow::Continue(());
             }
@@ -143,9 +153,9 @@ impl Decoding {
         })
         .map_err(|refusal| refused(&refusal))?;
         if !charged? {
-            *charge = charge_for(&shared, &token, chunk.events.len() as u64, sent.received_at_ms)?;
+            *charge = charge_for(&shared, &token, chunk.items.len() as u64, sent.received_at_ms)?;
         }
-        if !chunk.events.is_empty() {
+        if !chunk.items.is_empty() {
             // Not taken: appending failed, which is what the client will be told.
             let _ = chunks.blocking_send(chunk);
         }
@@ -165,7 +175,7 @@ fn charge_whole(shared: &Shared, token: &TokenInfo, sent: &Sent, body: &[u8]) ->
         return Ok(None);
     }
     let mut events = 0;
-    decode::each_event(sent.format, body, context(shared, token, sent), |_, _| {
+    decode::each_event(sent.format, body, context(shared, token, sent), &mut Memo::default(), |_, _| {
         events += 1;
         ControlFlow::Continue(())
     })
@@ -196,6 +206,7 @@ fn context<'a>(shared: &'a Shared, token: &'a TokenInfo, sent: &Sent) -> decode:
     }
 }
 
-fn item(event: &Event) -> Item {
-    Item { key: event.key.0, tag: event.request_id.lookup_key(&event.project), payload: codec::encode(event) }
+fn item(event: &EventView<'_>) -> Item {
+    let tag = request_id::lookup_key(event.request_id, event.project);
+    Item { key: event.key.0, tag, payload: codec::encode(*event) }
 }
