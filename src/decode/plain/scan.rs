@@ -4,6 +4,11 @@
 //! booleans. What nested values hold is not looked at here. Whatever is not plain, or no JSON, is `None`: the full
 //! way ([`crate::decode::item`]) reads it, and says what is wrong with it.
 
+use crate::decode::item::MAX_DEPTH;
+
+/// Deepest nesting of a value: the event around it is a level too.
+const MAX_NESTED: usize = MAX_DEPTH - 1;
+
 /// Fields an event may have, sorted by name; [`Fields`] is indexed by their place here.
 const NAMES: [&str; COUNT] = [
     "account_id",
@@ -266,11 +271,12 @@ impl<'t> Scan<'t> {
     /// An object or array whose opening bracket was read: up to the bracket that closes it.
     fn nested(&mut self) -> Option<&'t str> {
         let start = self.at - 1;
-        let mut depth = 1_u32;
+        let mut depth = 1;
         while depth > 0 {
             match self.next()? {
                 b'"' => self.skip_text()?,
-                b'{' | b'[' => depth += 1,
+                b'{' | b'[' if depth < MAX_NESTED => depth += 1,
+                b'{' | b'[' => return None,
                 b'}' | b']' => depth -= 1,
                 _ => {}
             }

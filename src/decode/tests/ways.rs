@@ -88,6 +88,17 @@ fn a_memo_never_answers_for_another_event() {
 }
 
 #[test]
+fn both_ways_have_the_same_depth() {
+    let mut memo = Memo::default();
+    for (depth, is_taken) in [(125, true), (126, true), (127, false), (128, false)] {
+        let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let text = format!(r#"{{"request_id":"r-1","status":400,"response":{nested}}}"#);
+        assert_eq!(same(&text, &mut memo), is_taken, "{depth}");
+        assert_eq!(full(&text).is_some(), is_taken, "{depth}");
+    }
+}
+
+#[test]
 fn what_nearly_all_events_are_is_plain() {
     let mut memo = Memo::default();
     for text in [
