@@ -64,6 +64,7 @@
 //!
 //! One process at a time may open a directory; locking it is the caller's business.
 
+mod batch;
 mod commit;
 pub mod files;
 mod format;
@@ -82,6 +83,7 @@ pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
+pub use batch::Batch;
 pub use reader::Reader;
 pub use writer::Writer;
 

@@ -12,7 +12,7 @@ use crate::{
     http::{Shared, answer::ApiError, body::Received, quota::Charge},
     memory,
     metrics::EventCounters,
-    spool::Item,
+    spool::Batch,
     state::TokenInfo,
 };
 
@@ -72,7 +72,7 @@ async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, A
 /// Makes each chunk durable and counts it, while the next one is decoded.
 async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), ApiError> {
     while let Some(Chunk { counters, items, .. }) = chunks.recv().await {
-        let appended = shared.spool.append(items).await.map_err(|error| refused_append(&error))?;
+        let appended = shared.spool.append_batch(items).await.map_err(|error| refused_append(&error))?;
         let mut is_duplicate = vec![false; counters.len()];
         for index in appended.duplicates {
             is_duplicate[index] = true;
@@ -95,18 +95,15 @@ async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Ta
 /// Events of a body on their way into the spool, and the items they become.
 #[derive(Default)]
 struct Chunk {
-    items: Vec<Item>,
+    items: Batch,
     /// What each item counts as.
     counters: Vec<Arc<EventCounters>>,
-    /// Memory of the items, bytes, about.
-    bytes: usize,
 }
 
 impl Chunk {
     fn push(&mut self, event: &EventView<'_>, counters: Arc<EventCounters>) {
-        let item = item(event);
-        self.bytes += item.payload.capacity() + size_of::<Item>() + size_of::<Arc<EventCounters>>();
-        self.items.push(item);
+        let tag = request_id::lookup_key(event.request_id, event.project);
+        self.items.push(event.key.0, tag, |bytes| codec::encode_into(*event, bytes));
         self.counters.push(counters);
     }
 }
@@ -139,7 +136,7 @@ impl Decoding {
         let context = context(&shared, &token, sent);
         let rejects = decode::each_event(sent.format, &body, context, memo, |_, event| {
             chunk.push(&event, counters.of(&event, &shared.metrics));
-            if chunk.bytes < CHUNK_BYTES {
+            if chunk.items.memory() < CHUNK_BYTES {
                 return ControlFlow::Continue(());
             }
             if matches!(charged, Ok(false)) {
@@ -204,9 +201,4 @@ fn context<'a>(shared: &'a Shared, token: &'a TokenInfo, sent: &Sent) -> decode:
         scrubber: &shared.scrubber,
         limits: &shared.limits,
     }
-}
-
-fn item(event: &EventView<'_>) -> Item {
-    let tag = request_id::lookup_key(event.request_id, event.project);
-    Item { key: event.key.0, tag, payload: codec::encode(*event) }
 }
