@@ -67,6 +67,7 @@
 mod batch;
 mod commit;
 pub mod files;
+mod filter;
 mod format;
 mod group;
 mod keys;

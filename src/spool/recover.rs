@@ -10,11 +10,12 @@ use super::{
     Options, Recovery, SpoolError, Tuning,
     commit::{Active, Committer, begin_segment},
     files::{Dir, File, PlaceError, TEMPORARY, failed, read_region, read_whole},
+    filter::Filter,
     format::{ITEM_OVERHEAD, Items, Opening, SEGMENT_HEADER_BYTES, SegmentHeader, decode_checkpoint},
     keys::Remembered,
     quarantine::Quarantine,
     scan::{Damage, Found, Scan},
-    shared::{Segment, Shared, State},
+    shared::{Segment, Shared, State, Tags},
     sidecar::{self, Runs, Summary, Unusable},
 };
 
@@ -203,7 +204,7 @@ impl Recovering<'_> {
             bytes: whole,
             end: scanned.end,
             runs: scanned.runs,
-            tags: Arc::new(scanned.tags),
+            tags: Tags::Exact(Arc::new(scanned.tags)),
             unsealed: None,
         };
         Ok(Tail { active: Some((active, segment)), next })
@@ -388,6 +389,7 @@ impl Scanned {
 impl Segment {
     fn summarised(summary: Summary, unsealed: Option<Arc<Vec<u128>>>) -> Self {
         let Summary { id, first, end, bytes, runs, tags } = summary;
+        let tags = if unsealed.is_some() { Tags::Exact(tags) } else { Tags::Sealed(Arc::new(Filter::of(&tags))) };
         Self { first, id: Some(id), bytes, end, runs, tags, unsealed }
     }
 }

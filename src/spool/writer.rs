@@ -98,7 +98,8 @@ impl Writer {
         outcome.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
-    /// Whether an item of this tag is kept and not yet forgotten. Costs 8 bytes of reading for each queued item.
+    /// Whether an item of this tag is kept and not yet forgotten. Looks through the tags of the segment that is written to; of
+    /// others a filter is asked, and a file read where that says perhaps.
     #[must_use]
     pub fn holds(&self, tag: u64) -> bool {
         self.shared.holds(tag)
