@@ -8,10 +8,10 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Entries at most; then it begins anew.
-const MAX_ENTRIES: usize = 8192;
+const MAX_ENTRIES: usize = 4096;
 
 /// Bytes of all texts at most; then it begins anew.
-const MAX_BYTES: usize = 2 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// Longest text that is remembered, bytes: longer ones repeat seldom.
 pub const MAX_TEXT: usize = 8 << 10;

@@ -36,7 +36,11 @@ pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result
     let now_ms = sent.received_at_ms;
     let (sender, chunks) = mpsc::channel(1);
     let decoding = Decoding { shared: Arc::clone(&shared), token: token.clone(), sent, charge: None, chunks: sender };
-    let decoding = tokio::task::spawn_blocking(move || decoding.run());
+    let room = shared.workbenches.room().await;
+    let decoding = tokio::task::spawn_blocking(move || {
+        let _room = room;
+        decoding.run()
+    });
     let mut taken = Taken::default();
     let kept = keep(&shared, chunks, &mut taken).await;
     let (decoded, charge) = decoding.await.map_err(|error| ApiError::internal("decoding a body", &error))?;

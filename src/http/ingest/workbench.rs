@@ -1,6 +1,11 @@
 //! What a thread that takes bodies keeps from one to the next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    num::NonZero,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     decode::Memo,
@@ -8,9 +13,6 @@ use crate::{
     metrics::{EventCounters, Metrics},
     recall::Recall,
 };
-
-/// Workbenches that are kept while nobody works: a few more than there are cores is enough.
-const KEPT: usize = 8;
 
 /// What is remembered of earlier events; see [`Memo`] and [`Recall`] for its bounds.
 #[derive(Default)]
@@ -42,19 +44,32 @@ impl Counters {
     }
 }
 
-/// Workbenches of one collector: taken for a body, and given back.
-#[derive(Default)]
-pub struct Workbenches(Mutex<Vec<Workbench>>);
+/// The workbenches of one collector. As many bodies are decoded at once: more would share the same cores, each with a
+/// memory that is still empty.
+pub struct Workbenches {
+    free: Mutex<Vec<Workbench>>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Workbenches {
+    /// Two a core, so that small bodies get on beside large ones.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { free: Mutex::default(), room: Arc::new(Semaphore::new(2 * cores)) }
+    }
+}
 
 impl Workbenches {
+    /// Room for a body to be decoded; waits for it. `None` never happens: the semaphore is not closed.
+    pub async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).acquire_owned().await.ok()
+    }
+
     pub fn take(&self) -> Workbench {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
     pub fn give_back(&self, bench: Workbench) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
-            kept.push(bench);
-        }
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
     }
 }
