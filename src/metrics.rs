@@ -19,7 +19,7 @@ use prometheus::{
 use crate::{
     decode::Reason,
     deliver::RetryClass,
-    event::{Marks, view::EventView},
+    event::{FieldError, Marks, view::EventView},
 };
 
 /// Value of a label whose own value came after the family's limit was reached.
@@ -244,7 +244,8 @@ impl Metrics {
         self.spool_quarantined.inc_by(total.saturating_sub(before));
     }
 
-    /// What an event adds one to when it is accepted. Of equal events it is the same.
+    /// What an accepted event adds one to, its fields' failures apart: by its service, environment, route, method, status and
+    /// marks.
     pub fn counters_of(&self, event: &EventView<'_>) -> EventCounters {
         let status = event.status.to_string();
         let mut counters = vec![
@@ -254,11 +255,13 @@ impl Metrics {
         if event.status == 429 {
             counters.push(self.rate_limited.counter([event.service, event.route], []));
         }
-        for error in event.errors.iter().filter(|error| !error.field.is_empty()) {
-            counters.push(self.validation_failures.counter([event.service, &error.field, &error.rule], []));
-        }
         counters.extend(event.marks.names().map(|mark| self.ingest_marked.with_label_values(&[mark])));
         EventCounters(counters)
+    }
+
+    /// What an error of a field of an accepted event adds one to.
+    pub fn counters_of_field(&self, service: &str, error: &FieldError) -> EventCounters {
+        EventCounters(vec![self.validation_failures.counter([service, &error.field, &error.rule], [])])
     }
 
     /// All series in the text exposition format.

@@ -21,6 +21,12 @@ pub(super) struct Placed {
 }
 
 impl Batch {
+    /// Room for so many bytes of items.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), items: Vec::new() }
+    }
+
     /// Adds an item whose payload `write` appends to the buffer it is given. A payload is shorter than 4 GiB.
     pub fn push(&mut self, key: u128, tag: u64, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
@@ -48,12 +54,6 @@ impl Batch {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// About how much memory it takes, bytes.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.items.capacity() * size_of::<Placed>()
     }
 
     pub(super) fn items(&self) -> &[Placed] {

@@ -13,7 +13,6 @@ mod scan;
 
 use std::{net::Ipv4Addr, ops::ControlFlow, sync::Arc};
 
-use memchr::memmem::Finder;
 use serde_json::{Number, Value};
 
 pub use self::memo::Memo;
@@ -90,10 +89,9 @@ impl<'t> Reading<'t, '_> {
         let request_id = self.request_id()?;
         let event_id = fields.text(Field::EventId, MAX_ID)?;
         let (path, route) = self.path_and_route(memo)?;
-        let id = Finder::new(request_id);
-        let answer = self.answer(memo, status, &id)?;
-        let request_headers = self.headers(memo, Side::Request, &id)?;
-        let response_headers = self.headers(memo, Side::Response, &id)?;
+        let answer = self.answer(memo, status, request_id)?;
+        let request_headers = self.headers(memo, Side::Request, request_id)?;
+        let response_headers = self.headers(memo, Side::Response, request_id)?;
         let exception = self.exception(memo)?;
         let duration_ms = match fields.get(Field::DurationMs) {
             Raw::Absent => None,
@@ -225,7 +223,7 @@ impl<'t> Reading<'t, '_> {
         Some((path, route))
     }
 
-    fn answer(&self, memo: &mut Memo, status: u16, id: &Finder<'_>) -> Option<Arc<Answer>> {
+    fn answer(&self, memo: &mut Memo, status: u16, id: &str) -> Option<Arc<Answer>> {
         let nested = |field| match self.fields.get(field) {
             Raw::Absent => Some(None),
             Raw::Nested(text) => Some(Some(text)),
@@ -254,7 +252,7 @@ impl<'t> Reading<'t, '_> {
         clippy::option_option,
         reason = "the outer one says whether it is plain, the inner one whether it was sent"
     )]
-    fn headers(&self, memo: &mut Memo, side: Side, id: &Finder<'_>) -> Option<Option<Arc<HeaderList>>> {
+    fn headers(&self, memo: &mut Memo, side: Side, id: &str) -> Option<Option<Arc<HeaderList>>> {
         let field = match side {
             Side::Request => Field::RequestHeaders,
             Side::Response => Field::ResponseHeaders,
@@ -396,18 +394,13 @@ struct Masked<'t> {
 }
 
 impl<'t> Masked<'t> {
-    /// `None` where the id stands there more than once, or scrubbing would change it.
-    fn of(text: &'t str, id: &Finder<'_>, context: &Context<'_>) -> Option<Self> {
-        let Some(at) = id.find(text.as_bytes()) else {
-            return Some(Self { before: text, after: "", id: None });
-        };
-        let (before, rest) = text.split_at(at);
-        let (found, after) = rest.split_at(id.needle().len());
-        if id.find(after.as_bytes()).is_some() {
-            return None;
-        }
-        let id = found;
+    /// The id is looked for as a whole value, the last one first. (Where it stands a second time, what is made of the
+    /// text is not remembered for other ids: see `answer` and `parts`.) `None` where scrubbing would change it.
+    fn of(text: &'t str, id: &str, context: &Context<'_>) -> Option<Self> {
         let scrubber = context.scrubber;
+        let Some(at) = find_value(text, id) else { return Some(Self { before: text, after: "", id: None }) };
+        let (before, rest) = text.split_at(at);
+        let (id, after) = rest.split_at(id.len());
         let is_kept = (is_uuid(id) && !scrubber.has_own_patterns()) || is_same(id, &scrubber.identifier(id)).is_some();
         is_kept.then_some(Self { before, after, id: Some(id) })
     }
@@ -420,6 +413,14 @@ impl<'t> Masked<'t> {
         key.push(0xff);
         key.extend_from_slice(self.after.as_bytes());
     }
+}
+
+/// Where the last text that is all `id` stands in a JSON text, between its quotes.
+fn find_value(text: &str, id: &str) -> Option<usize> {
+    memchr::memrchr_iter(b'"', text.as_bytes()).find_map(|end| {
+        let before = text[..end].strip_suffix(id)?;
+        before.ends_with('"').then_some(before.len())
+    })
 }
 
 /// A canonical form with the request's id cut out of it.

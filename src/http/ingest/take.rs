@@ -5,13 +5,16 @@ use std::{ops::ControlFlow, sync::Arc};
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{PROTOCOL, Taken, refused, refused_append, rejects, workbench::Workbench};
+use super::{
+    PROTOCOL, Taken, refused, refused_append, rejects,
+    workbench::{Counters, Workbench},
+};
 use crate::{
     decode::{self, Format, Memo, Reject},
     event::{codec, request_id, view::EventView},
     http::{Shared, answer::ApiError, body::Received, quota::Charge},
     memory,
-    metrics::EventCounters,
+    metrics::{EventCounters, Metrics},
     spool::Batch,
     state::TokenInfo,
 };
@@ -77,16 +80,9 @@ async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, A
 async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), ApiError> {
     while let Some(Chunk { counters, items, .. }) = chunks.recv().await {
         let appended = shared.spool.append_batch(items).await.map_err(|error| refused_append(&error))?;
-        let mut is_duplicate = vec![false; counters.len()];
-        for index in appended.duplicates {
-            is_duplicate[index] = true;
-        }
-        let mut accepted = 0;
-        for (counters, _) in counters.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
-            counters.inc();
-            accepted += 1;
-        }
-        let duplicates = counters.len() - accepted;
+        let duplicates = appended.duplicates.len();
+        let accepted = counters.ends.len() - duplicates;
+        counters.count_all_but(&appended.duplicates);
         for (outcome, events) in [("accepted", accepted), ("duplicate", duplicates)] {
             shared.metrics.ingest_events.with_label_values(&[PROTOCOL, outcome]).inc_by(events as u64);
         }
@@ -100,15 +96,42 @@ async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Ta
 #[derive(Default)]
 struct Chunk {
     items: Batch,
-    /// What each item counts as.
+    counters: ChunkCounters,
+}
+
+/// What the items of a chunk count as.
+#[derive(Default)]
+struct ChunkCounters {
     counters: Vec<Arc<EventCounters>>,
+    /// Where those of each item end.
+    ends: Vec<usize>,
+}
+
+impl ChunkCounters {
+    /// Counts the items but those of these indexes, which are in order.
+    fn count_all_but(&self, duplicates: &[usize]) {
+        let mut duplicates = duplicates.iter().peekable();
+        let mut start = 0;
+        for (index, &end) in self.ends.iter().enumerate() {
+            if duplicates.next_if(|duplicate| **duplicate == index).is_none() {
+                self.counters[start..end].iter().for_each(|counters| counters.inc());
+            }
+            start = end;
+        }
+    }
 }
 
 impl Chunk {
-    fn push(&mut self, event: &EventView<'_>, counters: Arc<EventCounters>) {
+    /// For the events of so many bytes of body.
+    fn for_body(bytes: usize) -> Self {
+        Self { items: Batch::with_capacity(bytes.min(CHUNK_BYTES)), counters: ChunkCounters::default() }
+    }
+
+    fn push(&mut self, event: &EventView<'_>, counters: &mut Counters, metrics: &Metrics) {
         let tag = request_id::lookup_key(event.request_id, event.project);
         self.items.push(event.key.0, tag, |bytes| codec::encode_into(*event, bytes));
-        self.counters.push(counters);
+        counters.push(event, metrics, &mut self.counters.counters);
+        self.counters.ends.push(self.counters.counters.len());
     }
 }
 
@@ -133,14 +156,14 @@ impl Decoding {
     fn decode(&mut self, Workbench { memo, counters }: &mut Workbench) -> Result<Vec<Reject>, ApiError> {
         let body = decode::decompress(self.sent.encoding.as_deref(), &self.sent.body.bytes, &self.shared.limits)
             .map_err(|refusal| refused(&refusal))?;
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk::for_body(body.len());
         let mut charged = Ok(false);
         let (shared, token, sent) = (Arc::clone(&self.shared), self.token.clone(), &self.sent);
         let (charge, chunks) = (&mut self.charge, &self.chunks);
         let context = context(&shared, &token, sent);
         let rejects = decode::each_event(sent.format, &body, context, memo, |_, event| {
-            chunk.push(&event, counters.of(&event, &shared.metrics));
-            if chunk.items.memory() < CHUNK_BYTES {
+            chunk.push(&event, counters, &shared.metrics);
+            if chunk.items.bytes() < CHUNK_BYTES {
                 return ControlFlow::Continue(());
             }
             if matches!(charged, Ok(false)) {

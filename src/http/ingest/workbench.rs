@@ -24,23 +24,33 @@ pub struct Workbench {
 /// The counters of events, by what tells them apart.
 #[derive(Default)]
 pub struct Counters {
-    known: Recall<Arc<EventCounters>>,
+    of_events: Recall<Arc<EventCounters>>,
+    of_fields: Recall<Arc<EventCounters>>,
     key: Vec<u8>,
 }
 
 impl Counters {
-    pub fn of(&mut self, event: &EventView<'_>, metrics: &Metrics) -> Arc<EventCounters> {
-        self.key.clear();
-        self.key.extend_from_slice(&event.status.to_le_bytes());
-        self.key.extend_from_slice(&event.marks.0.to_le_bytes());
-        let errors = event.errors.iter().filter(|error| !error.field.is_empty());
-        let fields = errors.flat_map(|error| [error.field.as_str(), error.rule.as_str()]);
-        for text in [event.service, event.environment, event.route, event.method].into_iter().chain(fields) {
-            self.key.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            self.key.extend_from_slice(text.as_bytes());
-        }
+    /// Adds the counters of an event to a list.
+    pub fn push(&mut self, event: &EventView<'_>, metrics: &Metrics, list: &mut Vec<Arc<EventCounters>>) {
+        let words = [event.service, event.environment, event.route, event.method];
+        self.begin_key(event.status, event.marks.0, words);
         let make = || Some(Arc::new(metrics.counters_of(event)));
-        self.known.get_or_make(&self.key, make).unwrap_or_else(|| Arc::new(metrics.counters_of(event)))
+        list.extend(self.of_events.get_or_make(&self.key, make));
+        for error in event.errors.iter().filter(|error| !error.field.is_empty()) {
+            self.begin_key(0, 0, [event.service, &error.field, &error.rule]);
+            let make = || Some(Arc::new(metrics.counters_of_field(event.service, error)));
+            list.extend(self.of_fields.get_or_make(&self.key, make));
+        }
+    }
+
+    fn begin_key<const N: usize>(&mut self, status: u16, marks: u32, words: [&str; N]) {
+        self.key.clear();
+        self.key.extend_from_slice(&status.to_le_bytes());
+        self.key.extend_from_slice(&marks.to_le_bytes());
+        for word in words {
+            self.key.extend_from_slice(&(word.len() as u32).to_le_bytes());
+            self.key.extend_from_slice(word.as_bytes());
+        }
     }
 }
 
