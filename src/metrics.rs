@@ -58,6 +58,7 @@ pub struct Metrics {
     /// Label: outcome.
     pub insert_batches: IntCounterVec,
     pub insert_events: IntCounter,
+    pub rollup_pending: IntGauge,
     pub insert_duration: Histogram,
     /// Label: reason.
     pub insert_retries: IntCounterVec,
@@ -178,6 +179,11 @@ impl Metrics {
                 "errata_insert_duration_seconds",
                 "Duration of one insert attempt, verification included.",
                 &INSERT_BUCKETS,
+            )?,
+            rollup_pending: gauge(
+                r,
+                "errata_rollup_pending_events",
+                "Events in ClickHouse that the rollups do not count yet; 1 from the start until that is known.",
             )?,
             insert_retries: counters(
                 r,

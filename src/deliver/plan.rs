@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::BatchRef;
-use crate::spool::Position;
+use crate::{
+    spool::Position,
+    store::{rollup::Group, rows::week_of},
+};
 
 const FILE: &str = "plan.json";
 const VERSION: u32 = 1;
@@ -28,6 +31,10 @@ pub struct Plan {
     pub end: Position,
     /// In order and without gaps.
     pub batches: Vec<Batch>,
+    /// What was not in the rollups when this was written, and the groups that the plan's own batches will be in: see
+    /// [`super::rollup`].
+    #[serde(default)]
+    pub groups: Vec<Group>,
 }
 
 /// Events of consecutive positions that are inserted together.
@@ -61,8 +68,18 @@ pub enum PlanError {
 }
 
 impl Plan {
-    pub fn new(start: Position, end: Position, batches: Vec<Batch>) -> Self {
-        Self { version: VERSION, start, end, batches }
+    pub fn new(start: Position, end: Position, batches: Vec<Batch>, groups: Vec<Group>) -> Self {
+        Self { version: VERSION, start, end, batches, groups }
+    }
+
+    /// The groups, each with the plan's own batches in it.
+    pub fn complete_groups(mut self) -> Vec<Group> {
+        for group in &mut self.groups {
+            let week = group.week;
+            let own = self.batches.iter().filter(|batch| week_of(batch.received_ms.0) == week);
+            own.for_each(|batch| group.add(batch.id, batch.received_ms));
+        }
+        self.groups
     }
 
     /// Reads the plan of a directory, if there is one.
@@ -112,7 +129,7 @@ mod tests {
         assert_eq!(Plan::load(dir.path()).unwrap(), None);
         let batch =
             Batch { id: Uuid::new_v4(), from: Position(1), to: Position(3), rows: 2, received_ms: (5, 6), digest: 7 };
-        let plan = Plan::new(Position(1), Position(3), vec![batch]);
+        let plan = Plan::new(Position(1), Position(3), vec![batch], vec![Group::new(0)]);
         plan.save(dir.path()).unwrap();
         assert_eq!(Plan::load(dir.path()).unwrap(), Some(plan.clone()));
         Plan { version: 2, ..plan }.save(dir.path()).unwrap();
