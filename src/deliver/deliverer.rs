@@ -146,8 +146,13 @@ impl<D: Destination> Deliverer<D> {
         let mut decoded = Decoded::new(plan.start);
         let chunk = self.reader.read_range(plan.start, plan.end)?;
         self.decode(chunk, &mut decoded)?;
-        let fits = |batch: &Batch| digest(&decoded.events[decoded.of(batch)]) == batch.digest;
-        if decoded.items > 0 && plan.batches.iter().all(fits) {
+        let fits = |batch: &Batch| {
+            let rows = decoded.of(batch);
+            rows.len() == batch.rows && digest(&decoded.events[rows]) == batch.digest
+        };
+        // What no batch holds would be forgotten with the rest.
+        let rows: usize = plan.batches.iter().map(|batch| batch.rows).sum();
+        if decoded.items > 0 && rows == decoded.events.len() && plan.batches.iter().all(fits) {
             return self.execute(plan, &decoded, Before::Unknown, stop).await;
         }
         tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");

@@ -17,7 +17,7 @@ mod books;
 mod clickhouse;
 mod deliverer;
 mod part;
-mod plan;
+pub(crate) mod plan;
 pub mod quarantine;
 #[cfg(test)]
 mod tests;
