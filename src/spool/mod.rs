@@ -77,7 +77,9 @@ mod shared;
 mod sidecar;
 mod writer;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
