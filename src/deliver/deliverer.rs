@@ -158,7 +158,9 @@ impl<D: Destination> Deliverer<D> {
             // Before the spool forgets them, so that an event is always in one of the two gauges.
             self.metrics.rollup_pending.set((self.pending.events() + decoded.events.len() as u64) as i64);
             let Some(stored) = self.execute(plan, &decoded, Before::Untried, &mut stop).await? else { return Ok(()) };
-            stored.iter().for_each(|batch| self.pending.add(batch, &decoded));
+            for batch in &stored {
+                self.pending.add(batch, &decoded);
+            }
             self.metrics.rollup_pending.set(self.pending.events() as i64);
             if decoded.bytes > memory::LARGE {
                 drop(decoded);
@@ -193,8 +195,13 @@ impl<D: Destination> Deliverer<D> {
         let mut decoded = Decoded::new(plan.start);
         let chunk = self.reader.read_range(plan.start, plan.end)?;
         self.decode(chunk, &mut decoded)?;
-        let fits = |batch: &Batch| digest(&decoded.events[decoded.of(batch)]) == batch.digest;
-        if decoded.items > 0 && plan.batches.iter().all(fits) {
+        let fits = |batch: &Batch| {
+            let rows = decoded.of(batch);
+            rows.len() == batch.rows && digest(&decoded.events[rows]) == batch.digest
+        };
+        // What no batch holds would be forgotten with the rest.
+        let rows: usize = plan.batches.iter().map(|batch| batch.rows).sum();
+        if decoded.items > 0 && rows == decoded.events.len() && plan.batches.iter().all(fits) {
             return Ok(self.execute(plan, &decoded, Before::Unknown, stop).await?.is_some());
         }
         tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");

@@ -18,7 +18,7 @@ mod books;
 mod clickhouse;
 mod deliverer;
 mod part;
-mod plan;
+pub(crate) mod plan;
 pub mod quarantine;
 pub mod rollup;
 #[cfg(test)]

@@ -493,3 +493,26 @@ async fn what_a_plan_had_stored_of_a_log_that_changed_is_not_stored_again() {
     assert_eq!(fake.keys(), (0..8).chain(50..54).collect::<Vec<_>>());
     assert_eq!(books.imbalance(&writer).0, 0);
 }
+
+/// Promise: what a plan's range has and its batches have not is delivered, not forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_plan_with_more_in_its_range_than_in_its_batches_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::failing(&[Fault::Hang { stored: true }]);
+    let bench = open(dir.path(), &fake);
+    bench.ship(0..8).await;
+    let (_stop, stopped) = watch::channel(false);
+    let file = bench.deliverer.options.dir.join("plan.json");
+    assert!(tokio::time::timeout(Duration::from_secs(60), bench.deliverer.run(stopped)).await.is_err());
+    bench.writer.append((8..12).map(|key| item(&event(key, 0))).collect()).await.unwrap();
+    bench.writer.close().await;
+    // As version 1 wrote it: without a checksum, which would tell.
+    let mut plan: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    plan["version"] = 1.into();
+    plan["end"] = 12.into();
+    plan.as_object_mut().unwrap().remove("crc");
+    std::fs::write(&file, plan.to_string()).unwrap();
+    let (writer, books, _) = open(dir.path(), &fake).drain().await;
+    assert_eq!(fake.keys(), (0..12).collect::<Vec<_>>());
+    assert_eq!(books.imbalance(&writer).0, 0);
+}

@@ -8,7 +8,7 @@ pub mod ingest;
 pub mod lookup;
 pub mod openapi;
 pub mod operate;
-mod params;
+pub(crate) mod params;
 pub mod quarantine;
 pub mod quota;
 mod routes;

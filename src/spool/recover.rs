@@ -77,12 +77,14 @@ struct Listing {
 }
 
 impl Listing {
-    /// Removes what was never placed.
+    /// Removes what was never placed, and makes the names of the rest durable.
     fn read(dir: &dyn Dir) -> Result<Self, SpoolError> {
         let names = dir.list().map_err(failed("list", dir, ""))?;
         for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
             dir.remove(name).map_err(failed("remove", dir, name))?;
         }
+        // A process that ended between a rename and its sync left names that are here, and perhaps on no disk.
+        dir.sync().map_err(failed("sync", dir, ""))?;
         let mut segments: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
         let mut sidecars: Vec<u64> = names.iter().filter_map(|name| sidecar::parse_name(name)).collect();
         segments.sort_unstable();
