@@ -176,7 +176,8 @@ impl<'t> Reading<'t, '_> {
                 marks.insert(Marks::NO_TIMESTAMP);
                 return Some(context.received_at_ms);
             }
-            Raw::Number(digits) => timestamp::of_number(digits.parse().ok()?)?,
+            // As the full way parses it, to the last bit.
+            Raw::Number(digits) => timestamp::of_number(serde_json::from_str::<Number>(digits).ok()?.as_f64()?)?,
             Raw::Text(text) => timestamp::of_text(text).ok()?,
             Raw::Nested(_) => return None,
         };
