@@ -47,6 +47,7 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         health: Health::default(),
         receiving: body::Budget::new(config.ingest.max_in_flight.as_usize()),
         in_flight: Arc::new(tokio::sync::Semaphore::new(config.ingest.max_in_flight.as_usize() / 1024)),
+        workbenches: ingest::Workbenches::default(),
         swagger: Arc::new(utoipa_swagger_ui::Config::from("/api/v1/openapi.json")),
         state,
         spool,

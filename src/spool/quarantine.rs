@@ -27,6 +27,8 @@ impl Quarantine {
     pub fn open(spool: &dyn Dir) -> Result<Self, SpoolError> {
         let dir = spool.subdir(DIRECTORY).map_err(failed("open", spool, DIRECTORY))?;
         let names = dir.list().map_err(failed("list", spool, DIRECTORY))?;
+        // As of the spool itself: what is known is not set aside again.
+        dir.sync().map_err(failed("sync", spool, DIRECTORY))?;
         let known = names.iter().filter_map(|name| parse_name(name)).collect();
         Ok(Self { dir, known: Mutex::new(known) })
     }

@@ -10,6 +10,7 @@ pub mod fold;
 pub mod insert;
 pub mod migrate;
 pub mod query;
+pub mod rollup;
 pub mod rows;
 pub mod upkeep;
 

@@ -112,7 +112,7 @@ impl Collector {
                 return metrics.balanced();
             }
             ensure!(began.elapsed() < limit, "{stored} of {events} events stored after {limit:?}");
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 
