@@ -9,6 +9,7 @@ use super::{
     part::{Decoded, batches, bisect, digest},
     plan::{Batch, Plan, PlanError},
     quarantine::{Quarantine, QuarantineError},
+    shortage,
 };
 use crate::{
     clock::Clock,
@@ -109,16 +110,32 @@ impl<D: Destination> Deliverer<D> {
     /// # Errors
     /// On an I/O error of the spool, the plan or the quarantine.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), DeliverError> {
+        loop {
+            match self.run_until_failure(&mut stop).await {
+                Err(error) if shortage::is_cause_of(&error) => {
+                    let pause = self.options.retry.1;
+                    tracing::warn!("delivery: {error}; going on in {pause:?}, when there may be room again");
+                    if !wait(pause, &mut stop).await {
+                        return Ok(());
+                    }
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Delivers from what is on disk, as after a start.
+    async fn run_until_failure(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), DeliverError> {
         let dir = self.options.dir.clone();
         std::fs::create_dir_all(&dir).map_err(|source| DeliverError::Directory { path: dir.clone(), source })?;
         if let Some(plan) = Plan::load(&dir)?.filter(|plan| plan.end > self.reader.start())
-            && !self.resume(plan, &mut stop).await?
+            && !self.resume(plan, stop).await?
         {
             return Ok(());
         }
         loop {
             let from = self.reader.start();
-            if !self.gather(from, &mut stop).await {
+            if !self.gather(from, stop).await {
                 return Ok(());
             }
             let decoded = self.read(from)?;
@@ -127,7 +144,7 @@ impl<D: Destination> Deliverer<D> {
             }
             let plan = Plan::new(decoded.start, decoded.end, batches(&decoded));
             plan.save(&dir)?;
-            if !self.execute(plan, &decoded, Before::Untried, &mut stop).await? {
+            if !self.execute(plan, &decoded, Before::Untried, stop).await? {
                 return Ok(());
             }
             if decoded.bytes > memory::LARGE {
@@ -148,6 +165,9 @@ impl<D: Destination> Deliverer<D> {
         self.decode(chunk, &mut decoded)?;
         let fits = |batch: &Batch| digest(&decoded.events[decoded.of(batch)]) == batch.digest;
         if decoded.items > 0 && plan.batches.iter().all(fits) {
+            // A checkpoint that was lost, or is an old one: what comes before a plan was delivered before it was written.
+            let delivered = self.reader.items_before(plan.start);
+            self.settle(delivered, 0, plan.start)?;
             return self.execute(plan, &decoded, Before::Unknown, stop).await;
         }
         tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");
@@ -226,13 +246,22 @@ impl<D: Destination> Deliverer<D> {
                 }
             }
         }
-        let (reader, end) = (&mut self.reader, plan.end);
-        self.books.settle(total - quarantined, quarantined, || reader.forget(end))?;
+        self.settle(total - quarantined, quarantined, plan.end)?;
         self.metrics.insert_events.inc_by(total - quarantined);
         if let Some(oldest) = plan.batches.iter().map(|batch| batch.received_ms.0).min() {
             self.metrics.visible_lag.set((self.clock.now_ms() - oldest).max(0) as f64 / 1000.0);
         }
         Ok(true)
+    }
+
+    /// Lets the spool forget everything before `end`, and enters in the books what became of it.
+    fn settle(&mut self, stored: u64, quarantined: u64, end: Position) -> Result<(), DeliverError> {
+        let reader = &mut self.reader;
+        let forget = || {
+            let outcome = reader.forget(end);
+            (reader.start() >= end, outcome)
+        };
+        Ok(self.books.settle(stored, quarantined, forget)?)
     }
 
     /// Puts two halves in the place of a batch of which nothing is stored.

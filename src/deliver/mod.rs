@@ -19,6 +19,7 @@ mod deliverer;
 mod part;
 mod plan;
 pub mod quarantine;
+mod shortage;
 #[cfg(test)]
 mod tests;
 
