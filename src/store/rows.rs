@@ -158,8 +158,8 @@ fn identity_columns(batch_id: Uuid, events: &[Event]) -> Result<Columns, ArrowEr
     let batches = std::iter::repeat_n(batch_id.into_bytes(), events.len());
     Ok(vec![
         ("project", words(events, |event| &event.project)),
-        ("key", Arc::new(FixedSizeBinaryArray::try_from_iter(keys)?)),
-        ("batch_id", Arc::new(FixedSizeBinaryArray::try_from_iter(batches)?)),
+        ("key", sixteen_bytes(keys)?),
+        ("batch_id", sixteen_bytes(batches)?),
         ("event_id", texts(events, |event| &event.event_id)),
         ("request_id", texts(events, |event| event.request_id.as_str())),
         ("timestamp", times(events.iter().map(|event| event.timestamp_ms))),
@@ -226,6 +226,12 @@ fn detail_columns(events: &[Event]) -> Result<Columns, ArrowError> {
     ])
 }
 
+/// Also of no values, which `FixedSizeBinaryArray::try_from_iter` refuses.
+fn sixteen_bytes(values: impl Iterator<Item = [u8; 16]>) -> Result<ArrayRef, ArrowError> {
+    let bytes: Vec<u8> = values.flatten().collect();
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(16, bytes.into(), None)?))
+}
+
 /// Texts of high cardinality.
 fn texts(events: &[Event], of: impl Fn(&Event) -> &str) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(events.iter().map(of)))
@@ -284,6 +290,11 @@ fn maps(events: &[Event], folded: &[bool], of: impl Fn(&Event) -> &[(String, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_of_no_rows_encodes() {
+        assert_eq!(encode_empty().unwrap().rows, 0);
+    }
 
     #[test]
     fn a_week_begins_on_monday_at_midnight_utc() {
