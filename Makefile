@@ -7,7 +7,7 @@ RELEASE := target/release/errata
 DEBUG := target/debug/errata
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: build ## set up and start the collector with its embedded ClickHouse
 	@$(RELEASE) engine install >/dev/null
@@ -42,9 +42,21 @@ test-tools:
 	@command -v promtool >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: the check of /metrics by promtool. It is missing: apt-get install prometheus ***\n\n' >&2
 
+# The defaults take some six minutes and 1 GB of memory for the events; BENCH_EVENTS=100000 BENCH_ROUNDS=1 for a glance.
+bench: build ## load on the release binary, beside ClickHouse alone
+	@$(RELEASE) engine install >/dev/null
+	@$(CARGO) run --quiet --release --locked -p errata-load -- all --json target/bench.json $(ARGS)
+
+bench-outage: build ## how a backlog drains after ClickHouse was away (BENCH_OUTAGE_SECONDS=60)
+	@$(RELEASE) engine install >/dev/null
+	@$(CARGO) run --quiet --release --locked -p errata-load -- outage --json target/bench-outage.json $(ARGS)
+
+bench-recovery: build ## how soon a killed collector acknowledges again (BENCH_RECOVERY_GIB=1)
+	@$(CARGO) run --quiet --release --locked -p errata-load -- recovery --json target/bench-recovery.json $(ARGS)
+
 lint: require-cargo ## formatting, lints, documentation, dependencies
-	@$(CARGO) fmt --check
-	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	@$(MAKE) --no-print-directory deny
 
@@ -56,4 +68,4 @@ deny: ## licences, sources and banned crates of the dependencies
 require-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
 
-.PHONY: help run build demo test test-engine test-tools lint deny require-cargo
+.PHONY: help run build demo test test-engine test-tools bench bench-outage bench-recovery lint deny require-cargo

@@ -23,9 +23,13 @@ pub mod config;
 pub mod decode;
 pub mod deliver;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod memory;
 pub mod metrics;
+pub mod recall;
 pub mod spool;
 pub mod state;
 pub mod store;

@@ -19,7 +19,7 @@ use prometheus::{
 use crate::{
     decode::Reason,
     deliver::RetryClass,
-    event::{Event, Marks},
+    event::{FieldError, Marks, view::EventView},
 };
 
 /// Value of a label whose own value came after the family's limit was reached.
@@ -58,6 +58,7 @@ pub struct Metrics {
     /// Label: outcome.
     pub insert_batches: IntCounterVec,
     pub insert_events: IntCounter,
+    pub rollup_pending: IntGauge,
     pub insert_duration: Histogram,
     /// Label: reason.
     pub insert_retries: IntCounterVec,
@@ -179,6 +180,11 @@ impl Metrics {
                 "Duration of one insert attempt, verification included.",
                 &INSERT_BUCKETS,
             )?,
+            rollup_pending: gauge(
+                r,
+                "errata_rollup_pending_events",
+                "Events in ClickHouse that the rollups do not count yet; 1 from the start until that is known.",
+            )?,
             insert_retries: counters(
                 r,
                 "errata_insert_retries_total",
@@ -238,26 +244,30 @@ impl Metrics {
         self.later = kinds.chain(durations).map(|(desc, kind)| (desc.clone(), kind)).collect();
     }
 
-    /// Counts what the spool set aside by itself; `total` since it was opened.
+    /// Counts what the spool set aside by itself; `total` since this process began to open it.
     pub fn count_damaged(&self, total: u64) {
         let before = self.damaged.fetch_max(total, Ordering::Relaxed);
         self.spool_quarantined.inc_by(total.saturating_sub(before));
     }
 
-    /// Counts an event that was accepted.
-    pub fn count_accepted(&self, event: &Event) {
+    /// What an accepted event adds one to, its fields' failures apart: by its service, environment, route, method, status and
+    /// marks.
+    pub fn counters_of(&self, event: &EventView<'_>) -> EventCounters {
         let status = event.status.to_string();
-        self.api_errors.inc([&event.service, &event.environment], [&status]);
-        self.api_errors_by_route.inc([&event.service, &event.route, &event.method], [&status]);
+        let mut counters = vec![
+            self.api_errors.counter([event.service, event.environment], [&status]),
+            self.api_errors_by_route.counter([event.service, event.route, event.method], [&status]),
+        ];
         if event.status == 429 {
-            self.rate_limited.inc([&event.service, &event.route], []);
+            counters.push(self.rate_limited.counter([event.service, event.route], []));
         }
-        for error in event.errors.iter().filter(|error| !error.field.is_empty()) {
-            self.validation_failures.inc([&event.service, &error.field, &error.rule], []);
-        }
-        for mark in event.marks.names() {
-            self.ingest_marked.with_label_values(&[mark]).inc();
-        }
+        counters.extend(event.marks.names().map(|mark| self.ingest_marked.with_label_values(&[mark])));
+        EventCounters(counters)
+    }
+
+    /// What an error of a field of an accepted event adds one to.
+    pub fn counters_of_field(&self, service: &str, error: &FieldError) -> EventCounters {
+        EventCounters(vec![self.validation_failures.counter([service, &error.field, &error.rule], [])])
     }
 
     /// All series in the text exposition format.
@@ -320,23 +330,33 @@ pub struct BoundedCounter<const N: usize> {
 }
 
 impl<const N: usize> BoundedCounter<N> {
-    /// Adds one. `free` are the leading labels, whose values clients choose; `fixed` the others, which are few by nature.
-    pub fn inc<const A: usize, const B: usize>(&self, free: [&str; A], fixed: [&str; B]) {
+    /// The counter of these labels, or the one that stands for all past the limit. `free` are the leading labels, whose values
+    /// clients choose; `fixed` the others, which are few by nature.
+    pub fn counter<const A: usize, const B: usize>(&self, free: [&str; A], fixed: [&str; B]) -> IntCounter {
         const { assert!(A + B == N, "one value for each label") };
         let labels: [String; N] = std::array::from_fn(|i| cut(if i < A { free[i] } else { fixed[i - A] }));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counter) = known.get(&labels) {
-            counter.inc();
-            return;
+            return counter.clone();
         }
         if known.len() >= self.limit {
             let folded: [&str; N] = std::array::from_fn(|i| if i < A { OTHER } else { fixed[i - A] });
-            self.vec.with_label_values(&folded).inc();
-            return;
+            return self.vec.with_label_values(&folded);
         }
         let counter = self.vec.with_label_values(&labels);
-        counter.inc();
-        known.insert(labels, counter);
+        known.insert(labels, counter.clone());
+        counter
+    }
+}
+
+/// The counters of an accepted event.
+#[derive(Debug)]
+pub struct EventCounters(Vec<IntCounter>);
+
+impl EventCounters {
+    /// Counts one such event.
+    pub fn inc(&self) {
+        self.0.iter().for_each(IntCounter::inc);
     }
 }
 
@@ -360,7 +380,7 @@ mod tests {
     fn past_the_limit_free_labels_fold_and_nothing_is_uncounted() {
         let metrics = Metrics::new().unwrap();
         for i in 0..100_000 {
-            metrics.rate_limited.inc([&format!("service{i}"), "/"], []);
+            metrics.rate_limited.counter([&format!("service{i}"), "/"], []).inc();
         }
         let text = text(&metrics);
         let series: Vec<_> = text.lines().filter(|line| line.starts_with("errata_rate_limited_total{")).collect();
@@ -371,9 +391,9 @@ mod tests {
     #[test]
     fn a_long_label_is_cut_at_a_character() {
         let metrics = Metrics::new().unwrap();
-        metrics.rate_limited.inc([&"é".repeat(1000), "/"], []);
+        metrics.rate_limited.counter([&"é".repeat(1000), "/"], []).inc();
         assert!(text(&metrics).contains(&format!("service=\"{}\"", "é".repeat(LABEL_BYTES / 2))));
-        metrics.rate_limited.inc([&"\n".repeat(1000), "/"], []);
+        metrics.rate_limited.counter([&"\n".repeat(1000), "/"], []).inc();
         assert!(text(&metrics).contains(&format!("service=\"{}\"", "\\n".repeat(LABEL_BYTES / 2))));
     }
 }

@@ -119,6 +119,7 @@ impl App {
                 decompressed: config.ingest.max_decompressed.as_usize(),
                 event: config.ingest.max_event.as_usize(),
             },
+            workbenches: http::ingest::Workbenches::default(),
             receiving: http::body::Budget::new(config.ingest.max_in_flight.as_usize()),
             in_flight: Arc::new(Semaphore::new(
                 (config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS),

@@ -74,7 +74,9 @@ pub(super) fn deliver_on_own_thread(
         metrics: Arc::clone(&shared.metrics),
         clock: shared.clock.clone(),
         stored_before: std::collections::HashSet::new(),
+        pending: deliver::rollup::Pending::default(),
     };
+    shared.metrics.rollup_pending.set(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Serve)?;
     let (sender, receiver) = oneshot::channel();
     let mut stopped = stop.clone();

@@ -8,7 +8,7 @@ mod client;
 mod completions;
 mod config;
 mod demo;
-mod duration;
+pub(crate) mod duration;
 mod engine;
 mod import;
 mod lookup;

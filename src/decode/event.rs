@@ -226,7 +226,7 @@ fn timestamp_ms(making: &mut Making<'_>, value: &Value) -> i64 {
 }
 
 /// The body as it is stored, and what it says. It is scrubbed before it is read, so that nothing read from it needs to be.
-fn response(making: &mut Making<'_>, status: u16, value: Value) -> (String, Body) {
+pub(super) fn response(making: &mut Making<'_>, status: u16, value: Value) -> (String, Body) {
     let mut value = match value {
         Value::Null => return (String::new(), Body::default()),
         Value::String(text) => {
@@ -284,7 +284,7 @@ fn request_id(making: &mut Making<'_>, value: &Value, body: &Body, headers: [&He
 }
 
 /// The general message and the code. An object under `error` is read as an error body is, and kept as an attribute.
-fn error(making: &mut Making<'_>, value: Value, body: &Body) -> (String, String) {
+pub(super) fn error(making: &mut Making<'_>, value: Value, body: &Body) -> (String, String) {
     let (error, code) = match value {
         Value::String(text) if !text.is_empty() => {
             let mut error = Value::String(text);
@@ -308,7 +308,7 @@ fn error(making: &mut Making<'_>, value: Value, body: &Body) -> (String, String)
 }
 
 /// The field errors as sent, else those of the body. `errors` that hold none become an attribute.
-fn errors(making: &mut Making<'_>, mut value: Value, of_body: Vec<RawFieldError>) -> Vec<FieldError> {
+pub(super) fn errors(making: &mut Making<'_>, mut value: Value, of_body: Vec<RawFieldError>) -> Vec<FieldError> {
     let mut raw = of_body;
     if !value.is_null() {
         if making.scrubber().json(&mut value, Shape::Messages) {
@@ -353,7 +353,7 @@ fn path_and_route(making: &mut Making<'_>, path: Value, route: Value) -> (String
 }
 
 /// The route of a scrubbed path; what was scrubbed becomes a placeholder (`[email]` → `{email}`).
-fn route_of(path: &str) -> String {
+pub(super) fn route_of(path: &str) -> String {
     let segment =
         |segment: &str| match without_tokens(segment).strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(label) if !label.contains(['[', ']', ':']) => format!("{{{label}}}"),

@@ -81,6 +81,11 @@ impl<'c> Making<'c> {
         self.problems.reason.is_some().then_some(self.problems)
     }
 
+    /// The marks, if nothing else was noted.
+    pub(super) fn plain_marks(self) -> Option<Marks> {
+        (self.attributes.is_empty() && !self.has_problems()).then_some(self.marks)
+    }
+
     pub(super) fn has_problems(&self) -> bool {
         self.problems.reason.is_some()
     }

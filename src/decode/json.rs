@@ -6,18 +6,19 @@ use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    Context, Refusal, Reject, event,
+    Context, Memo, Refusal, Reject, event,
     item::{Flaw, Item},
     key::Occurrences,
-    reject_of_flaw, reject_too_large,
+    plain, reject_of_flaw, reject_too_large,
 };
-use crate::event::Event;
+use crate::event::view::EventView;
 
 /// The syntax of an array is checked whole before any item is looked at: half a document is no document.
 pub(super) fn decode(
     body: &[u8],
     context: &Context<'_>,
-    mut take: impl FnMut(usize, Event) -> ControlFlow<()>,
+    memo: &mut Memo,
+    mut take: impl FnMut(usize, EventView<'_>) -> ControlFlow<()>,
 ) -> Result<Vec<Reject>, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let (line, column) = position(&body[..error.valid_up_to()]);
@@ -40,10 +41,16 @@ pub(super) fn decode(
             rejects.push(reject_too_large(index, item, context.limits));
             continue;
         }
+        if let Some(taken) = plain::each(item, context, memo, |event| take(index, event)) {
+            if taken.is_break() {
+                break;
+            }
+            continue;
+        }
         match Item::parse(item) {
             Ok(item) => match event::build(item, context, &mut occurrences) {
                 Ok(event) => {
-                    if take(index, event).is_break() {
+                    if take(index, (&event).into()).is_break() {
                         break;
                     }
                 }

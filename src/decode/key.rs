@@ -25,7 +25,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::EventKey;
@@ -73,26 +73,38 @@ pub(super) fn of_content(project: &str, fields: &Map<String, Value>) -> EventKey
     EventKey(xxh3_128(&form))
 }
 
+/// Begins the form of [`of_content`] by hand: keys (as [`string`]) and values follow, sorted, then [`end_content`].
+pub(super) fn begin_content(project: &str, form: &mut Vec<u8>) {
+    form.clear();
+    push_start(project, "content", form);
+    form.push(b'{');
+}
+
+pub(super) fn end_content(form: &mut Vec<u8>) -> EventKey {
+    form.push(b'}');
+    EventKey(xxh3_128(form))
+}
+
 fn start(project: &str, what: &str, more: usize) -> Vec<u8> {
     let mut form = Vec::with_capacity(project.len() + what.len() + 2 + more);
+    push_start(project, what, &mut form);
+    form
+}
+
+fn push_start(project: &str, what: &str, form: &mut Vec<u8>) {
     for part in [project, what] {
         form.extend_from_slice(part.as_bytes());
         form.push(0);
     }
-    form
 }
 
 /// Recursion is bounded by the parser's depth limit.
-fn write(value: &Value, form: &mut Vec<u8>) {
+pub(super) fn write(value: &Value, form: &mut Vec<u8>) {
     match value {
         Value::Null => form.push(b'n'),
         Value::Bool(true) => form.push(b't'),
         Value::Bool(false) => form.push(b'f'),
-        Value::Number(number) => {
-            form.push(b'#');
-            form.extend_from_slice(number.to_string().as_bytes());
-            form.push(0);
-        }
+        Value::Number(number) => self::number(number, form),
         Value::String(text) => string(text, form),
         Value::Array(items) => {
             form.push(b'[');
@@ -103,6 +115,17 @@ fn write(value: &Value, form: &mut Vec<u8>) {
         }
         Value::Object(fields) => object(fields.iter(), form),
     }
+}
+
+pub(super) fn number(number: &Number, form: &mut Vec<u8>) {
+    digits(&number.to_string(), form);
+}
+
+/// A number's text.
+pub(super) fn digits(digits: &str, form: &mut Vec<u8>) {
+    form.push(b'#');
+    form.extend_from_slice(digits.as_bytes());
+    form.push(0);
 }
 
 fn object<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>, form: &mut Vec<u8>) {
@@ -116,7 +139,7 @@ fn object<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>, form: &mut 
     form.push(b'}');
 }
 
-fn string(text: &str, form: &mut Vec<u8>) {
+pub(super) fn string(text: &str, form: &mut Vec<u8>) {
     form.push(b'"');
     form.extend_from_slice(&(text.len() as u64).to_le_bytes());
     form.extend_from_slice(text.as_bytes());

@@ -12,12 +12,16 @@ mod item;
 mod json;
 mod key;
 mod ndjson;
+mod plain;
 mod timestamp;
 
 use std::ops::ControlFlow;
 
-pub use self::encoding::{decompress, most_bytes};
-use crate::event::{Event, catalog::Catalog, scrub::Scrubber};
+pub use self::{
+    encoding::{decompress, most_bytes},
+    plain::Memo,
+};
+use crate::event::{Event, catalog::Catalog, scrub::Scrubber, view::EventView};
 
 /// Limits on what one request may hold; every figure is in bytes unless its name says otherwise.
 #[derive(Clone, Debug)]
@@ -187,8 +191,8 @@ fn reject_of_flaw(index: usize, flaw: item::Flaw) -> Reject {
 /// When the body as a whole is no JSON, empty, or holds too many items. A bad item of a good body is a [`Reject`] instead.
 pub fn events(format: Format, body: &[u8], context: Context<'_>) -> Result<Decoded, Refusal> {
     let mut events = Vec::new();
-    let rejects = each_event(format, body, context, |index, event| {
-        events.push((index, event));
+    let rejects = each_event(format, body, context, &mut Memo::default(), |index, event| {
+        events.push((index, event.to_event()));
         ControlFlow::Continue(())
     })?;
     Ok(Decoded { events, rejects })
@@ -197,19 +201,22 @@ pub fn events(format: Format, body: &[u8], context: Context<'_>) -> Result<Decod
 /// As [`events`], but hands each event over when it is made: an event in memory is many times as large as its text, so
 /// those of a large body must not all be there at once. Ends early, with the rejects so far, when `take` breaks.
 ///
+/// `memo` is kept from body to body by whoever decodes many; it belongs to one catalog and one scrubber.
+///
 /// # Errors
 /// As [`events`]; then none was handed over.
 pub fn each_event(
     format: Format,
     body: &[u8],
     context: Context<'_>,
-    take: impl FnMut(usize, Event) -> ControlFlow<()>,
+    memo: &mut Memo,
+    take: impl FnMut(usize, EventView<'_>) -> ControlFlow<()>,
 ) -> Result<Vec<Reject>, Refusal> {
     match format {
-        Format::Ndjson => ndjson::decode(body, &context, take),
-        Format::Json => json::decode(body, &context, take),
+        Format::Ndjson => ndjson::decode(body, &context, memo, take),
+        Format::Json => json::decode(body, &context, memo, take),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

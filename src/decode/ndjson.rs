@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Context, Reason, Refusal, Reject, event,
+    Context, Memo, Reason, Refusal, Reject, event,
     item::{Flaw, Item},
     key::Occurrences,
-    reject_of_flaw, reject_too_large,
+    plain, reject_of_flaw, reject_too_large,
 };
-use crate::event::Event;
+use crate::event::view::EventView;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -19,7 +19,8 @@ const TRIED_LINES: usize = 16;
 pub(super) fn decode(
     body: &[u8],
     context: &Context<'_>,
-    mut take: impl FnMut(usize, Event) -> ControlFlow<()>,
+    memo: &mut Memo,
+    mut take: impl FnMut(usize, EventView<'_>) -> ControlFlow<()>,
 ) -> Result<Vec<Reject>, Refusal> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let count = lines(body).count();
@@ -35,14 +36,11 @@ pub(super) fn decode(
         if count > limit && (any_json || index == TRIED_LINES) {
             break;
         }
-        match decode_line(index, line, context, &mut occurrences) {
-            // Of a body with too many, nothing is taken.
-            Line::Event(event) if count <= limit => {
-                if take(index, *event).is_break() {
-                    return Ok(rejects);
-                }
-            }
-            Line::Event(_) => {}
+        // Of a body with too many, nothing is taken.
+        let take = |event: EventView<'_>| if count > limit { ControlFlow::Continue(()) } else { take(index, event) };
+        match decode_line(index, line, context, (memo, &mut occurrences), take) {
+            Line::Event(ControlFlow::Continue(())) => {}
+            Line::Event(ControlFlow::Break(())) => return Ok(rejects),
             Line::Reject(reject) => rejects.push(reject),
             Line::NotJson { column, message, reject } => {
                 first_bad.get_or_insert_with(|| (number, column, hint(line, message)));
@@ -68,12 +66,23 @@ fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 enum Line {
-    Event(Box<Event>),
+    /// It was handed over; whether to go on.
+    Event(ControlFlow<()>),
     Reject(Reject),
-    NotJson { column: usize, message: String, reject: Reject },
+    NotJson {
+        column: usize,
+        message: String,
+        reject: Reject,
+    },
 }
 
-fn decode_line(index: usize, line: &[u8], context: &Context<'_>, occurrences: &mut Occurrences<'_>) -> Line {
+fn decode_line(
+    index: usize,
+    line: &[u8],
+    context: &Context<'_>,
+    (memo, occurrences): (&mut Memo, &mut Occurrences<'_>),
+    mut take: impl FnMut(EventView<'_>) -> ControlFlow<()>,
+) -> Line {
     let not_json = |column, message: String| Line::NotJson {
         column,
         reject: Reject::of_item(index, Reason::InvalidJson, format!("is no JSON: column {column}: {message}")),
@@ -86,9 +95,12 @@ fn decode_line(index: usize, line: &[u8], context: &Context<'_>, occurrences: &m
     if line.len() > context.limits.event {
         return Line::Reject(reject_too_large(index, text, context.limits));
     }
+    if let Some(taken) = plain::each(text, context, memo, &mut take) {
+        return Line::Event(taken);
+    }
     match Item::parse(text) {
         Ok(item) => match event::build(item, context, occurrences) {
-            Ok(event) => Line::Event(Box::new(event)),
+            Ok(event) => Line::Event(take((&event).into())),
             Err(rejection) => Line::Reject(rejection.at(index)),
         },
         Err(Flaw::NotJson { column, message, .. }) => not_json(column, message),

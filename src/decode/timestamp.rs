@@ -17,21 +17,25 @@ const TAKEN: &str = "send RFC 3339 (2026-01-31T23:59:59.123Z), Unix seconds or U
 /// milliseconds.
 pub(super) fn parse(value: &Value) -> Result<i64, String> {
     match value {
-        Value::String(text) => DateTime::parse_from_rfc3339(text.trim())
-            .map(|time| time.timestamp_millis())
-            .map_err(|error| format!("is no RFC 3339 time ({error}): {TAKEN}")),
-        Value::Number(number) => {
-            let number = number.as_f64().unwrap_or(f64::NAN);
-            let milliseconds = if number.abs() < FIRST_MILLISECONDS { number * 1000.0 } else { number };
-            // Beyond this, the years have more than four digits.
-            if milliseconds.abs() < 2.5e14 {
-                Ok(milliseconds.round() as i64)
-            } else {
-                Err(format!("is no time in seconds or milliseconds: {TAKEN}"))
-            }
-        }
+        Value::String(text) => of_text(text),
+        Value::Number(number) => of_number(number.as_f64().unwrap_or(f64::NAN))
+            .ok_or_else(|| format!("is no time in seconds or milliseconds: {TAKEN}")),
         other => Err(format!("must be a string or a number, got {}: {TAKEN}", kind(other))),
     }
+}
+
+/// Of an RFC 3339 text.
+pub(super) fn of_text(text: &str) -> Result<i64, String> {
+    DateTime::parse_from_rfc3339(text.trim())
+        .map(|time| time.timestamp_millis())
+        .map_err(|error| format!("is no RFC 3339 time ({error}): {TAKEN}"))
+}
+
+/// Of Unix seconds or milliseconds.
+pub(super) fn of_number(number: f64) -> Option<i64> {
+    let milliseconds = if number.abs() < FIRST_MILLISECONDS { number * 1000.0 } else { number };
+    // Beyond this, the years have more than four digits.
+    (milliseconds.abs() < 2.5e14).then(|| milliseconds.round() as i64)
 }
 
 /// Whether events of this time are kept.

@@ -4,10 +4,13 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::{BatchRef, Destination, Failure, Stored};
+use super::{BatchRef, Destination, Failure, Stored, rollup::Counts};
 use crate::{
     event::{Event, EventKey},
-    store::{self, Store, StoreError},
+    store::{
+        self, Store, StoreError,
+        rollup::{Group, RollupTable},
+    },
 };
 
 impl Destination for Store {
@@ -43,6 +46,27 @@ impl Destination for Store {
             return Ok(Stored::All);
         }
         Ok(Stored::Some(keys))
+    }
+
+    async fn roll_up(
+        &self,
+        group: &Group,
+        table: RollupTable,
+        counts: Counts<'_>,
+        attempt: u32,
+    ) -> Result<(), Failure> {
+        match counts {
+            Counts::Counted(rollups) => Store::roll_up(self, group, table, rollups, attempt).await?,
+            Counts::Stored => self.roll_up_stored(group, table, attempt).await?,
+        }
+        Ok(())
+    }
+
+    async fn rolled_up(&self, group: &Group, table: RollupTable, may_run: bool) -> Result<bool, Failure> {
+        if may_run {
+            self.settle(group.id).await?;
+        }
+        Ok(Store::rolled_up(self, group, table).await?)
     }
 }
 

@@ -1,6 +1,11 @@
 //! The loop that delivers, and what it does about each class of failure.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -9,6 +14,8 @@ use super::{
     part::{Decoded, batches, bisect, digest},
     plan::{Batch, Plan, PlanError},
     quarantine::{Quarantine, QuarantineError},
+    rollup::{Counts, Pending, RollUpAt},
+    shortage,
 };
 use crate::{
     clock::Clock,
@@ -33,6 +40,7 @@ pub struct Options {
     pub max_memory: usize,
     /// How long a short queue is left to grow before it is sent. Fresh lookups want it short, merges want it long.
     pub linger: Duration,
+    pub roll_up: RollUpAt,
     /// First and longest pause between attempts.
     pub retry: (Duration, Duration),
 }
@@ -47,6 +55,7 @@ impl Options {
             max_bytes: 32 << 20,
             max_memory: 96 << 20,
             linger: Duration::from_millis(250),
+            roll_up: RollUpAt { events: 500_000, age: Duration::from_secs(2) },
             retry: (Duration::from_millis(100), Duration::from_secs(5)),
         }
     }
@@ -77,6 +86,8 @@ pub struct Deliverer<D> {
     pub clock: Clock,
     /// Keys that an earlier run stored under a plan that could not be followed to its end; empty to begin with.
     pub stored_before: HashSet<EventKey>,
+    /// What is not in the rollups yet; nothing to begin with.
+    pub pending: Pending,
 }
 
 /// Attempts that fail for want of memory before a batch is halved.
@@ -94,9 +105,17 @@ enum Outcome {
     Interrupted,
 }
 
+/// What ended the wait for events.
+enum Gathered {
+    Events,
+    /// What is pending has become due.
+    RollUp,
+    Stop,
+}
+
 /// What was known of a batch before an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
+pub(super) enum Before {
     /// Never sent, in this run or another.
     Untried,
     /// Perhaps sent.
@@ -109,32 +128,81 @@ impl<D: Destination> Deliverer<D> {
     /// # Errors
     /// On an I/O error of the spool, the plan or the quarantine.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), DeliverError> {
+        loop {
+            match self.run_until_failure(&mut stop).await {
+                Err(error) if shortage::is_cause_of(&error) => {
+                    let pause = self.options.retry.1;
+                    tracing::warn!("delivery: {error}; going on in {pause:?}, when there may be room again");
+                    if !wait(pause, &mut stop).await {
+                        return Ok(());
+                    }
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Delivers from what is on disk, as after a start.
+    async fn run_until_failure(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), DeliverError> {
+        // The plan on disk names the groups that were pending: they are taken up from there.
+        self.pending = Pending::default();
         let dir = self.options.dir.clone();
         std::fs::create_dir_all(&dir).map_err(|source| DeliverError::Directory { path: dir.clone(), source })?;
-        if let Some(plan) = Plan::load(&dir)?.filter(|plan| plan.end > self.reader.start())
-            && !self.resume(plan, &mut stop).await?
-        {
+        if !self.take_up(&dir, stop).await? {
             return Ok(());
         }
         loop {
-            let from = self.reader.start();
-            if !self.gather(from, &mut stop).await {
+            if self.pending.due(self.options.roll_up).is_some_and(|due| due <= Instant::now())
+                && !self.roll_up_pending(stop).await
+            {
                 return Ok(());
+            }
+            let from = self.reader.start();
+            match self.gather(from, stop).await {
+                Gathered::Events => {}
+                Gathered::RollUp => continue,
+                Gathered::Stop => {
+                    self.roll_up_pending(stop).await;
+                    return Ok(());
+                }
             }
             let decoded = self.read(from)?;
             if decoded.end == from {
                 continue;
             }
-            let plan = Plan::new(decoded.start, decoded.end, batches(&decoded));
+            let batches = batches(&decoded);
+            let groups = self.pending.groups_for(&batches);
+            let plan = Plan::new(decoded.start, decoded.end, batches, groups);
             plan.save(&dir)?;
-            if !self.execute(plan, &decoded, Before::Untried, &mut stop).await? {
-                return Ok(());
+            // Before the spool forgets them, so that an event is always in one of the two gauges.
+            self.metrics.rollup_pending.set((self.pending.events() + decoded.events.len() as u64) as i64);
+            let Some(stored) = self.execute(plan, &decoded, Before::Untried, stop).await? else { return Ok(()) };
+            for batch in &stored {
+                self.pending.add(batch, &decoded);
             }
+            self.metrics.rollup_pending.set(self.pending.events() as i64);
             if decoded.bytes > memory::LARGE {
                 drop(decoded);
                 memory::give_back();
             }
         }
+    }
+
+    /// Finishes what an earlier run had under way; `false` when interrupted.
+    async fn take_up(&mut self, dir: &Path, stop: &mut watch::Receiver<bool>) -> Result<bool, DeliverError> {
+        if let Some(plan) = Plan::load(dir)?.filter(|plan| plan.end > self.reader.start())
+            && !self.resume(plan, stop).await?
+        {
+            return Ok(false);
+        }
+        // Read again: it has other batches when some had to be cut.
+        for group in Plan::load(dir)?.map(Plan::complete_groups).unwrap_or_default() {
+            if !self.roll_up(&group, Counts::Stored, Before::Unknown, stop).await {
+                return Ok(false);
+            }
+        }
+        self.metrics.rollup_pending.set(0);
+        Ok(true)
     }
 
     /// Goes on with the plan of an earlier run; `false` when interrupted.
@@ -146,9 +214,17 @@ impl<D: Destination> Deliverer<D> {
         let mut decoded = Decoded::new(plan.start);
         let chunk = self.reader.read_range(plan.start, plan.end)?;
         self.decode(chunk, &mut decoded)?;
-        let fits = |batch: &Batch| digest(&decoded.events[decoded.of(batch)]) == batch.digest;
-        if decoded.items > 0 && plan.batches.iter().all(fits) {
-            return self.execute(plan, &decoded, Before::Unknown, stop).await;
+        let fits = |batch: &Batch| {
+            let rows = decoded.of(batch);
+            rows.len() == batch.rows && digest(&decoded.events[rows]) == batch.digest
+        };
+        // What no batch holds would be forgotten with the rest.
+        let rows: usize = plan.batches.iter().map(|batch| batch.rows).sum();
+        if decoded.items > 0 && rows == decoded.events.len() && plan.batches.iter().all(fits) {
+            // A checkpoint that was lost, or is an old one: what comes before a plan was delivered before it was written.
+            let delivered = self.reader.items_before(plan.start);
+            self.settle(delivered, 0, plan.start)?;
+            return Ok(self.execute(plan, &decoded, Before::Unknown, stop).await?.is_some());
         }
         tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");
         for batch in &plan.batches {
@@ -169,16 +245,20 @@ impl<D: Destination> Deliverer<D> {
         Ok(true)
     }
 
-    /// Waits until there is something worth a batch; `false` when it is time to end.
-    async fn gather(&mut self, from: Position, stop: &mut watch::Receiver<bool>) -> bool {
+    /// Waits until there is something worth a batch, or something to roll up, or it is time to end.
+    async fn gather(&mut self, from: Position, stop: &mut watch::Receiver<bool>) -> Gathered {
+        let due = self.pending.due(self.options.roll_up);
         loop {
             let stopping = *stop.borrow_and_update();
             tokio::select! {
                 biased;
                 there = self.reader.wait(from, Duration::from_secs(if stopping { 0 } else { 3600 })) => {
-                    if there { break } else if stopping { return false }
+                    if there { break } else if stopping { return Gathered::Stop }
                 }
-                changed = stop.changed() => if changed.is_err() { return false },
+                changed = stop.changed() => if changed.is_err() { return Gathered::Stop },
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    return Gathered::RollUp;
+                }
             }
         }
         let deadline = Instant::now() + self.options.linger;
@@ -188,26 +268,30 @@ impl<D: Destination> Deliverer<D> {
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
-        true
+        Gathered::Events
     }
 
-    /// Delivers a plan and lets the spool forget its range; `false` when interrupted.
+    /// Delivers a plan and lets the spool forget its range; returns the batches that are stored, none when interrupted.
     async fn execute(
         &mut self,
         mut plan: Plan,
         decoded: &Decoded,
         before: Before,
         stop: &mut watch::Receiver<bool>,
-    ) -> Result<bool, DeliverError> {
+    ) -> Result<Option<Vec<Batch>>, DeliverError> {
         let total = decoded.items;
         let mut quarantined = total - decoded.stored - decoded.events.len() as u64;
         let mut next = 0;
         let mut before = vec![before; plan.batches.len()];
+        let mut stored = Vec::new();
         while let Some(batch) = plan.batches.get(next).cloned() {
             let rows = &decoded.events[decoded.of(&batch)];
             match self.deliver(&batch, rows, before[next], stop).await {
-                Outcome::Interrupted => return Ok(false),
-                Outcome::Stored => next += 1,
+                Outcome::Interrupted => return Ok(None),
+                Outcome::Stored => {
+                    stored.push(batch);
+                    next += 1;
+                }
                 Outcome::TooLarge => {
                     tracing::warn!(
                         rows = rows.len(),
@@ -226,13 +310,22 @@ impl<D: Destination> Deliverer<D> {
                 }
             }
         }
-        let (reader, end) = (&mut self.reader, plan.end);
-        self.books.settle(total - quarantined, quarantined, || reader.forget(end))?;
+        self.settle(total - quarantined, quarantined, plan.end)?;
         self.metrics.insert_events.inc_by(total - quarantined);
         if let Some(oldest) = plan.batches.iter().map(|batch| batch.received_ms.0).min() {
             self.metrics.visible_lag.set((self.clock.now_ms() - oldest).max(0) as f64 / 1000.0);
         }
-        Ok(true)
+        Ok(Some(stored))
+    }
+
+    /// Lets the spool forget everything before `end`, and enters in the books what became of it.
+    fn settle(&mut self, stored: u64, quarantined: u64, end: Position) -> Result<(), DeliverError> {
+        let reader = &mut self.reader;
+        let forget = || {
+            let outcome = reader.forget(end);
+            (reader.start() >= end, outcome)
+        };
+        Ok(self.books.settle(stored, quarantined, forget)?)
     }
 
     /// Puts two halves in the place of a batch of which nothing is stored.
@@ -410,7 +503,7 @@ impl<D: Destination> Deliverer<D> {
 }
 
 /// Sleeps unless delivery is to stop: then there is one pause at most before the end.
-async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+pub(super) async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
     if *stop.borrow_and_update() {
         return false;
     }

@@ -10,6 +10,7 @@
 //! - An event that the destination will never take (a poison row) is found by bisection and set aside in the
 //!   [`quarantine`], durably, before it is forgotten. If even an empty batch is refused, the tables are wrong and not the
 //!   rows: delivery waits instead.
+//! - The rollups are counted from delivered batches and added in groups, each once: see [`rollup`].
 //!
 //! Retries are by class ([`RetryClass`]) and without end: an event leaves the spool stored or quarantined, never dropped.
 
@@ -17,8 +18,10 @@ mod books;
 mod clickhouse;
 mod deliverer;
 mod part;
-mod plan;
+pub(crate) mod plan;
 pub mod quarantine;
+pub mod rollup;
+mod shortage;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +34,11 @@ pub use deliverer::{DeliverError, Deliverer, Options};
 
 pub use crate::store::RetryClass;
 
-use crate::event::{Event, EventKey};
+use crate::{
+    event::{Event, EventKey},
+    store::rollup::{Group, RollupTable},
+};
+use rollup::Counts;
 
 /// Where events go. Implemented by [`crate::store::Store`]; tests put faults in between.
 pub trait Destination {
@@ -46,6 +53,23 @@ pub trait Destination {
 
     /// Says which events of a batch are stored. If an attempt `may_run` still, it is ended first, so that the answer is final.
     fn stored(&self, batch: &BatchRef, may_run: bool) -> impl Future<Output = Result<Stored, Failure>> + Send;
+
+    /// Adds a group of stored batches to a table of rollups, with its marker, all or nothing.
+    fn roll_up(
+        &self,
+        group: &Group,
+        table: RollupTable,
+        counts: Counts<'_>,
+        attempt: u32,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether a group is in a table of rollups. If an attempt `may_run` still, it is ended first, so that the answer is final.
+    fn rolled_up(
+        &self,
+        group: &Group,
+        table: RollupTable,
+        may_run: bool,
+    ) -> impl Future<Output = Result<bool, Failure>> + Send;
 }
 
 /// What identifies a batch to the destination.

@@ -31,7 +31,8 @@ impl Decoded {
     /// Indexes of a batch's events.
     pub fn of(&self, batch: &Batch) -> Range<usize> {
         let index = |at: Position| self.positions.partition_point(|position| *position < at);
-        index(batch.from)..index(batch.to)
+        let start = index(batch.from);
+        start..index(batch.to).max(start)
     }
 }
 

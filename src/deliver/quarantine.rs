@@ -264,8 +264,13 @@ impl QuarantineError {
 /// An entry, its payload, and the event if the payload can be decoded. Whose it is may have been unknown when it was set aside, by
 /// an errata that could not decode it.
 fn read_file(path: &Path) -> Result<(Entry, Vec<u8>, Option<Event>), QuarantineError> {
-    let malformed = |message: String| QuarantineError::Malformed { path: path.to_owned(), message };
     let content = fs::read(path).map_err(|source| QuarantineError::Read { path: path.to_owned(), source })?;
+    parse(path, &content)
+}
+
+/// What [`read_file`] does with a file's content; the path is for messages.
+pub(crate) fn parse(path: &Path, content: &[u8]) -> Result<(Entry, Vec<u8>, Option<Event>), QuarantineError> {
+    let malformed = |message: String| QuarantineError::Malformed { path: path.to_owned(), message };
     let end = content.iter().position(|byte| *byte == b'\n').ok_or_else(|| malformed("no header line".into()))?;
     let mut entry: Entry = serde_json::from_slice(&content[..end]).map_err(|error| malformed(error.to_string()))?;
     let payload = content[end + 1..].to_vec();

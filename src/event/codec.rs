@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{Event, EventRef};
+use super::{Event, EventRef, view::EventView};
 
 /// The version this build writes.
 pub const VERSION: u8 = 1;
@@ -23,11 +23,40 @@ pub enum DecodeError {
 
 /// Encodes an event as a spool payload.
 #[must_use]
-pub fn encode(event: &Event) -> Vec<u8> {
-    postcard::to_extend(event, vec![VERSION]).unwrap_or_else(|error| {
-        // postcard fails only where a serializer reports an unknown length or a custom error; Event has neither.
+pub fn encode<'a>(event: impl Into<EventView<'a>>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    encode_into(event.into(), &mut payload);
+    payload
+}
+
+/// Appends an event's spool payload.
+pub fn encode_into(event: EventView<'_>, payload: &mut Vec<u8>) {
+    payload.push(VERSION);
+    postcard::serialize_with_flavor(&event, Appending(payload)).unwrap_or_else(|error| {
+        // postcard fails only where a serializer reports an unknown length or a custom error; an event has neither.
         unreachable!("an event always encodes: {error}")
-    })
+    });
+}
+
+/// Writes to the end of a buffer.
+struct Appending<'b>(&'b mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Appending<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Decodes a spool payload.

@@ -14,6 +14,7 @@ pub mod request_id;
 pub mod route;
 pub mod rule;
 pub mod scrub;
+pub mod view;
 
 use serde::{Deserialize, Serialize};
 

@@ -46,6 +46,19 @@ impl RequestId {
         Ok(Self(if is_uuid { text.to_ascii_lowercase() } else { text.to_owned() }))
     }
 
+    /// Whether [`Self::parse`] takes a text and leaves it as it is.
+    #[must_use]
+    pub fn is_canonical(text: &str) -> bool {
+        let is_id = (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_lower = || !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        is_id && (text.len() != 36 || is_lower() || uuid::Uuid::try_parse(text).is_err())
+    }
+
+    /// An id whose text was found to be canonical before.
+    pub(super) fn of_canonical(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// A new id for an event that carries none.
     #[must_use]
     pub fn generate() -> Self {
@@ -72,29 +85,26 @@ impl RequestId {
     /// Part of the stored format: it never changes.
     #[must_use]
     pub fn lookup_key(&self, project: &str) -> u64 {
-        lookup_key(project, &self.0)
+        lookup_key(&self.0, project)
     }
 }
 
-/// [`RequestId::lookup_key`] of an id that is a part of another text.
+/// [`RequestId::lookup_key`] of an id in its canonical form.
 #[must_use]
-pub fn lookup_key(project: &str, request_id: &str) -> u64 {
-    /// Longer ones are hashed piece by piece, to the same end.
-    const BUFFER: usize = 256;
-    let parts = [project.as_bytes(), &[0], request_id.as_bytes()];
-    let mut buffer = [0; BUFFER];
-    let mut rest = buffer.as_mut_slice();
-    for part in parts {
-        let Some((head, tail)) = rest.split_at_mut_checked(part.len()) else {
-            let mut hasher = Xxh3::new();
-            parts.iter().for_each(|part| hasher.update(part));
-            return hasher.digest();
-        };
-        head.copy_from_slice(part);
-        rest = tail;
+pub fn lookup_key(id: &str, project: &str) -> u64 {
+    const ON_STACK: usize = 240;
+    let length = project.len() + 1 + id.len();
+    if length > ON_STACK {
+        let mut hasher = Xxh3::new();
+        hasher.update(project.as_bytes());
+        hasher.update(&[0]);
+        hasher.update(id.as_bytes());
+        return hasher.digest();
     }
-    let left = rest.len();
-    xxh3_64(&buffer[..BUFFER - left])
+    let mut text = [0; ON_STACK];
+    text[..project.len()].copy_from_slice(project.as_bytes());
+    text[project.len() + 1..length].copy_from_slice(id.as_bytes());
+    xxh3_64(&text[..length])
 }
 
 /// A word of a text that is, or may be, a request id.

@@ -165,7 +165,8 @@ fn is_digits(text: &str, most: usize) -> bool {
 /// `{id}`, `<int:pk>`, `:id`, `[id]`, `*`.
 fn is_placeholder(segment: &str) -> bool {
     let is_in = |open, close| segment.starts_with(open) && segment.ends_with(close);
-    segment.len() <= MAX_SEGMENT && (is_in('{', '}') || is_in('<', '>') || is_in('[', ']') || segment.starts_with(':'))
+    let is_readable = segment.len() <= MAX_SEGMENT && !segment.contains(char::is_control);
+    is_readable && (is_in('{', '}') || is_in('<', '>') || is_in('[', ']') || segment.starts_with(':'))
 }
 
 /// Stem, and extension with its dot, of a file name.

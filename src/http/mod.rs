@@ -8,7 +8,7 @@ pub mod ingest;
 pub mod lookup;
 pub mod openapi;
 pub mod operate;
-mod params;
+pub(crate) mod params;
 pub mod quarantine;
 pub mod quota;
 mod routes;
@@ -65,6 +65,7 @@ pub struct Parts {
     pub receiving: body::Budget,
     /// KiB of request bodies that may be worked on at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
+    pub workbenches: ingest::Workbenches,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
 }
 

@@ -47,6 +47,7 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         health: Health::default(),
         receiving: body::Budget::new(config.ingest.max_in_flight.as_usize()),
         in_flight: Arc::new(tokio::sync::Semaphore::new(config.ingest.max_in_flight.as_usize() / 1024)),
+        workbenches: ingest::Workbenches::default(),
         swagger: Arc::new(utoipa_swagger_ui::Config::from("/api/v1/openapi.json")),
         state,
         spool,
@@ -217,7 +218,7 @@ async fn metrics_wait_for_the_books_and_keep_nobody_else_waiting() {
     let forgetting = std::thread::spawn(move || {
         books.settle(0, 0, || {
             holds.send(()).unwrap();
-            settling.recv_timeout(std::time::Duration::from_secs(5))
+            (true, settling.recv_timeout(std::time::Duration::from_secs(5)))
         })
     });
     held.await.unwrap();

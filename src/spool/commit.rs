@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     AppendError, Appended, SpoolError,
     files::{Dir, File, PlaceError, failed, is_out_of_space, place},
-    format::{SEGMENT_HEADER_BYTES, SegmentHeader, item_bytes},
+    format::{SEGMENT_HEADER_BYTES, SegmentHeader},
     group::{Call, Group, Limits, Stamp},
     keys::Remembered,
     recover,
@@ -104,7 +104,7 @@ impl Committer {
         while let Some(taken) = message.take() {
             match taken {
                 Message::Append(request) => {
-                    gathered += request.items.iter().map(item_bytes).sum::<usize>();
+                    gathered += request.items.bytes();
                     requests.push(request);
                 }
                 Message::Close(done) => {
@@ -165,13 +165,21 @@ impl Committer {
         let mut planned = Vec::with_capacity(requests.len());
         for Request { items, repeats, answer, room } in requests {
             let call = match repeats {
-                Repeats::Drop => Call::of(&items, &self.remembered, &self.group.fresh),
+                Repeats::Drop => Call::of(&items, &self.remembered, &mut self.group.fresh),
                 Repeats::Keep => Call::of_all(&items),
             };
-            let outcome = limits.check(call.bytes, self.group.bytes.len() as u64).map(|()| {
-                self.group.add(&items, &call.fresh, self.shared.tuning.record_bytes);
-                Appended { duplicates: call.duplicates }
-            });
+            let outcome = match limits.check(call.bytes, self.group.bytes.len() as u64) {
+                Ok(()) => {
+                    self.group.add(&items, &call.fresh, self.shared.tuning.record_bytes);
+                    Ok(Appended { duplicates: call.duplicates })
+                }
+                Err(refused) => {
+                    if repeats == Repeats::Drop {
+                        call.withdraw(&items, &mut self.group.fresh);
+                    }
+                    Err(refused)
+                }
+            };
             planned.push(Planned { answer, outcome, needs_sync: call.needs_sync, _room: room });
         }
         planned

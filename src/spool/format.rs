@@ -1,7 +1,5 @@
 //! The bytes of segments and of the checkpoint, as the module's specification lays them out. Little-endian throughout.
 
-use super::Item;
-
 /// The version of segment files that this code writes.
 pub const VERSION: u32 = 1;
 pub const SEGMENT_HEADER_BYTES: usize = 32;
@@ -119,19 +117,6 @@ impl RecordHeader {
         };
         header.first.checked_add(u64::from(header.items)).map(|_| header)
     }
-}
-
-/// What an item takes in a record.
-pub fn item_bytes(item: &Item) -> usize {
-    ITEM_OVERHEAD + item.payload.len()
-}
-
-/// Appends the item. Its payload must be shorter than 4 GiB: the writer refuses larger calls.
-pub fn push_item(into: &mut Vec<u8>, item: &Item) {
-    into.extend_from_slice(&item.key.to_le_bytes());
-    into.extend_from_slice(&item.tag.to_le_bytes());
-    into.extend_from_slice(&(item.payload.len() as u32).to_le_bytes());
-    into.extend_from_slice(&item.payload);
 }
 
 /// An item still in the bytes of its record.

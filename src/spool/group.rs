@@ -1,8 +1,8 @@
 //! What is written and synced at once: the new items of some calls, as records.
 
 use super::{
-    AppendError, Item,
-    format::{RECORD_HEADER_BYTES, RecordHeader, item_bytes, push_item},
+    AppendError, Batch,
+    format::{RECORD_HEADER_BYTES, RecordHeader},
     keys::{KeySet, Remembered},
     shared::Shared,
 };
@@ -51,41 +51,48 @@ impl Group {
     }
 
     /// Adds records of these items of a call, each of at most so many bytes if it has more than one item.
-    pub fn add(&mut self, items: &[Item], fresh: &[usize], record_bytes: usize) {
+    pub fn add(&mut self, batch: &Batch, fresh: &[usize], record_bytes: usize) {
         let mut rest = fresh;
         while let Some(&index) = rest.first() {
-            let start = self.bytes.len();
-            self.bytes.resize(start + RECORD_HEADER_BYTES, 0);
-            push_item(&mut self.bytes, &items[index]);
+            let mut payload = batch.size(index);
             let mut taken = 1;
             while let Some(&index) = rest.get(taken) {
-                let payload = self.bytes.len() - start - RECORD_HEADER_BYTES;
-                if payload + item_bytes(&items[index]) > record_bytes {
+                payload += batch.size(index);
+                if payload > record_bytes {
                     break;
                 }
-                push_item(&mut self.bytes, &items[index]);
                 taken += 1;
             }
-            for &index in &rest[..taken] {
-                self.keys.push(items[index].key);
-                self.fresh.insert(items[index].key);
-                self.tags.push(items[index].tag);
-            }
-            let payload = &self.bytes[start + RECORD_HEADER_BYTES..];
-            let header = RecordHeader {
-                payload_bytes: payload.len() as u32,
-                segment: self.stamp.segment,
-                first: self.next,
-                synced: self.stamp.synced,
-                appended_ms: self.stamp.appended_ms,
-                items: taken as u32,
-                payload_crc: crc32c::crc32c(payload),
-            };
-            self.bytes[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header.encode());
-            self.records.push((self.next, taken as u64));
-            self.next += taken as u64;
-            rest = &rest[taken..];
+            let (record, left) = rest.split_at(taken);
+            self.add_record(batch, record);
+            rest = left;
         }
+    }
+
+    fn add_record(&mut self, batch: &Batch, record: &[usize]) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + RECORD_HEADER_BYTES, 0);
+        for run in record.chunk_by(|one, next| one + 1 == *next) {
+            let run = run[0]..run[0] + run.len();
+            self.bytes.extend_from_slice(batch.encoded(run.clone()));
+            for item in &batch.items()[run] {
+                self.keys.push(item.key);
+                self.tags.push(item.tag);
+            }
+        }
+        let payload = &self.bytes[start + RECORD_HEADER_BYTES..];
+        let header = RecordHeader {
+            payload_bytes: payload.len() as u32,
+            segment: self.stamp.segment,
+            first: self.next,
+            synced: self.stamp.synced,
+            appended_ms: self.stamp.appended_ms,
+            items: record.len() as u32,
+            payload_crc: crc32c::crc32c(payload),
+        };
+        self.bytes[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header.encode());
+        self.records.push((self.next, record.len() as u64));
+        self.next += record.len() as u64;
     }
 }
 
@@ -102,30 +109,41 @@ pub struct Call {
 
 impl Call {
     /// Keeps every item, whatever is known.
-    pub fn of_all(items: &[Item]) -> Self {
-        let bytes = items.iter().map(|item| (RECORD_HEADER_BYTES + item_bytes(item)) as u64).sum();
-        Self { fresh: (0..items.len()).collect(), duplicates: Vec::new(), bytes, needs_sync: true }
+    pub fn of_all(batch: &Batch) -> Self {
+        let bytes = most_bytes(batch);
+        Self { fresh: (0..batch.len()).collect(), duplicates: Vec::new(), bytes, needs_sync: true }
     }
 
-    pub fn of(items: &[Item], remembered: &Remembered, group: &KeySet) -> Self {
+    /// Tells what is new of a call. The keys of new items are put into `group`; [`Call::withdraw`] takes them out again.
+    pub fn of(batch: &Batch, remembered: &Remembered, group: &mut KeySet) -> Self {
         let mut call =
-            Self { fresh: Vec::with_capacity(items.len()), duplicates: Vec::new(), bytes: 0, needs_sync: false };
-        let mut own = KeySet::with_capacity_and_hasher(items.len(), group.hasher().clone());
-        for (index, item) in items.iter().enumerate() {
+            Self { fresh: Vec::with_capacity(batch.len()), duplicates: Vec::new(), bytes: 0, needs_sync: false };
+        for (index, item) in batch.items().iter().enumerate() {
             if remembered.contains(item.key) {
                 call.duplicates.push(index);
                 continue;
             }
             call.needs_sync = true;
-            if group.contains(&item.key) || !own.insert(item.key) {
-                call.duplicates.push(index);
-            } else {
+            if group.insert(item.key) {
                 call.fresh.push(index);
-                call.bytes += (RECORD_HEADER_BYTES + item_bytes(item)) as u64;
+                call.bytes += (RECORD_HEADER_BYTES + batch.size(index)) as u64;
+            } else {
+                call.duplicates.push(index);
             }
         }
         call
     }
+
+    /// Takes the keys of a refused call out of the group.
+    pub fn withdraw(&self, batch: &Batch, group: &mut KeySet) {
+        for &index in &self.fresh {
+            group.remove(&batch.items()[index].key);
+        }
+    }
+}
+
+fn most_bytes(batch: &Batch) -> u64 {
+    (batch.len() * RECORD_HEADER_BYTES + batch.bytes()) as u64
 }
 
 /// What there is room for, as of the beginning of a group.

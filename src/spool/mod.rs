@@ -55,7 +55,8 @@
 //! 7. What is no whole record, and is followed by one or is in a sealed segment, is set aside in `quarantine/`, counted
 //!    and stepped over, once; the segment is not changed. At the end of the last segment it is cut off.
 //! 8. Opening reads sidecars instead of sealed segments; it scans the last segment, and those whose sidecar is missing or
-//!    damaged. What of the last segment was not surely synced before a crash is written and synced again first.
+//!    damaged. What of the last segment was not surely synced before a crash is written and synced again first; so are the
+//!    directory's names: a process may have ended between a rename and its sync.
 //! 9. A lost or damaged checkpoint, sidecar or quarantine loses no item: a checkpoint costs repeated reading, a sidecar a
 //!    scan (or, its segment gone, the memory of its keys).
 //!
@@ -64,8 +65,10 @@
 //!
 //! One process at a time may open a directory; locking it is the caller's business.
 
+mod batch;
 mod commit;
 pub mod files;
+mod filter;
 mod format;
 mod group;
 mod keys;
@@ -77,11 +80,14 @@ mod shared;
 mod sidecar;
 mod writer;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
+pub use batch::Batch;
 pub use reader::Reader;
 pub use writer::Writer;
 
@@ -158,6 +164,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Items set aside because they were damaged, since the spool was opened.
     pub damaged: u64,
+    /// Items set aside for the same reason while it was being opened; they are not among those accepted.
+    pub damaged_at_open: u64,
 }
 
 /// Items read back, in order.

@@ -10,11 +10,12 @@ use super::{
     Options, Recovery, SpoolError, Tuning,
     commit::{Active, Committer, begin_segment},
     files::{Dir, File, PlaceError, TEMPORARY, failed, read_region, read_whole},
+    filter::Filter,
     format::{ITEM_OVERHEAD, Items, Opening, SEGMENT_HEADER_BYTES, SegmentHeader, decode_checkpoint},
     keys::Remembered,
     quarantine::Quarantine,
     scan::{Damage, Found, Scan},
-    shared::{Segment, Shared, State},
+    shared::{Segment, Shared, State, Tags},
     sidecar::{self, Runs, Summary, Unusable},
 };
 
@@ -76,12 +77,14 @@ struct Listing {
 }
 
 impl Listing {
-    /// Removes what was never placed.
+    /// Removes what was never placed, and makes the names of the rest durable.
     fn read(dir: &dyn Dir) -> Result<Self, SpoolError> {
         let names = dir.list().map_err(failed("list", dir, ""))?;
         for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
             dir.remove(name).map_err(failed("remove", dir, name))?;
         }
+        // A process that ended between a rename and its sync left names that are here, and perhaps on no disk.
+        dir.sync().map_err(failed("sync", dir, ""))?;
         let mut segments: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
         let mut sidecars: Vec<u64> = names.iter().filter_map(|name| sidecar::parse_name(name)).collect();
         segments.sort_unstable();
@@ -203,7 +206,7 @@ impl Recovering<'_> {
             bytes: whole,
             end: scanned.end,
             runs: scanned.runs,
-            tags: Arc::new(scanned.tags),
+            tags: Tags::Exact(Arc::new(scanned.tags)),
             unsealed: None,
         };
         Ok(Tail { active: Some((active, segment)), next })
@@ -388,6 +391,7 @@ impl Scanned {
 impl Segment {
     fn summarised(summary: Summary, unsealed: Option<Arc<Vec<u128>>>) -> Self {
         let Summary { id, first, end, bytes, runs, tags } = summary;
+        let tags = if unsealed.is_some() { Tags::Exact(tags) } else { Tags::Sealed(Arc::new(Filter::of(&tags))) };
         Self { first, id: Some(id), bytes, end, runs, tags, unsealed }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     Options, Recovery, Stats, Tuning,
     files::{Dir, PlaceError},
+    filter::Filter,
     format::{SEGMENT_HEADER_BYTES, SegmentHeader},
     quarantine::Quarantine,
     sidecar::{self, Runs, Summary},
@@ -47,9 +48,18 @@ pub struct Segment {
     /// The position after its last item.
     pub end: u64,
     pub runs: Runs,
-    pub tags: Arc<Vec<u64>>,
+    pub tags: Tags,
     /// Keys of a sealed segment until its sidecar is durable.
     pub unsealed: Option<Arc<Vec<u128>>>,
+}
+
+/// The tags of a segment's items.
+#[derive(Clone, Debug)]
+pub enum Tags {
+    /// In order; of a segment without a sidecar.
+    Exact(Arc<Vec<u64>>),
+    /// They are in the sidecar.
+    Sealed(Arc<Filter>),
 }
 
 impl Segment {
@@ -61,7 +71,7 @@ impl Segment {
             bytes: SEGMENT_HEADER_BYTES as u64,
             end: header.first,
             runs: Runs::default(),
-            tags: Arc::default(),
+            tags: Tags::Exact(Arc::default()),
             unsealed: None,
         }
     }
@@ -115,7 +125,9 @@ impl State {
             segment.end = first + count;
         }
         segment.bytes = bytes;
-        Arc::make_mut(&mut segment.tags).extend_from_slice(tags);
+        if let Tags::Exact(kept) = &mut segment.tags {
+            Arc::make_mut(kept).extend_from_slice(tags);
+        }
     }
 
     /// Bytes of records that are not forgotten.
@@ -185,25 +197,39 @@ impl Shared {
             quarantined,
             accepted: state.accepted,
             damaged: quarantined - self.damaged_before,
+            damaged_at_open: self.damaged_before - self.quarantine.items_at_open(),
         }
     }
 
-    /// Whether an item of this tag is not yet forgotten. Scans sealed segments outside the lock.
+    /// Whether an item of this tag is not yet forgotten. Of sealed segments a filter is asked, and the sidecar where that says
+    /// perhaps; one that cannot be read counts as having it.
     pub fn holds(&self, tag: u64) -> bool {
-        let sealed: Vec<(Arc<Vec<u64>>, u64)> = {
+        let queued: Vec<(u64, Tags, usize)> = {
             let state = self.state();
-            let tail = state.segments.len().saturating_sub(1);
-            let active_holds = state.segments.iter().skip(tail).any(|segment| {
-                let forgotten = segment.runs.before(state.start) as usize;
-                segment.tags.iter().skip(forgotten).any(|&kept| kept == tag)
-            });
-            if active_holds {
-                return true;
-            }
-            let sealed = state.segments.iter().take(tail);
-            sealed.map(|segment| (Arc::clone(&segment.tags), segment.runs.before(state.start))).collect()
+            let queued = state.segments.iter().filter(|segment| segment.end > state.start);
+            queued
+                .filter(|segment| !matches!(&segment.tags, Tags::Sealed(filter) if !filter.may_have(tag)))
+                .map(|segment| (segment.first, segment.tags.clone(), segment.runs.before(state.start) as usize))
+                .collect()
         };
-        sealed.iter().any(|(tags, forgotten)| tags[*forgotten as usize..].contains(&tag))
+        queued.into_iter().any(|(first, tags, forgotten)| match tags {
+            Tags::Exact(tags) => tags.iter().skip(forgotten).any(|&kept| kept == tag),
+            Tags::Sealed(_) => match sidecar::read_summary(&*self.dir, first) {
+                Ok(summary) => summary.tags.iter().skip(forgotten).any(|&kept| kept == tag),
+                // Forgotten in the meantime, and its sidecar with it.
+                Err(_) if !self.is_queued(first) => false,
+                Err(reason) => {
+                    let file = sidecar::name(first);
+                    tracing::warn!(file, %reason, "the tags of a spool segment cannot be read; taking an item for queued");
+                    true
+                }
+            },
+        })
+    }
+
+    fn is_queued(&self, first: u64) -> bool {
+        let state = self.state();
+        state.segments.iter().any(|segment| segment.first == first && segment.end > state.start)
     }
 
     /// Writes the sidecars that sealed segments still lack. What fails is tried again at the next call: a segment is not
@@ -223,16 +249,19 @@ impl Shared {
 
     fn unsealed(&self) -> Vec<(Summary, Arc<Vec<u128>>)> {
         let state = self.state();
-        let lacking = state.segments.iter().filter_map(|segment| Some((segment, segment.unsealed.as_ref()?)));
+        let lacking = state.segments.iter().filter_map(|segment| match &segment.tags {
+            Tags::Exact(tags) => Some((segment, segment.unsealed.as_ref()?, tags)),
+            Tags::Sealed(_) => None,
+        });
         lacking
-            .map(|(segment, keys)| {
+            .map(|(segment, keys, tags)| {
                 let summary = Summary {
                     id: segment.id.unwrap_or_default(),
                     first: segment.first,
                     end: segment.end,
                     bytes: segment.bytes,
                     runs: segment.runs.clone(),
-                    tags: Arc::clone(&segment.tags),
+                    tags: Arc::clone(tags),
                 };
                 (summary, Arc::clone(keys))
             })
@@ -240,10 +269,12 @@ impl Shared {
     }
 
     fn note_sealed(&self, summary: &Summary) {
+        let filter = Arc::new(Filter::of(&summary.tags));
         let mut state = self.state();
         state.sidecars.insert(summary.first, summary.tags.len() as u64);
         if let Some(segment) = state.segments.iter_mut().find(|segment| segment.first == summary.first) {
             segment.unsealed = None;
+            segment.tags = Tags::Sealed(filter);
         }
     }
 }

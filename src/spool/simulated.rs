@@ -1,7 +1,10 @@
 //! A disk that can be cut from power, fill up, fail and be damaged.
 //!
 //! Written bytes are pending until a sync of the file, names until a sync of the directory. A crash keeps any subset of the
-//! pending sectors of each file and any prefix of the pending names of each directory, as a journaling file system may.
+//! pending sectors of each file, whatever it keeps of the others, and of the pending names of each directory any prefix, as a
+//! journaling file system does, or any subset, as POSIX allows.
+
+#![allow(clippy::unwrap_used)] // Tests and fuzz targets run on it, nothing else does.
 
 use std::{
     collections::BTreeMap,
@@ -32,6 +35,9 @@ struct Inner {
     changes_left: Option<u64>,
     capacity: Option<u64>,
     fail_syncs: bool,
+    fail_dir_syncs: bool,
+    /// Reads that begin at or after this byte of a file fail.
+    fail_reads_from: Option<u64>,
     /// Files whose name ends so cannot be made.
     fail_creates: Option<&'static str>,
     hold_syncs: bool,
@@ -82,8 +88,12 @@ impl Change {
     fn pieces(self) -> Vec<Self> {
         match self {
             Self::Write(offset, bytes) => {
-                let pieces = bytes.chunks(SECTOR).enumerate();
-                pieces.map(|(index, piece)| Self::Write(offset + index * SECTOR, piece.to_vec())).collect()
+                // Sectors are the disk's: the first and the last piece may be a part of one.
+                let (first, rest) = bytes.split_at(bytes.len().min(SECTOR - offset % SECTOR));
+                let rest_at = offset + first.len();
+                let rest = rest.chunks(SECTOR).enumerate();
+                let rest = rest.map(|(index, piece)| Self::Write(rest_at + index * SECTOR, piece.to_vec()));
+                std::iter::once(Self::Write(offset, first.to_vec())).chain(rest).collect()
             }
             length @ Self::Length(_) => vec![length],
         }
@@ -139,9 +149,12 @@ impl Simulated {
         let mut inner = self.lock();
         let mut dice = Dice(seed);
         for names in inner.dirs.values_mut() {
+            let in_order = dice.roll(2) == 0;
             let kept = dice.roll(names.pending.len() as u64 + 1) as usize;
-            for naming in names.pending.drain(..).take(kept) {
-                naming.apply(&mut names.durable);
+            for (index, naming) in names.pending.drain(..).enumerate() {
+                if if in_order { index < kept } else { dice.roll(2) == 0 } {
+                    naming.apply(&mut names.durable);
+                }
             }
             names.now = names.durable.clone();
         }
@@ -166,6 +179,8 @@ impl Simulated {
         inner.off = false;
         inner.changes_left = None;
         inner.fail_syncs = false;
+        inner.fail_dir_syncs = false;
+        inner.fail_reads_from = None;
     }
 
     pub fn cut_power_after(&self, changes: u64) {
@@ -179,6 +194,15 @@ impl Simulated {
 
     pub fn fail_syncs(&self, fail: bool) {
         self.lock().fail_syncs = fail;
+    }
+
+    pub fn fail_dir_syncs(&self, fail: bool) {
+        self.lock().fail_dir_syncs = fail;
+    }
+
+    /// Makes what begins at or after this byte of any file unreadable.
+    pub fn fail_reads_from(&self, offset: Option<u64>) {
+        self.lock().fail_reads_from = offset;
     }
 
     /// Makes files whose name ends so (`""`: all) impossible to make.
@@ -340,6 +364,9 @@ impl Dir for SimulatedDir {
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.inner()?;
         inner.change()?;
+        if inner.fail_dir_syncs {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         let names = inner.dirs.get_mut(&self.name).unwrap();
         names.pending.clear();
         names.durable = names.now.clone();
@@ -386,6 +413,9 @@ impl File for SimulatedFile {
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let inner = self.inner()?;
+        if inner.fail_reads_from.is_some_and(|from| offset >= from) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         let bytes = inner.inodes[self.inode].now.get(offset as usize..).unwrap_or_default();
         let read = bytes.len().min(into.len());
         into[..read].copy_from_slice(&bytes[..read]);

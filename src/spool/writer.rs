@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{AppendError, Appended, Item, Recovery, Stats, format::item_bytes, shared::Shared};
+use super::{AppendError, Appended, Batch, Item, Recovery, Stats, shared::Shared};
 
 /// What one unit of the queue's budget stands for, bytes. A call takes at least one unit.
 const UNIT: usize = 1024;
@@ -24,7 +24,7 @@ pub enum Message {
 }
 
 pub struct Request {
-    pub items: Vec<Item>,
+    pub items: Batch,
     pub repeats: Repeats,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
     /// Room in the queue, given back with the answer.
@@ -66,6 +66,14 @@ impl Writer {
     /// # Errors
     /// [`AppendError`]; nothing of the call is kept then (it may still be found after a crash).
     pub async fn append(&self, items: Vec<Item>) -> Result<Appended, AppendError> {
+        self.queue(items.into(), Repeats::Drop).await
+    }
+
+    /// [`Writer::append`] of items that are encoded already.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub async fn append_batch(&self, items: Batch) -> Result<Appended, AppendError> {
         self.queue(items, Repeats::Drop).await
     }
 
@@ -74,15 +82,14 @@ impl Writer {
     /// # Errors
     /// As [`Writer::append`].
     pub async fn append_again(&self, items: Vec<Item>) -> Result<(), AppendError> {
-        self.queue(items, Repeats::Keep).await.map(drop)
+        self.queue(items.into(), Repeats::Keep).await.map(drop)
     }
 
-    async fn queue(&self, items: Vec<Item>, repeats: Repeats) -> Result<Appended, AppendError> {
+    async fn queue(&self, items: Batch, repeats: Repeats) -> Result<Appended, AppendError> {
         if items.is_empty() {
             return Ok(Appended::default());
         }
-        let bytes: usize = items.iter().map(item_bytes).sum();
-        let room = units(bytes).min(units(self.shared.tuning.queue_bytes));
+        let room = units(items.bytes()).min(units(self.shared.tuning.queue_bytes));
         let Ok(room) = Arc::clone(&self.budget).acquire_many_owned(room).await else { return Err(self.gone()) };
         let (answer, outcome) = oneshot::channel();
         if self.queue.send(Message::Append(Request { items, repeats, answer, room })).is_err() {
@@ -91,7 +98,8 @@ impl Writer {
         outcome.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
-    /// Whether an item of this tag is kept and not yet forgotten. Costs 8 bytes of reading for each queued item.
+    /// Whether an item of this tag is kept and not yet forgotten. Looks through the tags of the segment that is written to; of
+    /// others a filter is asked, and a file read where that says perhaps.
     #[must_use]
     pub fn holds(&self, tag: u64) -> bool {
         self.shared.holds(tag)

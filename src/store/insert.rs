@@ -14,14 +14,14 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// ClickHouse's time for a whole insert after its last byte. (500,000 rows take 2 s on two busy cores.)
 const END_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time to kill what still runs of a batch; also to count it.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes handed to the connection at once; slices, not copies.
 const CHUNK: usize = 1 << 20;
 /// More rows than any batch: a batch is never split into blocks.
 const BLOCK_ROWS: &str = "100000000";
 
 /// One insert is one block, so that it is taken as a whole or not at all.
-const SETTINGS: [(&str, &str); 8] = [
+pub(super) const SETTINGS: [(&str, &str); 8] = [
     ("async_insert", "0"),
     ("max_insert_threads", "1"),
     ("input_format_parallel_parsing", "0"),
@@ -73,21 +73,29 @@ impl Store {
         batch_id: Uuid,
         attempt: u32,
     ) -> Result<(), StoreError> {
-        let mut insert = self
-            .write
-            .insert_formatted_with(format!(
-                "INSERT INTO {}.{} ({columns}) FORMAT ArrowStream",
-                self.database,
-                table.name()
-            ))
-            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
-            .with_setting("query_id", query_id(batch_id, table, attempt));
+        let sql = format!("INSERT INTO {}.{} ({columns}) FORMAT ArrowStream", self.database, table.name());
         let token = match table {
             Table::Events => format!("{batch_id}-{attempt}"),
             // New each time: without one, plain MergeTree compares contents (`insert_deduplicate` is for replicated tables).
             Table::Index => Uuid::new_v4().to_string(),
         };
-        insert = insert.with_setting("insert_deduplication_token", token);
+        self.insert_stream(&sql, &query_id(batch_id, table, attempt), &token, data).await
+    }
+
+    /// Sends one Arrow stream as one insert.
+    pub(super) async fn insert_stream(
+        &self,
+        sql: &str,
+        query_id: &str,
+        token: &str,
+        data: &Bytes,
+    ) -> Result<(), StoreError> {
+        let mut insert = self
+            .write
+            .insert_formatted_with(sql)
+            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
+            .with_setting("query_id", query_id)
+            .with_setting("insert_deduplication_token", token);
         for (name, value) in SETTINGS {
             insert = insert.with_setting(name, value);
         }

@@ -11,6 +11,7 @@ mod fold;
 pub mod insert;
 pub mod migrate;
 pub mod query;
+pub mod rollup;
 pub mod rows;
 pub mod upkeep;
 

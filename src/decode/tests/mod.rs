@@ -2,6 +2,7 @@ mod bodies;
 mod capture;
 mod fields;
 mod keys;
+mod ways;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -32,7 +33,7 @@ fn ndjson(body: impl AsRef<[u8]>) -> Result<Decoded, Refusal> {
     events(Format::Ndjson, body.as_ref(), context())
 }
 
-fn array(body: impl AsRef<[u8]>) -> Result<Decoded, Refusal> {
+pub(crate) fn array(body: impl AsRef<[u8]>) -> Result<Decoded, Refusal> {
     events(Format::Json, body.as_ref(), context())
 }
 

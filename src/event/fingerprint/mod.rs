@@ -17,50 +17,88 @@ pub mod frame;
 
 use std::collections::BTreeSet;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::Event;
+use super::{Event, Exception, FieldError};
 
 const VERSION: &str = "1";
+
+/// What a fingerprint is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    pub service: &'a str,
+    pub route: &'a str,
+    pub status: u16,
+    pub error_template: &'a str,
+    /// Made by [`rules`].
+    pub rules: &'a [u8],
+    /// Made by [`thrown`]; `None` without an exception.
+    pub thrown: Option<&'a [u8]>,
+}
 
 /// The fingerprint of an event; the event's own `fingerprint` is not read.
 #[must_use]
 pub fn of(event: &Event) -> u64 {
-    let mut hasher = Hasher(Xxh3::new());
-    hasher.push(VERSION);
-    hasher.push(&event.service);
-    hasher.push(&event.route);
-    hasher.push(&event.status.to_string());
-    hasher.push(&event.error_template);
-
-    let rules: BTreeSet<_> = event.errors.iter().map(|error| (error.field.as_str(), error.rule.as_str())).collect();
-    hasher.push(&rules.len().to_string());
-    for (field, rule) in rules {
-        hasher.push(field);
-        hasher.push(rule);
-    }
-
-    let exception = event.exception.as_ref();
-    let frame = exception.and_then(|exception| frame::top(&exception.stacktrace)).unwrap_or_default();
-    hasher.push(exception.map_or("", |exception| &exception.r#type));
-    hasher.push(&frame.function);
-    hasher.push(&frame.file);
-    hasher.0.digest()
+    let parts = Parts {
+        service: &event.service,
+        route: &event.route,
+        status: event.status,
+        error_template: &event.error_template,
+        rules: &rules(&event.errors),
+        thrown: Some(&thrown(event.exception.as_ref())),
+    };
+    of_parts(&parts, &mut Vec::with_capacity(512))
 }
 
-struct Hasher(Xxh3);
+/// The fingerprint of these parts. `form` is a buffer; what it holds is lost.
+#[must_use]
+pub fn of_parts(parts: &Parts<'_>, form: &mut Vec<u8>) -> u64 {
+    form.clear();
+    push(VERSION, form);
+    push(parts.service, form);
+    push(parts.route, form);
+    let digits = [100, 10, 1].map(|unit| b'0' + (parts.status / unit % 10) as u8);
+    push(std::str::from_utf8(&digits).unwrap_or_default(), form);
+    push(parts.error_template, form);
+    form.extend_from_slice(parts.rules);
+    // Three empty strings.
+    form.extend_from_slice(parts.thrown.unwrap_or(&[0; 12]));
+    xxh3_64(form)
+}
 
-impl Hasher {
-    fn push(&mut self, text: &str) {
-        self.0.update(&(text.len() as u32).to_le_bytes());
-        self.0.update(text.as_bytes());
+/// The third of the strings above, in their form: how many rules, and which.
+#[must_use]
+pub fn rules(errors: &[FieldError]) -> Box<[u8]> {
+    let rules: BTreeSet<_> = errors.iter().map(|error| (error.field.as_str(), error.rule.as_str())).collect();
+    let mut form = Vec::new();
+    push(&rules.len().to_string(), &mut form);
+    for (field, rule) in rules {
+        push(field, &mut form);
+        push(rule, &mut form);
     }
+    form.into()
+}
+
+/// The last of the strings above, in their form: exception and frame.
+#[must_use]
+pub fn thrown(exception: Option<&Exception>) -> Box<[u8]> {
+    let frame = exception.and_then(|exception| frame::top(&exception.stacktrace)).unwrap_or_default();
+    let mut form = Vec::new();
+    push(exception.map_or("", |exception| &exception.r#type), &mut form);
+    push(&frame.function, &mut form);
+    push(&frame.file, &mut form);
+    form.into()
+}
+
+fn push(text: &str, form: &mut Vec<u8>) {
+    form.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    form.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventKey, Exception, FieldError, Marks, RequestId};
+    use crate::event::{EventKey, Marks, RequestId};
 
     fn event() -> Event {
         let error = |field: &str, rule: &str| FieldError {

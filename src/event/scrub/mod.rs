@@ -76,6 +76,12 @@ impl Scrubber {
         self.text(&target[..end])
     }
 
+    /// Whether the configuration has patterns of its own, which may find anything anywhere.
+    #[must_use]
+    pub fn has_own_patterns(&self) -> bool {
+        self.texts.has_extra()
+    }
+
     /// Whether a value of this name is a secret whatever it looks like: a JSON key, a header, a query parameter.
     #[must_use]
     pub fn is_secret_name(&self, name: &str) -> bool {

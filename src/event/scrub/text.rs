@@ -112,6 +112,10 @@ impl TextRules {
         Ok(Self { triggers, rules, hash_key: config.hash_key.clone() })
     }
 
+    pub(super) fn has_extra(&self) -> bool {
+        self.rules.iter().any(|(kind, _)| matches!(kind, Kind::Extra(_)))
+    }
+
     pub(super) fn apply<'t>(&self, text: &'t str, names: &SecretNames, cards: Cards) -> Cow<'t, str> {
         if !self.triggers.is_match(text) {
             return Cow::Borrowed(text);

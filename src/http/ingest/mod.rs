@@ -3,6 +3,7 @@
 mod rejects;
 mod schema;
 mod take;
+mod workbench;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,6 +29,7 @@ use crate::{
     state::TokenInfo,
 };
 use take::{Sent, take};
+pub use workbench::Workbenches;
 
 /// Where events are shipped to.
 pub const PATH: &str = "/api/v1/events";

@@ -5,13 +5,17 @@ use std::{ops::ControlFlow, sync::Arc};
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{PROTOCOL, Taken, refused, refused_append, rejects};
+use super::{
+    PROTOCOL, Taken, refused, refused_append, rejects,
+    workbench::{Counters, Workbench},
+};
 use crate::{
-    decode::{self, Format, Reject},
-    event::{Event, codec},
+    decode::{self, Format, Memo, Reject},
+    event::{codec, request_id, view::EventView},
     http::{Shared, answer::ApiError, body::Received, quota::Charge},
     memory,
-    spool::Item,
+    metrics::{EventCounters, Metrics},
+    spool::Batch,
     state::TokenInfo,
 };
 
@@ -35,7 +39,11 @@ pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result
     let now_ms = sent.received_at_ms;
     let (sender, chunks) = mpsc::channel(1);
     let decoding = Decoding { shared: Arc::clone(&shared), token: token.clone(), sent, charge: None, chunks: sender };
-    let decoding = tokio::task::spawn_blocking(move || decoding.run());
+    let room = shared.workbenches.room().await;
+    let decoding = tokio::task::spawn_blocking(move || {
+        let _room = room;
+        decoding.run()
+    });
     let mut taken = Taken::default();
     let kept = keep(&shared, chunks, &mut taken).await;
     let (decoded, charge) = decoding.await.map_err(|error| ApiError::internal("decoding a body", &error))?;
@@ -70,18 +78,11 @@ async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, A
 
 /// Makes each chunk durable and counts it, while the next one is decoded.
 async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), ApiError> {
-    while let Some(Chunk { events, items, .. }) = chunks.recv().await {
-        let appended = shared.spool.append(items).await.map_err(|error| refused_append(&error))?;
-        let mut is_duplicate = vec![false; events.len()];
-        for index in appended.duplicates {
-            is_duplicate[index] = true;
-        }
-        let mut accepted = 0;
-        for (event, _) in events.iter().zip(&is_duplicate).filter(|(_, duplicate)| !**duplicate) {
-            shared.metrics.count_accepted(event);
-            accepted += 1;
-        }
-        let duplicates = events.len() - accepted;
+    while let Some(Chunk { counters, items, .. }) = chunks.recv().await {
+        let appended = shared.spool.append_batch(items).await.map_err(|error| refused_append(&error))?;
+        let duplicates = appended.duplicates.len();
+        let accepted = counters.ends.len() - duplicates;
+        counters.count_all_but(&appended.duplicates);
         for (outcome, events) in [("accepted", accepted), ("duplicate", duplicates)] {
             shared.metrics.ingest_events.with_label_values(&[PROTOCOL, outcome]).inc_by(events as u64);
         }
@@ -94,10 +95,44 @@ async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Ta
 /// Events of a body on their way into the spool, and the items they become.
 #[derive(Default)]
 struct Chunk {
-    events: Vec<Event>,
-    items: Vec<Item>,
-    /// Memory of both, bytes, about.
-    bytes: usize,
+    items: Batch,
+    counters: ChunkCounters,
+}
+
+/// What the items of a chunk count as.
+#[derive(Default)]
+struct ChunkCounters {
+    counters: Vec<Arc<EventCounters>>,
+    /// Where those of each item end.
+    ends: Vec<usize>,
+}
+
+impl ChunkCounters {
+    /// Counts the items but those of these indexes, which are in order.
+    fn count_all_but(&self, duplicates: &[usize]) {
+        let mut duplicates = duplicates.iter().peekable();
+        let mut start = 0;
+        for (index, &end) in self.ends.iter().enumerate() {
+            if duplicates.next_if(|duplicate| **duplicate == index).is_none() {
+                self.counters[start..end].iter().for_each(|counters| counters.inc());
+            }
+            start = end;
+        }
+    }
+}
+
+impl Chunk {
+    /// For the events of so many bytes of body.
+    fn for_body(bytes: usize) -> Self {
+        Self { items: Batch::with_capacity(bytes.min(CHUNK_BYTES)), counters: ChunkCounters::default() }
+    }
+
+    fn push(&mut self, event: &EventView<'_>, counters: &mut Counters, metrics: &Metrics) {
+        let tag = request_id::lookup_key(event.request_id, event.project);
+        self.items.push(event.key.0, tag, |bytes| codec::encode_into(*event, bytes));
+        counters.push(event, metrics, &mut self.counters.counters);
+        self.counters.ends.push(self.counters.counters.len());
+    }
 }
 
 /// A body being decoded on a thread of its own, and handed on chunk by chunk.
@@ -112,24 +147,23 @@ struct Decoding {
 impl Decoding {
     /// Decodes the body; also says what the token was charged, whatever became of it.
     fn run(mut self) -> (Result<Vec<Reject>, ApiError>, Option<Charge>) {
-        let rejects = self.decode();
+        let mut bench = self.shared.workbenches.take();
+        let rejects = self.decode(&mut bench);
+        self.shared.workbenches.give_back(bench);
         (rejects, self.charge)
     }
 
-    fn decode(&mut self) -> Result<Vec<Reject>, ApiError> {
+    fn decode(&mut self, Workbench { memo, counters }: &mut Workbench) -> Result<Vec<Reject>, ApiError> {
         let body = decode::decompress(self.sent.encoding.as_deref(), &self.sent.body.bytes, &self.shared.limits)
             .map_err(|refusal| refused(&refusal))?;
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk::for_body(body.len());
         let mut charged = Ok(false);
         let (shared, token, sent) = (Arc::clone(&self.shared), self.token.clone(), &self.sent);
         let (charge, chunks) = (&mut self.charge, &self.chunks);
         let context = context(&shared, &token, sent);
-        let rejects = decode::each_event(sent.format, &body, context, |_, event| {
-            let item = item(&event);
-            chunk.bytes += event.memory() + item.payload.len();
-            chunk.items.push(item);
-            chunk.events.push(event);
-            if chunk.bytes < CHUNK_BYTES {
+        let rejects = decode::each_event(sent.format, &body, context, memo, |_, event| {
+            chunk.push(&event, counters, &shared.metrics);
+            if chunk.items.bytes() < CHUNK_BYTES {
                 return ControlFlow::Continue(());
             }
             if matches!(charged, Ok(false)) {
@@ -143,9 +177,9 @@ impl Decoding {
         })
         .map_err(|refusal| refused(&refusal))?;
         if !charged? {
-            *charge = charge_for(&shared, &token, chunk.events.len() as u64, sent.received_at_ms)?;
+            *charge = charge_for(&shared, &token, chunk.items.len() as u64, sent.received_at_ms)?;
         }
-        if !chunk.events.is_empty() {
+        if !chunk.items.is_empty() {
             // Not taken: appending failed, which is what the client will be told.
             let _ = chunks.blocking_send(chunk);
         }
@@ -165,7 +199,7 @@ fn charge_whole(shared: &Shared, token: &TokenInfo, sent: &Sent, body: &[u8]) ->
         return Ok(None);
     }
     let mut events = 0;
-    decode::each_event(sent.format, body, context(shared, token, sent), |_, _| {
+    decode::each_event(sent.format, body, context(shared, token, sent), &mut Memo::default(), |_, _| {
         events += 1;
         ControlFlow::Continue(())
     })
@@ -194,8 +228,4 @@ fn context<'a>(shared: &'a Shared, token: &'a TokenInfo, sent: &Sent) -> decode:
         scrubber: &shared.scrubber,
         limits: &shared.limits,
     }
-}
-
-fn item(event: &Event) -> Item {
-    Item { key: event.key.0, tag: event.request_id.lookup_key(&event.project), payload: codec::encode(event) }
 }

@@ -2,8 +2,9 @@
 
 use super::{
     super::{
+        Batch,
         files::{TEMPORARY, read_whole},
-        format::{Items, RecordHeader, SEGMENT_HEADER_BYTES, push_item},
+        format::{Items, RecordHeader, SEGMENT_HEADER_BYTES},
     },
     *,
 };
@@ -287,8 +288,7 @@ fn a_sidecar_whose_segment_is_gone_costs_the_memory_of_its_keys_alone() {
 
 #[test]
 fn bytes_that_a_client_made_up_are_no_record() {
-    let mut payload = Vec::new();
-    push_item(&mut payload, &item(666));
+    let payload = Batch::from(vec![item(666)]).encoded(0..1).to_vec();
     let forged = RecordHeader {
         payload_bytes: payload.len() as u32,
         segment: 12345,
@@ -316,8 +316,7 @@ fn bytes_that_a_client_made_up_are_no_record() {
 
 #[test]
 fn lengths_that_lie_are_no_items() {
-    let mut payload = Vec::new();
-    push_item(&mut payload, &item(1));
+    let mut payload = Batch::from(vec![item(1)]).encoded(0..1).to_vec();
     assert!(Items::are_whole(&payload, 1));
     assert!(!Items::are_whole(&payload, 2));
     payload[24..28].copy_from_slice(&u32::MAX.to_le_bytes());

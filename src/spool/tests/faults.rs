@@ -175,3 +175,24 @@ fn a_call_that_is_larger_than_the_spool_is_refused() {
     assert!(matches!(run(writer.append(vec![huge])), Err(AppendError::Full { limit: 10_000, .. })));
     append(&writer, [1]);
 }
+
+/// A crash keeps names in any order here: the segment's came last, and is the one that counts.
+#[test]
+fn what_a_killed_process_had_named_is_durable_before_it_is_acknowledged() {
+    for seed in 0..20 {
+        let disk = Simulated::default();
+        let (writer, _reader) = open(&disk, options());
+        // Fills the segment; the next one's name is there, and its sync is not.
+        disk.fail_dir_syncs(true);
+        append(&writer, 0..20);
+        close(&writer);
+        disk.kill();
+        assert_eq!(segments(&disk).len(), 2);
+        let (writer, _reader) = open(&disk, options());
+        append(&writer, [20]);
+        close(&writer);
+        disk.crash(seed);
+        let (_writer, mut reader) = open(&disk, options());
+        assert_eq!(queued(&mut reader), (0..21).collect::<Vec<_>>(), "crash {seed}");
+    }
+}

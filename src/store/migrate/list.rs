@@ -14,7 +14,8 @@ macro_rules! migration {
 }
 
 /// Ascending, without gaps. An entry is never changed or removed once it is released.
-pub const MIGRATIONS: &[Migration] = &[migration!(1, "0001_events"), migration!(2, "0002_request_index")];
+pub const MIGRATIONS: &[Migration] =
+    &[migration!(1, "0001_events"), migration!(2, "0002_request_index"), migration!(3, "0003_rollups")];
 
 /// The tables whose rows expire, with the expression of time each goes by.
 pub const RETENTION: &[Ttl] = &[
@@ -22,4 +23,8 @@ pub const RETENTION: &[Ttl] = &[
     // A week, because a week's parts go when its last event does, and 30 days in which a lookup says "expired" instead of
     // "never received".
     Ttl { table: "request_index", time: "week", extra_days: 37 },
+    // As long as the events they count: a week's parts go when its last event does.
+    Ttl { table: "rollup_counts", time: "week", extra_days: 7 },
+    Ttl { table: "rollup_failures", time: "week", extra_days: 7 },
+    Ttl { table: "rollup_accounts", time: "week", extra_days: 7 },
 ];

@@ -209,7 +209,7 @@ impl IndexColumns {
     }
 
     fn push(&mut self, event: &EventRef<'_>) {
-        self.keys.push(index_key(lookup_key(event.project, event.request_id)));
+        self.keys.push(index_key(lookup_key(event.request_id, event.project)));
         self.seconds.push(second_of(event.timestamp_ms));
         self.weeks.push(week_of(event.received_at_ms));
     }
@@ -396,6 +396,11 @@ fn ip4(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_of_no_rows_encodes() {
+        assert_eq!(encode_empty().unwrap().rows, 0);
+    }
 
     #[test]
     fn a_week_begins_on_monday_at_midnight_utc() {

@@ -1,0 +1,91 @@
+//! Adding a group to a rollup, and asking whether it is in.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use uuid::Uuid;
+
+use super::{Group, RollupTable, Rollups, encode::encode, sql};
+use crate::store::{
+    Store, StoreError,
+    insert::{SETTINGS, SETTLE_TIMEOUT, within},
+    rows::EncodeError,
+};
+
+/// Counting a group from its stored events: at most some hundred thousand of them, in parts that hold others too.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Store {
+    /// Adds a group's rollups and its marker to one table, as one block. The caller has made sure that it is not in.
+    ///
+    /// # Errors
+    /// [`StoreError`], whose class says what to do next.
+    pub async fn roll_up(
+        &self,
+        group: &Group,
+        table: RollupTable,
+        rollups: &Rollups,
+        attempt: u32,
+    ) -> Result<(), StoreError> {
+        let data = encode(group, table, rollups).map_err(EncodeError::from)?;
+        let sql = format!("INSERT INTO {}.{} ({}) FORMAT ArrowStream", self.database, table.name(), table.columns());
+        let query_id = query_id(group, table, attempt);
+        // A new token each time: it is for a proxy that sends the same twice. What decides is the marker.
+        self.insert_stream(&sql, &query_id, &Uuid::new_v4().to_string(), &data).await
+    }
+
+    /// As [`Store::roll_up`], of what is stored of the group's batches, counted by ClickHouse.
+    ///
+    /// # Errors
+    /// As [`Store::roll_up`].
+    pub async fn roll_up_stored(&self, group: &Group, table: RollupTable, attempt: u32) -> Result<(), StoreError> {
+        let sql = format!(
+            "INSERT INTO {}.{} ({}) {}",
+            self.database,
+            table.name(),
+            table.columns(),
+            sql::select(table, &format!("{}.events", self.database))
+        );
+        let batches: BTreeSet<String> = group.batches.iter().map(Uuid::to_string).collect();
+        let mut query = self
+            .write
+            .query(&sql)
+            .param("batches", batches)
+            .param("first", group.received_ms.0)
+            .param("last", group.received_ms.1)
+            .param("week", group.week)
+            .param("group", group.id.to_string())
+            .with_setting("query_id", query_id(group, table, attempt))
+            .with_setting("insert_deduplication_token", Uuid::new_v4().to_string());
+        for (name, value) in SETTINGS {
+            query = query.with_setting(name, value);
+        }
+        within(COUNT_TIMEOUT, "counting a group of batches", query.execute()).await
+    }
+
+    /// Whether a group is in a table. Final only after [`Store::settle`], if an attempt may still run.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer.
+    pub async fn rolled_up(&self, group: &Group, table: RollupTable) -> Result<bool, StoreError> {
+        let sql = format!(
+            "SELECT toUInt64(sum(count)) FROM {}.{} WHERE week = toDate({{week:Int32}}) AND batch = {{group:UUID}}",
+            self.database,
+            table.name()
+        );
+        let query = self.write.query(&sql).param("week", group.week).param("group", group.id.to_string());
+        let markers: u64 = within(
+            SETTLE_TIMEOUT,
+            "looking for a group in a rollup",
+            query.with_setting("max_threads", "1").fetch_one(),
+        )
+        .await?;
+        if markers > 1 {
+            tracing::error!(group = %group.id, table = table.name(), markers, "a group is in a rollup more than once");
+        }
+        Ok(markers > 0)
+    }
+}
+
+fn query_id(group: &Group, table: RollupTable, attempt: u32) -> String {
+    format!("{}-{attempt}-{}", group.id, table.name())
+}

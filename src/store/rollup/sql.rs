@@ -1,0 +1,57 @@
+//! Rollups counted by ClickHouse from the events it has: for groups that memory has lost. The same cells as [`super::Rollups`]
+//! makes; a test compares the two.
+
+use super::RollupTable;
+
+/// Of a group's events: parameters `batches`, `first` and `last` (bounds of their receipt). A row that a batch holds twice counts once.
+const EVENTS: &str = "FROM {table} WHERE batch_id IN {batches:Array(UUID)} \
+    AND received_at >= fromUnixTimestamp64Milli({first:Int64}, 'UTC') \
+    AND received_at <= fromUnixTimestamp64Milli({last:Int64}, 'UTC') LIMIT 1 BY batch_id, key";
+
+const HOUR: &str = "toStartOfHour(toDateTime(timestamp, 'UTC'))";
+
+/// The cells and the marker of a group, in the table's columns; further parameters `group` and `week`.
+pub(super) fn select(table: RollupTable, events: &str) -> String {
+    let (cells, marker) = match table {
+        RollupTable::Counts => (counts(), "'', 'minute', 0, '', '', '', '', 0, 1".to_owned()),
+        RollupTable::Accounts => (accounts(), "'', '', 0, '', '', '', '', 0, 1".to_owned()),
+        RollupTable::Failures => (failures(), "'', 0, '', '', '', '', '', 1, 0, 0, 0, 0, [], 0, (0, '')".to_owned()),
+    };
+    let cells = cells.replace("{events}", EVENTS).replace("{table}", events);
+    format!(
+        "SELECT toDate({{week:Int32}}), toUUID('00000000-0000-0000-0000-000000000000'), {cells} UNION ALL \
+         SELECT toDate({{week:Int32}}), {{group:UUID}}, {marker}"
+    )
+}
+
+fn counts() -> String {
+    format!(
+        "project, step.1, step.2, service, environment, route, method, status, count() FROM (SELECT project, timestamp, \
+         service, environment, route, method, status {{events}}) ARRAY JOIN \
+         [('minute', toStartOfMinute(toDateTime(timestamp, 'UTC'))), ('hour', {HOUR})] AS step \
+         GROUP BY project, step, service, environment, route, method, status"
+    )
+}
+
+fn accounts() -> String {
+    format!(
+        "project, account_id, {HOUR} AS at, service, environment, route, method, status, count() FROM (SELECT project, \
+         account_id, timestamp, service, environment, route, method, status {{events}}) WHERE account_id != '' \
+         GROUP BY project, account_id, at, service, environment, route, method, status"
+    )
+}
+
+fn failures() -> String {
+    format!(
+        "project, {HOUR} AS at, service, environment, route, pair.1 AS field, pair.2 AS rule, \
+         sum(countEqual(every, pair)), count(), countIf(has(arrayMap(p -> p.1, earlier), field)), \
+         countIf(has(arrayMap(p -> p.2, earlier), rule)), countIf(notEmpty(earlier)), \
+         groupUniqArrayIf(account_id, account_id != ''), min(timestamp), max((timestamp, request_id)) \
+         FROM (SELECT *, arraySlice(pairs, 1, number - 1) AS earlier FROM (SELECT project, timestamp, service, environment, \
+         route, account_id, request_id, arrayZip(arrayMap(f -> toString(f), fields), arrayMap(r -> toString(r), rules)) AS every, \
+         arrayDistinct(every) AS pairs FROM (SELECT project, timestamp, service, environment, route, account_id, request_id, \
+         `errors.field` AS fields, `errors.rule` AS rules {{events}}) WHERE notEmpty(fields)) \
+         ARRAY JOIN pairs AS pair, arrayEnumerate(pairs) AS number) \
+         GROUP BY project, at, service, environment, route, field, rule"
+    )
+}
