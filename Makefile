@@ -42,6 +42,9 @@ test-tools:
 	@command -v promtool >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: the check of /metrics by promtool. It is missing: apt-get install prometheus ***\n\n' >&2
 
+fuzz: require-cargo ## every fuzz target for FUZZ_SECONDS (60), from a seed of its own
+	@ERRATA_FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --release --locked --lib -- --nocapture fuzzing::seeded $(ARGS)
+
 lint: require-cargo ## formatting, lints, documentation, dependencies
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -56,4 +59,4 @@ deny: ## licences, sources and banned crates of the dependencies
 require-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
 
-.PHONY: help run build demo test test-engine test-tools lint deny require-cargo
+.PHONY: help run build demo test test-engine test-tools fuzz lint deny require-cargo
