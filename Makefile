@@ -54,6 +54,9 @@ bench-outage: build ## how a backlog drains after ClickHouse was away (BENCH_OUT
 bench-recovery: build ## how soon a killed collector acknowledges again (BENCH_RECOVERY_GIB=1)
 	@$(CARGO) run --quiet --release --locked -p errata-load -- recovery --json target/bench-recovery.json $(ARGS)
 
+fuzz: require-cargo ## every fuzz target for FUZZ_SECONDS (60), from a seed of its own
+	@ERRATA_FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --release --locked --lib -- --nocapture fuzzing::seeded $(ARGS)
+
 lint: require-cargo ## formatting, lints, documentation, dependencies
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -68,4 +71,4 @@ deny: ## licences, sources and banned crates of the dependencies
 require-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
 
-.PHONY: help run build demo test test-engine test-tools bench bench-outage bench-recovery lint deny require-cargo
+.PHONY: help run build demo test test-engine test-tools bench bench-outage bench-recovery fuzz lint deny require-cargo

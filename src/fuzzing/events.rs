@@ -215,10 +215,10 @@ fn item(line: &[u8], outcome: &Outcome) {
         assert!(matches!(alone(Format::Json, line), Err(Refusal::NotJson { .. })) || line.starts_with(b"["));
         return;
     }
-    assert_eq!(by_itself.unwrap(), [outcome.clone()], "a line alone is what it is among others");
+    assert_eq!(by_itself.unwrap(), std::slice::from_ref(outcome), "a line alone is what it is among others");
     let text = std::str::from_utf8(line).unwrap();
     if !text.starts_with('[') && is_json(text) {
-        assert_eq!(alone(Format::Json, line).unwrap(), [outcome.clone()], "one object is one line");
+        assert_eq!(alone(Format::Json, line).unwrap(), std::slice::from_ref(outcome), "one object is one line");
     }
     if let Outcome::Event(event) = outcome {
         written_otherwise(text, event);
@@ -269,7 +269,7 @@ fn nothing_is_dropped(text: &str, event: &Event) {
         let kept = attribute(&with_probe, PROBE.0) == Some("grey 7");
         assert!(kept || attributes_are_full(&with_probe), "an unknown field is gone: {:?}", with_probe.attributes);
         let (attributes, key, marks) = (event.attributes.clone(), event.key, event.marks);
-        assert_eq!(Event { attributes, key, marks, ..*with_probe }, *event, "an unknown field changed others");
+        assert_eq!(Event { key, attributes, marks, ..*with_probe }, *event, "an unknown field changed others");
     }
     if attributes_are_full(event) {
         return;
@@ -336,7 +336,7 @@ fn json(body: &[u8]) {
         if item.starts_with('[') {
             assert!(matches!(outcome, Outcome::Reject(_)), "{outcome:?}");
         } else if let Ok(by_itself) = alone(Format::Json, item.as_bytes()) {
-            assert_eq!(by_itself, [outcome.clone()], "an item alone is what it is among others");
+            assert_eq!(by_itself, std::slice::from_ref(outcome), "an item alone is what it is among others");
         } else {
             assert!(matches!(outcome, Outcome::Reject(Reject { reason: Reason::InvalidJson, .. })), "{outcome:?}");
         }

@@ -60,7 +60,7 @@ pub fn timestamps(input: &[u8]) {
 fn at(time: &Value, (oldest_ms, received_at_ms): (i64, i64)) -> Result<Event, Reason> {
     let body = json!({"status": 500, "request_id": "r-1", "timestamp": time}).to_string();
     let limits = Limits::default();
-    let context = Context { oldest_ms, received_at_ms, ..context(&limits) };
+    let context = Context { received_at_ms, oldest_ms, ..context(&limits) };
     let mut decoded = decode::events(Format::Json, body.as_bytes(), context).unwrap();
     match decoded.rejects.pop() {
         Some(reject) => Err(reject.reason),

@@ -122,6 +122,7 @@ fn put(members: &mut Map<String, Value>, draw: &mut Draw<'_>) {
 
 /// A secret in an event as it is sent, in any field that keeps what it is given.
 fn event_with_a_secret(text: &str, draw: &mut Draw<'_>) {
+    const FIELDS: [&str; 7] = ["response", "attributes", "errors", "error", "exception", "other", "host"];
     let mut item = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(members)) => members,
         Ok(other) => Map::from_iter([("response".to_owned(), other)]),
@@ -131,7 +132,6 @@ fn event_with_a_secret(text: &str, draw: &mut Draw<'_>) {
     for name in ["timestamp", "request_id", "event_id", "request_headers", "response_headers"] {
         item.shift_remove(name);
     }
-    const FIELDS: [&str; 7] = ["response", "attributes", "errors", "error", "exception", "other", "host"];
     let field = *draw.pick(&FIELDS);
     plant(item.entry(field).or_insert(Value::Null), draw, 0);
     let body = Value::Object(item).to_string();

@@ -8,6 +8,7 @@ use super::draw::text;
 use crate::{
     cli::duration,
     config::{ByteSize, Config},
+    event::scrub::ScrubConfig,
     http::params::{Params, duration_ms, when},
     store::query::{Cursor, StatusFilter},
 };
@@ -21,7 +22,7 @@ pub fn configuration(input: &[u8]) {
     match toml::from_str::<Config>(&text) {
         Ok(config) => {
             // The key of the scrubber is never written.
-            let without_key = Config { scrub: Default::default(), ..config };
+            let without_key = Config { scrub: ScrubConfig::default(), ..config };
             let written = toml::to_string(&without_key).unwrap();
             let again: Config = toml::from_str(&written).unwrap_or_else(|error| panic!("{error}: {written}"));
             assert_eq!(toml::to_string(&again).unwrap(), written, "a configuration is read back as it was written");

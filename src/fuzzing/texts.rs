@@ -32,24 +32,17 @@ pub fn field_paths(input: &[u8]) {
 
 fn notations(draw: &mut Draw<'_>) {
     const NAMES: [&str; 6] = ["items", "sku", "user_id", "a", "größe", "x-y"];
-    let mut steps = Vec::new();
-    let (mut dotted, mut bracketed, mut pointer) = (String::new(), String::new(), String::from("#"));
-    for _ in 0..=draw.below(6) {
-        let step = if draw.below(2) == 0 { (*draw.pick(&NAMES)).to_owned() } else { draw.below(65_536).to_string() };
-        let is_position = step.bytes().all(|byte| byte.is_ascii_digit());
-        let dot = if dotted.is_empty() { "" } else { "." };
-        dotted.push_str(&format!("{dot}{step}"));
-        pointer.push_str(&format!("/{step}"));
-        match (is_position, bracketed.is_empty()) {
-            (true, _) => bracketed.push_str(&format!("[{step}]")),
-            (false, true) => bracketed.push_str(&step),
-            (false, false) => bracketed.push_str(&format!(".{step}")),
-        }
-        steps.push(serde_json::Value::from(step));
-    }
+    let steps: Vec<String> = (0..=draw.below(6))
+        .map(|_| if draw.below(2) == 0 { (*draw.pick(&NAMES)).to_owned() } else { draw.below(65_536).to_string() })
+        .collect();
+    let (dotted, pointer) = (steps.join("."), format!("#/{}", steps.join("/")));
+    let in_brackets = |step: &String| if is_number(step) { format!("[{step}]") } else { format!(".{step}") };
+    let bracketed: String = steps.iter().map(in_brackets).collect();
+    let bracketed = bracketed.strip_prefix('.').unwrap_or(&bracketed);
+    let steps: Vec<serde_json::Value> = steps.into_iter().map(serde_json::Value::from).collect();
     let paths = [
         FieldPath::parse(&dotted),
-        FieldPath::parse(&bracketed),
+        FieldPath::parse(bracketed),
         FieldPath::parse(&pointer),
         FieldPath::parse(&format!("$.{bracketed}").replace("$.[", "$[")),
         FieldPath::from_array(&steps),

@@ -2,6 +2,17 @@
 //!
 //! What the model demands: what was acknowledged is there, once, until it is forgotten; what could be read is durable, at a
 //! position that never becomes another item's; what was forgotten stays so; a repeated item is told.
+//!
+//! That it can fail was tried by breaking the log, one place at a time. It turns red when the log
+//!
+//! - answers before `fdatasync`, or after one that failed; goes on after it was poisoned;
+//! - shows a group to the reader before it is durable; answers a repetition before its original's group is;
+//! - places a file without syncing it, or without syncing the directory; writes the checkpoint in place;
+//! - unlinks a segment that is not wholly forgotten, or whose keys are in no durable sidecar;
+//! - keeps what did not fit the disk as if it were written; ignores the checkpoint or the last segment's keys when it is opened;
+//! - does not sync again, when it is opened, what a killed process left in the page cache.
+//!
+//! Rarer than one run finds: names that a killed process left unsynced (`faults.rs` has the case by itself).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +68,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         Just(Fault::Syncs),
         Just(Fault::DirectorySyncs),
         (0..600_u64).prop_map(Fault::Reads),
-        prop::sample::select(vec!["", ".seg.tmp", ".keys.tmp", "checkpoint.tmp"]).prop_map(Fault::Creates),
+        prop::sample::select(vec!["", ".seg.tmp", ".keys.tmp", ".keys.tmp", "checkpoint.tmp"]).prop_map(Fault::Creates),
         (0..1500_u64).prop_map(Fault::Space),
     ];
     prop_oneof![
@@ -125,6 +136,8 @@ impl Machine {
             Operation::CutPowerAfter(changes) => self.disk.cut_power_after(changes),
             Operation::Reopen => {
                 self.close();
+                // A sidecar that cannot be read may cost the memory of its keys; that is documented, and not asked here.
+                self.disk.fail_reads_from(None);
                 match try_open(&self.disk, self.options.clone()) {
                     Ok(log) => self.log = Some(log),
                     // The power went, or something fails.
@@ -144,7 +157,14 @@ impl Machine {
             Operation::Kill => {
                 self.close();
                 self.disk.kill();
-                self.start();
+                match try_open(&self.disk, self.options.clone()) {
+                    Ok(log) => {
+                        self.log = Some(log);
+                        self.check();
+                    }
+                    // There is no room, or no file can be made.
+                    Err(_) => self.start(),
+                }
             }
             Operation::Fail(fault) => self.fail(fault),
             Operation::Mend => self.mend(),
