@@ -87,7 +87,9 @@ impl Ledger {
 #[derive(Clone)]
 pub struct Load {
     pub url: String,
+    /// The file of the token, and what was read of it last: its disk may be without power.
     token: PathBuf,
+    known_token: Arc<Mutex<String>>,
     pub clients: usize,
     /// Events in a request.
     pub batch: usize,
@@ -104,12 +106,23 @@ impl Load {
         Self {
             url: setup.url.clone(),
             token: setup.data_dir.join("admin.token"),
+            known_token: Arc::default(),
             clients: 4,
             batch: 5,
             pause: Duration::from_millis(5),
             padding: 0,
             timestamp_ms: Some(chrono::Utc::now().timestamp_millis()),
         }
+    }
+
+    fn token(&self) -> String {
+        let mut known = self.known_token.lock().unwrap();
+        if let Ok(text) = std::fs::read_to_string(&self.token)
+            && !text.trim().is_empty()
+        {
+            text.trim().clone_into(&mut known);
+        }
+        known.clone()
     }
 
     /// Starts the clients. Each sends a request again until it is acknowledged, as a good client does.
@@ -214,12 +227,12 @@ impl Client {
     }
 
     async fn attempt(&self, request: &Request) -> (u16, Value) {
-        let token = std::fs::read_to_string(&self.load.token).unwrap_or_default();
+        let token = self.load.token();
         let began = Instant::now();
         let sent = self
             .http
             .post(format!("{}/api/v1/events", self.load.url))
-            .bearer_auth(token.trim())
+            .bearer_auth(token)
             .header("Content-Type", "application/x-ndjson")
             .body(request.body.clone())
             .send()
