@@ -9,6 +9,7 @@ mod collector;
 mod contract;
 mod crash;
 mod engine;
+mod faults;
 mod hostile;
 mod lookup;
 mod migrate;
