@@ -40,6 +40,9 @@ const BUILT_IN: [(Kind, &str, &str); 7] = [
     (Kind::Keyed("email"), "(?-u)@|%40", r"[\p{L}\p{N}._%+'-]+(?:@|%40)[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*\.\p{L}{2,}"),
 ];
 
+/// Digits of a keyed token.
+const TOKEN_DIGITS: usize = 12;
+
 /// A name, a sign, and the quote that opens the value, if any. The value itself is read by hand and only for secret
 /// names, so that a text full of signs costs no more than its length.
 const ASSIGNMENT: &str =
@@ -170,6 +173,7 @@ impl TextRules {
             Kind::Extra(_) if whole.is_empty() => Verdict::ResumeAt(whole.end()),
             Kind::Extra(label) => Verdict::Replace(whole.range(), self.token(label, whole.as_str())),
             Kind::Scheme | Kind::UserInfo => match found.get(1) {
+                Some(value) if value.as_str() == REDACTED => Verdict::ResumeAt(whole.end()),
                 Some(value) if matches!(kind, Kind::UserInfo) || is_random(value.as_str(), 8) => {
                     Verdict::Replace(value.range(), REDACTED.to_owned())
                 }
@@ -225,10 +229,17 @@ fn assignment(text: &str, found: &Captures<'_>, names: &SecretNames) -> Verdict 
     let rest = &text[start..];
     let value = &rest[..rest.find(ends).unwrap_or(rest.len())];
     let is_value = sign.as_str() == "=" || quote.is_some() || is_random(value, 4);
-    if value.is_empty() || value == REDACTED || !is_value {
+    let is_token = sign.as_str() == ":"
+        && text[..name.start()].ends_with('[')
+        && value.strip_suffix(']').is_some_and(|digits| digits.len() == TOKEN_DIGITS && is_lower_hex(digits));
+    if value.is_empty() || value == REDACTED || is_token || !is_value {
         return Verdict::ResumeAt(start);
     }
     Verdict::Replace(start..start + value.len(), REDACTED.to_owned())
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether a word is no word of a language: it has a digit, or is very long.
