@@ -59,10 +59,14 @@ pub(super) fn decode(
 
 /// The lines that are not blank, with their numbers from 1, without white space around them.
 fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    body.split(|&byte| byte == b'\n')
-        .enumerate()
-        .map(|(index, line)| (index + 1, line.trim_ascii()))
-        .filter(|(_, line)| !line.is_empty())
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
+    let lines = ends.map(move |end| {
+        let line = &body[start..end];
+        start = end + 1;
+        line.trim_ascii()
+    });
+    (1..).zip(lines).filter(|(_, line)| !line.is_empty())
 }
 
 enum Line {
