@@ -13,5 +13,6 @@ mod hostile;
 mod lookup;
 mod migrate;
 mod reference;
+mod rollups;
 mod rooms;
 mod store;
