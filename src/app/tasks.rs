@@ -137,8 +137,8 @@ async fn keep_up(shared: http::Shared) -> Infallible {
     loop {
         match shared.store.merge_closed_weeks(shared.clock.now_ms()).await {
             Ok(weeks) if weeks.is_empty() => {}
-            Ok(weeks) => tracing::info!(?weeks, "merged closed weeks of the lookup index"),
-            Err(error) => tracing::warn!("merging closed weeks of the lookup index: {error}; trying again later"),
+            Ok(weeks) => tracing::info!(?weeks, "merged closed weeks"),
+            Err(error) => tracing::warn!("merging closed weeks: {error}; trying again later"),
         }
         tokio::time::sleep(UPKEEP_INTERVAL).await;
     }

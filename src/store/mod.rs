@@ -20,6 +20,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use tokio::sync::OnceCell;
+
 use crate::clock::Clock;
 use client::{Clients, Database};
 pub use error::{RetryClass, StoreError};
@@ -37,6 +39,8 @@ pub struct Store {
     database: Database,
     /// How long events are kept, days: what [`Store::apply_retention`] was last told.
     retention_days: Arc<AtomicU32>,
+    /// From which timestamp on the rollups are whole: asked once.
+    rollups_since_ms: Arc<OnceCell<i64>>,
     clock: Clock,
 }
 
@@ -49,7 +53,8 @@ impl Store {
     pub fn new(clients: Clients) -> Self {
         let Clients { admin, write, read, database, origin: _ } = clients;
         let retention_days = Arc::new(AtomicU32::new(DEFAULT_RETENTION_DAYS));
-        Self { admin, write, read, database, retention_days, clock: Clock::system() }
+        let rollups_since_ms = Arc::default();
+        Self { admin, write, read, database, retention_days, rollups_since_ms, clock: Clock::system() }
     }
 
     /// The same store by another clock: what it calls expired goes by it.

@@ -115,10 +115,10 @@ impl Collector {
         }
     }
 
-    /// Waits until the spool is empty.
+    /// Waits until the spool is empty and everything is in the rollups.
     pub async fn delivered(&self) {
         let began = Instant::now();
-        while self.metric("errata_spool_events").await != 0.0 {
+        while self.metric("errata_spool_events").await + self.metric("errata_rollup_pending_events").await > 0.0 {
             assert!(began.elapsed() < Duration::from_mins(1), "the spool does not empty");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -156,8 +156,10 @@ async fn killing_the_collector_and_the_engine_loses_nothing_and_doubles_nothing(
     }
     let status = tokio::task::spawn_blocking(move || wait(import)).await.unwrap();
     assert!(status.success(), "the import ends well: {status}");
-    let delivered = || async { collector.metric("errata_spool_events").await == 0 };
-    collector.until("the spool is empty", delivered).await;
+    let delivered = || async {
+        collector.metric("errata_spool_events").await + collector.metric("errata_rollup_pending_events").await == 0
+    };
+    collector.until("the spool is empty and everything is rolled up", delivered).await;
     assert_eq!(collector.metric("errata_books_imbalance_events").await, 0);
     collector.kill();
 
@@ -173,5 +175,6 @@ async fn killing_the_collector_and_the_engine_loses_nothing_and_doubles_nothing(
     let events: Vec<(String, u32)> = clients.read.query(events).fetch_all().await.unwrap();
     let key = |id: &str| RequestId::parse(id).unwrap().lookup_key("default") >> 24;
     let lost: Vec<_> = events.iter().filter(|(id, at)| !index.contains(&(key(id), *at))).collect();
+    crate::rollups::agree(&clients).await;
     assert!(lost.is_empty(), "{} events have no entry in the lookup index: {:?}", lost.len(), lost.first());
 }

@@ -14,5 +14,6 @@ mod hostile;
 mod lookup;
 mod migrate;
 mod reference;
+mod rollups;
 mod rooms;
 mod store;

@@ -7,6 +7,7 @@ use errata::{
         client::Clients,
         engine::Engine,
         query::Filter,
+        rollup::{Group, RollupTable, Rollups},
         rows::{self, EncodedBatch},
     },
 };
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 mod insert;
 mod lookup;
+mod rollup;
 mod search;
 
 const MINUTE: i64 = 60_000;
@@ -110,4 +112,26 @@ async fn insert(store: &Store, events: &[Event]) -> EncodedBatch {
     let batch = encode(events);
     store.insert(&batch, 1).await.unwrap();
     batch
+}
+
+/// Adds what was stored under some batches, as delivery does it.
+async fn roll_up(store: &Store, batches: &[(EncodedBatch, Vec<Event>)]) -> Group {
+    let week = rows::week_of(batches[0].0.received_ms.0);
+    let (mut group, mut rollups) = (Group::new(week), Rollups::default());
+    for (batch, events) in batches {
+        group.add(batch.batch_id, batch.received_ms);
+        events.iter().for_each(|event| rollups.add(event));
+    }
+    for table in RollupTable::ALL {
+        assert!(!store.rolled_up(&group, table).await.unwrap());
+        store.roll_up(&group, table, &rollups, 1).await.unwrap();
+        assert!(store.rolled_up(&group, table).await.unwrap());
+    }
+    group
+}
+
+/// Inserts events and adds them to the rollups.
+async fn deliver(store: &Store, events: &[Event]) {
+    let batch = insert(store, events).await;
+    roll_up(store, &[(batch, events.to_vec())]).await;
 }

@@ -108,7 +108,7 @@ impl Sql {
         self.push_one_of(field, &filter.fields).push_one_of(rule, &filter.rules)
     }
 
-    fn push_one_of(&mut self, column: &str, values: &[String]) -> &mut Self {
+    pub(super) fn push_one_of(&mut self, column: &str, values: &[String]) -> &mut Self {
         if !values.is_empty() {
             self.push(" AND has(").push_value("{}, ", Value::Texts(values.to_vec())).push(column).push(")");
         }

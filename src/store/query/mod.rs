@@ -10,6 +10,7 @@ pub mod impact;
 pub mod rate_limit;
 pub mod rates;
 pub mod request;
+mod rollup;
 pub mod search;
 pub mod status;
 pub mod validation;

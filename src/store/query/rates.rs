@@ -6,7 +6,10 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Filter, Sql, Store, StoreError, Value};
+use super::{
+    Filter, Sql, Store, StoreError, Value,
+    rollup::{HOUR_MS, MINUTE_MS, Range, take_whole},
+};
 
 /// Series returned at most, the largest.
 pub const MAX_SERIES: usize = 500;
@@ -61,9 +64,19 @@ struct Point {
     events: u64,
 }
 
+/// Where the events of one piece of a question are counted.
+enum Source {
+    Events(Range),
+    /// Of `rollup_counts`: `minute` or `hour`.
+    Counts(Vec<(&'static str, Range)>),
+    /// Of `rollup_accounts`, hours.
+    Accounts(Vec<Range>),
+}
+
 impl Store {
     /// Errors per step, the largest series first; steps begin at multiples of `step_seconds` of Unix time.
     ///
+    /// Whole minutes and hours come from the rollups where the step, the labels and the filter allow; the answer is the same.
     /// The caller bounds the number of steps.
     pub async fn rates(
         &self,
@@ -73,18 +86,80 @@ impl Store {
         step_seconds: u32,
     ) -> Result<Vec<Series>, StoreError> {
         let step_ms = i64::from(step_seconds.max(1)) * 1000;
+        let since_ms = self.rollups_since_ms().await?;
         let columns: Vec<_> = group_by.iter().map(|key| format!("toString({})", key.as_str())).collect();
-        let mut sql = Sql::new("SELECT ");
-        sql.push(&format!("CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
-        sql.push_value("intDiv(toUnixTimestamp64Milli(timestamp), {}) AS step, ", Value::Int(step_ms));
-        sql.push_value("step * {} AS at, uniqExact(key) AS events FROM ", Value::Int(step_ms));
-        sql.push(&self.table("events")).push_filter(project, filter).push(" GROUP BY labels, step ORDER BY step");
-        let mut outer = Sql::new("SELECT labels, at, events FROM (");
-        outer.push(&sql.text).push(")");
-        outer.params = sql.params;
-        let points: Vec<Point> = self.rows_of("counting errors", self.ask_wide(&outer)).await?;
+        let labels = format!("SELECT CAST([{}], 'Array(String)') AS labels, ", columns.join(", "));
+        let mut sql = Sql::new("SELECT labels, step * ");
+        sql.push_value("{} AS at, sum(counted) AS events FROM (", Value::Int(step_ms));
+        for (index, source) in sources(filter, group_by, step_ms, since_ms).into_iter().enumerate() {
+            sql.push(if index == 0 { "" } else { " UNION ALL " }).push(&labels);
+            self.push_source(&mut sql, project, filter, step_ms, source);
+            sql.push(" GROUP BY labels, step");
+        }
+        sql.push(") GROUP BY labels, step ORDER BY step");
+        let points: Vec<Point> = self.rows_of("counting errors", self.ask_wide(&sql)).await?;
         Ok(series(group_by, points))
     }
+
+    /// The step, the number of events in it, and where they are.
+    fn push_source(&self, sql: &mut Sql, project: &str, filter: &Filter, step_ms: i64, source: Source) {
+        let of_cells = |sql: &mut Sql| {
+            sql.push_value("intDiv(toUnixTimestamp(at), {}) AS step, ", Value::Int(step_ms / 1000));
+            sql.push("sum(count) AS counted FROM ");
+        };
+        match source {
+            Source::Events(range) => {
+                sql.push_value("intDiv(toUnixTimestamp64Milli(timestamp), {}) AS step, ", Value::Int(step_ms));
+                sql.push("uniqExact(key) AS counted FROM ").push(&self.table("events"));
+                sql.push_filter(project, &filter.within(range));
+            }
+            Source::Counts(ranges) => {
+                of_cells(sql);
+                let ranges: Vec<_> = ranges.into_iter().map(|(per, range)| (Some(per), range)).collect();
+                sql.push(&self.table("rollup_counts")).push_cells(project, &ranges).push_conditions(filter);
+            }
+            Source::Accounts(ranges) => {
+                of_cells(sql);
+                let ranges: Vec<_> = ranges.into_iter().map(|range| (None, range)).collect();
+                sql.push(&self.table("rollup_accounts")).push_cells(project, &ranges);
+                sql.push_one_of("account", &filter.account_ids);
+                sql.push_conditions(&Filter { account_ids: Vec::new(), ..filter.clone() });
+            }
+        }
+    }
+}
+
+/// The pieces of a question, of which no event is in two; at least one.
+fn sources(filter: &Filter, group_by: &[RateKey], step_ms: i64, since_ms: i64) -> Vec<Source> {
+    let mut ranges = vec![(filter.from_ms, filter.to_ms)];
+    let mut sources = Vec::new();
+    if in_rollups(filter, group_by) {
+        let mut whole = |unit_ms| {
+            if step_ms % unit_ms == 0 { take_whole(&mut ranges, unit_ms, since_ms) } else { Vec::new() }
+        };
+        let hours = whole(HOUR_MS);
+        if !filter.account_ids.is_empty() {
+            sources.extend((!hours.is_empty()).then_some(Source::Accounts(hours)));
+        } else {
+            let minutes = whole(MINUTE_MS).into_iter().map(|range| ("minute", range));
+            let cells: Vec<_> = hours.into_iter().map(|range| ("hour", range)).chain(minutes).collect();
+            sources.extend((!cells.is_empty()).then_some(Source::Counts(cells)));
+        }
+    }
+    sources.extend(ranges.into_iter().map(Source::Events));
+    sources
+}
+
+/// Whether the rollups tell apart what the question does. An account that is named empty means the events without one, which
+/// are not in the rollup of accounts.
+fn in_rollups(filter: &Filter, group_by: &[RateKey]) -> bool {
+    let Filter { user_ids, fields, rules, fingerprints, releases, text, account_ids, .. } = filter;
+    let others = [user_ids, fields, rules, releases];
+    !group_by.contains(&RateKey::Release)
+        && others.iter().all(|values| values.is_empty())
+        && fingerprints.is_empty()
+        && text.is_none()
+        && account_ids.iter().all(|account| !account.is_empty())
 }
 
 fn series(group_by: &[RateKey], points: Vec<Point>) -> Vec<Series> {

@@ -6,7 +6,10 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CLOCK_AHEAD_MS, Filter, Sql, Store, StoreError, Value};
+use super::{
+    Filter, Sql, Store, StoreError,
+    rollup::{HOUR_MS, Range, take_whole},
+};
 
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +43,17 @@ impl FailureKey {
         Self::ALL.into_iter().find(|key| key.as_str() == text)
     }
 
-    /// As the inner select of the question names it.
+    /// As the rollup names it, if it tells them apart.
+    const fn in_rollup(self) -> Option<&'static str> {
+        match self {
+            Self::Field => Some("field"),
+            Self::Rule => Some("rule"),
+            Self::Route => Some("route"),
+            Self::Message | Self::Account | Self::Path => None,
+        }
+    }
+
+    /// As the inner select over the events names it.
     const fn column(self) -> &'static str {
         match self {
             Self::Field => "error_field",
@@ -87,9 +100,19 @@ struct Counted {
     samples: Vec<String>,
 }
 
+/// A piece of the question: in which period it is, and where its field errors are counted.
+struct Piece {
+    current: bool,
+    range: Range,
+    in_rollup: bool,
+}
+
 impl Store {
     /// Field errors by keys, the most frequent first. `previous` is a period (from, to; milliseconds) to compare with, before the
     /// filter's own.
+    ///
+    /// Whole hours come from the rollup where keys and filter allow. The numbers are the same; of an hour, the samples are one of
+    /// each service, environment and route.
     pub async fn validation_failures(
         &self,
         project: &str,
@@ -98,60 +121,101 @@ impl Store {
         previous: Option<(i64, i64)>,
         limit: usize,
     ) -> Result<Vec<FailureRow>, StoreError> {
-        let labels: Vec<_> = group_by.iter().map(|key| format!("toString({})", key.column())).collect();
-        let mut sql = Sql::new("SELECT ");
-        sql.push(&format!("CAST([{}], 'Array(String)') AS labels, ", labels.join(", ")));
-        sql.push(
-            "countIf(current) AS count, uniqExactIf(key, current) AS events, \
-             uniqExactIf(account_id, current AND account_id != '') AS accounts, sum(count) OVER () AS total, \
-             countIf(NOT current) AS previous, minIf(at, current) AS first_seen, maxIf(at, current) AS last_seen, \
-             groupUniqArrayIf(5)(request_id, current) AS samples FROM (",
+        let since_ms = self.rollups_since_ms().await?;
+        let events = events_in_rollup(filter, group_by);
+        let periods = [Some((true, (filter.from_ms, filter.to_ms))), previous.map(|range| (false, range))];
+        let cut = |(current, range)| {
+            let mut rest = vec![range];
+            let whole = if events.is_some() { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
+            let piece = move |range, in_rollup| Piece { current, range, in_rollup };
+            let whole = whole.into_iter().map(move |range| piece(range, true));
+            whole.chain(rest.into_iter().map(move |range| piece(range, false)))
+        };
+        let mut sql = Sql::new(
+            "SELECT labels, sumIf(occurrences, current) AS count, sumIf(with_any, current) AS events, \
+             uniqExactArrayIf(account_ids, current) AS accounts, sum(count) OVER () AS total, \
+             sumIf(occurrences, NOT current) AS previous, minIf(first, current) AS first_seen, \
+             maxIf(last, current) AS last_seen, groupUniqArrayArrayIf(5)(ids, current) AS samples FROM (",
         );
-        let with_paths = group_by.contains(&FailureKey::Path);
-        push_events(&mut sql, &self.table("events"), project, filter, previous, with_paths);
-        sql.push(
-            ") ARRAY JOIN error_fields AS error_field, error_paths AS error_path, error_messages AS error_message, \
-             error_rules AS error_rule WHERE 1",
-        );
-        sql.push_errors_conditions(filter, "error_field", "error_rule");
-        sql.push(&format!(" GROUP BY labels HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}"));
+        for (index, piece) in periods.into_iter().flatten().flat_map(cut).enumerate() {
+            sql.push(if index == 0 { "" } else { " UNION ALL " });
+            let filter = filter.within(piece.range);
+            sql.push(if piece.current { "SELECT 1 AS current, " } else { "SELECT 0 AS current, " });
+            match events.filter(|_| piece.in_rollup) {
+                Some(events) => self.push_cells_of(&mut sql, project, &filter, group_by, events),
+                None => self.push_events_of(&mut sql, project, &filter, group_by),
+            }
+            sql.push(" GROUP BY labels");
+        }
+        sql.push(&format!(") GROUP BY labels HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}"));
         let rows: Vec<Counted> = self.rows_of("counting validation failures", self.ask_wide(&sql)).await?;
         Ok(rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect())
     }
+
+    /// Field errors by labels, from the events of a range.
+    fn push_events_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey]) {
+        push_labels(sql, group_by.iter().map(|key| key.column()));
+        // Paths are no column of their own: they are read only if asked for.
+        let paths = if group_by.contains(&FailureKey::Path) { "path" } else { "field" };
+        sql.push(
+            "count() AS occurrences, uniqExact(key) AS with_any, \
+             groupUniqArrayIf(account_id, account_id != '') AS account_ids, min(at) AS first, max(at) AS last, \
+             groupUniqArray(5)(request_id) AS ids FROM (SELECT key, request_id, account_id, route, \
+             toUnixTimestamp64Milli(timestamp) AS at, `errors.field` AS error_fields, `errors.path` AS error_paths, \
+             `errors.message` AS error_messages, `errors.rule` AS error_rules FROM ",
+        );
+        sql.push(&self.table("events")).push_range(project, filter.from_ms, filter.to_ms).push_conditions(filter);
+        sql.push(
+            " AND notEmpty(`errors.field`) LIMIT 1 BY key) ARRAY JOIN error_fields AS error_field, \
+             error_paths AS error_path, error_messages AS error_message, error_rules AS error_rule WHERE 1",
+        );
+        sql.push_errors_conditions(filter, "error_field", "error_rule");
+    }
+
+    /// Field errors by labels, from the whole hours of a range; `events` sums the events with at least one.
+    fn push_cells_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey], events: &str) {
+        push_labels(sql, group_by.iter().filter_map(|key| key.in_rollup()));
+        sql.push("sum(count) AS occurrences, toUInt64(").push(events).push(
+            ") AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
+             toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
+             groupUniqArray(5)(last_seen.2) AS ids FROM ",
+        );
+        sql.push(&self.table("rollup_failures"));
+        sql.push_cells(project, &[(None, (filter.from_ms, filter.to_ms))]).push_conditions(filter);
+        sql.push_errors_conditions(filter, "field", "rule");
+    }
 }
 
-/// The events of both periods that have field errors, each once. Paths are read only if asked for: they are not a column of
-/// their own.
-fn push_events(
-    sql: &mut Sql,
-    table: &str,
-    project: &str,
-    filter: &Filter,
-    previous: Option<(i64, i64)>,
-    with_paths: bool,
-) {
-    let paths = if with_paths { "path" } else { "field" };
-    let current = |sql: &mut Sql| {
-        sql.push_value("timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(filter.from_ms));
-        sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(filter.to_ms));
-    };
-    sql.push("SELECT key, request_id, account_id, route, toUnixTimestamp64Milli(timestamp) AS at, ");
-    current(sql);
-    sql.push(&format!(" AS current, `errors.field` AS error_fields, `errors.{paths}` AS error_paths, "));
-    sql.push("`errors.message` AS error_messages, `errors.rule` AS error_rules FROM ").push(table);
-    sql.push_value(" WHERE project = {} AND ((", Value::Text(project.to_owned()));
-    current(sql);
-    sql.push(")");
-    if let Some((from_ms, to_ms)) = previous {
-        sql.push_value(" OR (timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(from_ms));
-        sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC'))", Value::Int(to_ms));
+fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = &'a str>) {
+    let columns: Vec<_> = columns.map(|column| format!("toString({column})")).collect();
+    sql.push(&format!("CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
+}
+
+/// How the rollup counts the events with at least one of the field errors of a group; none if it does not tell apart what the
+/// question does.
+///
+/// An event is in one cell for each of its pairs of field and rule. Where each cell that fits has a group of its own, that is what
+/// is asked for; else the repeats are taken off, and they are known for all rules of a field, all fields of a rule, and everything.
+fn events_in_rollup(filter: &Filter, group_by: &[FailureKey]) -> Option<&'static str> {
+    let Filter { statuses, methods, account_ids, user_ids, fields, rules, fingerprints, releases, text, .. } = filter;
+    let others = [methods, account_ids, user_ids, releases];
+    let told_apart = group_by.iter().all(|key| key.in_rollup().is_some())
+        && others.iter().all(|values| values.is_empty())
+        && statuses.is_empty()
+        && fingerprints.is_empty()
+        && text.is_none();
+    if !told_apart {
+        return None;
     }
-    let earliest = previous.map_or(filter.from_ms, |(from_ms, _)| from_ms.min(filter.from_ms));
-    sql.push_value(
-        ") AND received_at >= fromUnixTimestamp64Milli({}, 'UTC')",
-        Value::Int(earliest.saturating_sub(CLOCK_AHEAD_MS)),
-    );
-    sql.push_conditions(filter).push(" AND notEmpty(`errors.field`) LIMIT 1 BY key");
+    let one_field = group_by.contains(&FailureKey::Field) || fields.len() == 1;
+    let one_rule = group_by.contains(&FailureKey::Rule) || rules.len() == 1;
+    match (one_field, one_rule) {
+        (true, true) => Some("sum(events)"),
+        (true, false) if rules.is_empty() => Some("sum(events) - sum(field_repeats)"),
+        (false, true) if fields.is_empty() => Some("sum(events) - sum(rule_repeats)"),
+        (false, false) if fields.is_empty() && rules.is_empty() => Some("sum(events) - sum(any_repeats)"),
+        _ => None,
+    }
 }
 
 fn failure(group_by: &[FailureKey], row: Counted, compared: bool) -> FailureRow {

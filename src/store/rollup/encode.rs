@@ -17,8 +17,11 @@ use super::{
     names::{Name, Names},
 };
 
-/// One block of a table.
-pub(super) fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<Bytes, ArrowError> {
+/// A group's rollups as one block of a table: its cells and the marker.
+///
+/// # Errors
+/// When Arrow refuses the columns, which are always alike.
+pub fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<Bytes, ArrowError> {
     let columns = match table {
         RollupTable::Counts => counts(group, rollups)?,
         RollupTable::Failures => failures(group, rollups)?,

@@ -44,14 +44,15 @@ fn accounts() -> String {
 fn failures() -> String {
     format!(
         "project, {HOUR} AS at, service, environment, route, pair.1 AS field, pair.2 AS rule, \
-         sum(countEqual(every, pair)), count(), countIf(has(arrayMap(p -> p.1, earlier), field)), \
+         sum(countEqual(every, pair)), count(), \
+         countIf(has(arrayMap(p -> p.1, arraySlice(pairs, 1, number - 1) AS earlier), field)), \
          countIf(has(arrayMap(p -> p.2, earlier), rule)), countIf(notEmpty(earlier)), \
          groupUniqArrayIf(account_id, account_id != ''), min(timestamp), max((timestamp, request_id)) \
-         FROM (SELECT *, arraySlice(pairs, 1, number - 1) AS earlier FROM (SELECT project, timestamp, service, environment, \
-         route, account_id, request_id, arrayZip(arrayMap(f -> toString(f), fields), arrayMap(r -> toString(r), rules)) AS every, \
+         FROM (SELECT project, timestamp, service, environment, route, account_id, request_id, \
+         arrayZip(arrayMap(f -> toString(f), fields), arrayMap(r -> toString(r), rules)) AS every, \
          arrayDistinct(every) AS pairs FROM (SELECT project, timestamp, service, environment, route, account_id, request_id, \
          `errors.field` AS fields, `errors.rule` AS rules {{events}}) WHERE notEmpty(fields)) \
-         ARRAY JOIN pairs AS pair, arrayEnumerate(pairs) AS number) \
+         ARRAY JOIN pairs AS pair, arrayEnumerate(pairs) AS number \
          GROUP BY project, at, service, environment, route, field, rule"
     )
 }

@@ -83,7 +83,7 @@ async fn rates_count_errors_per_step_and_labels() {
         status,
         ..event(number)
     };
-    insert(store, &[at(1, 0, 422), at(2, 59, 422), at(3, 60, 422), at(4, 61, 500)]).await;
+    deliver(store, &[at(1, 0, 422), at(2, 59, 422), at(3, 60, 422), at(4, 61, 500)]).await;
     let series = store.rates("shop", &whole_time(), &[RateKey::Status, RateKey::Service], 60).await.unwrap();
     let label = |index: usize, name: &str| series[index].labels[name].clone();
     assert_eq!(
@@ -113,7 +113,7 @@ async fn validation_failures_are_counted_by_any_key_and_compared() {
         at(4, "a", -MINUTE, vec![required()]),
         at(5, "a", 5, Vec::new()),
     ];
-    insert(store, &events).await;
+    deliver(store, &events).await;
     let filter = Filter { from_ms: noon(), ..whole_time() };
     let previous = Some((noon() - MINUTE, noon()));
     let by = [FailureKey::Field, FailureKey::Rule];
@@ -127,7 +127,11 @@ async fn validation_failures_are_counted_by_any_key_and_compared() {
     assert_eq!((second.accounts, second.previous_count), (1, Some(0)));
     assert!((first.share - 0.6).abs() < 1e-9 && (second.share - 0.4).abs() < 1e-9);
     assert_eq!(second.sample_request_ids, [event(1).request_id.as_str()]);
-    let mut samples = first.sample_request_ids.clone();
+    // Of a whole hour, which comes from the rollup, the last of each service, environment and route.
+    assert_eq!(first.sample_request_ids, [event(3).request_id.as_str()]);
+    let half = Filter { to_ms: noon() + 30 * MINUTE, ..filter.clone() };
+    let from_events = store.validation_failures("shop", &half, &by, None, 10).await.unwrap();
+    let mut samples = from_events[0].sample_request_ids.clone();
     samples.sort();
     assert_eq!(samples, [1, 2, 3].map(|number| event(number).request_id.to_string()));
 

@@ -1,0 +1,102 @@
+//! What of a question the rollups can answer, and what is left to the events.
+//!
+//! Rollups know whole minutes and hours. A range is cut into those and the edges around them, which are read from the events; no event is in
+//! two of the pieces, so the sums of the pieces are the answer.
+
+use super::{CLOCK_AHEAD_MS, Filter, READ_TIMEOUT, Sql, Store, StoreError, Value};
+use crate::store::{insert::within, rows::week_of};
+
+pub(super) const MINUTE_MS: i64 = 60_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
+
+/// From, and up to but without, milliseconds since the Unix epoch.
+pub(super) type Range = (i64, i64);
+
+/// Takes out of the ranges what whole units they hold from `since_ms` on; the rest stays.
+pub(super) fn take_whole(ranges: &mut Vec<Range>, unit_ms: i64, since_ms: i64) -> Vec<Range> {
+    let mut whole = Vec::new();
+    let mut rest = Vec::new();
+    for (from, to) in ranges.drain(..) {
+        let first = from.max(since_ms).saturating_add(unit_ms - 1).div_euclid(unit_ms) * unit_ms;
+        let end = to.div_euclid(unit_ms) * unit_ms;
+        if first < end {
+            whole.push((first, end));
+            rest.extend([(from, first), (end, to)].into_iter().filter(|(from, to)| from < to));
+        } else {
+            rest.push((from, to));
+        }
+    }
+    *ranges = rest;
+    whole
+}
+
+impl Filter {
+    /// The same filter of another range.
+    pub(super) fn within(&self, (from_ms, to_ms): Range) -> Self {
+        Self { from_ms, to_ms, ..self.clone() }
+    }
+}
+
+impl Sql {
+    /// ` WHERE …` for the cells of a project in any of some ranges, those of a `per` each, if the table has it.
+    pub(super) fn push_cells(&mut self, project: &str, ranges: &[(Option<&str>, Range)]) -> &mut Self {
+        let earliest = ranges.iter().map(|(_, (from_ms, _))| *from_ms).min().unwrap_or_default();
+        self.push(" WHERE batch = toUUID('00000000-0000-0000-0000-000000000000')");
+        self.push_value(" AND project = {}", Value::Text(project.to_owned()));
+        // As `CLOCK_AHEAD_MS` has it of the time of receipt.
+        let week = week_of(earliest.saturating_sub(CLOCK_AHEAD_MS)).max(0);
+        self.push_value(" AND week >= toDate({}) AND (0", Value::Int(week.into()));
+        for (per, (from_ms, to_ms)) in ranges {
+            self.push_value(" OR (at >= toDateTime({}, 'UTC')", Value::Int(from_ms / 1000));
+            self.push_value(" AND at < toDateTime({}, 'UTC')", Value::Int(to_ms / 1000));
+            if let Some(per) = per {
+                self.push(&format!(" AND per = '{per}'"));
+            }
+            self.push(")");
+        }
+        self.push(")")
+    }
+}
+
+impl Store {
+    /// From which timestamp on the rollups count every event, milliseconds since the Unix epoch.
+    pub(super) async fn rollups_since_ms(&self) -> Result<i64, StoreError> {
+        let ask = || async {
+            // Zero of an empty table.
+            let sql = Sql::new(&format!("SELECT toUnixTimestamp64Milli(max(at)) FROM {}", self.table("rollup_start")));
+            let last: i64 =
+                within(READ_TIMEOUT, "reading the start of the rollups", self.ask(&sql).fetch_one()).await?;
+            Ok(if last == 0 { 0 } else { last.saturating_add(CLOCK_AHEAD_MS) })
+        };
+        self.rollups_since_ms.get_or_try_init(ask).await.copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_into_whole_units_and_edges() {
+        let cut = |range, since| {
+            let mut rest = vec![range];
+            (take_whole(&mut rest, 10, since), rest)
+        };
+        assert_eq!(cut((13, 47), 0), (vec![(20, 40)], vec![(13, 20), (40, 47)]));
+        assert_eq!(cut((20, 40), 0), (vec![(20, 40)], vec![]));
+        assert_eq!(cut((20, 41), 0), (vec![(20, 40)], vec![(40, 41)]));
+        assert_eq!(cut((13, 27), 0), (vec![], vec![(13, 27)]));
+        assert_eq!(cut((13, 47), 25), (vec![(30, 40)], vec![(13, 30), (40, 47)]));
+        assert_eq!(cut((13, 47), 99), (vec![], vec![(13, 47)]));
+        assert_eq!(cut((13, 47), i64::MAX), (vec![], vec![(13, 47)]));
+    }
+
+    #[test]
+    fn hours_leave_minutes_and_minutes_leave_edges() {
+        let mut rest = vec![(HOUR_MS - 90_500, 3 * HOUR_MS + 61_000)];
+        assert_eq!(take_whole(&mut rest, HOUR_MS, 0), [(HOUR_MS, 3 * HOUR_MS)]);
+        let minutes = [(HOUR_MS - 60_000, HOUR_MS), (3 * HOUR_MS, 3 * HOUR_MS + 60_000)];
+        assert_eq!(take_whole(&mut rest, MINUTE_MS, 0), minutes);
+        assert_eq!(rest, [(HOUR_MS - 90_500, HOUR_MS - 60_000), (3 * HOUR_MS + 60_000, 3 * HOUR_MS + 61_000)]);
+    }
+}

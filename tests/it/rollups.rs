@@ -1,0 +1,74 @@
+//! Whether the rollups say what the events say: for every test that has put something into ClickHouse.
+
+use errata::store::client::Clients;
+
+/// A rollup's cells as text, and the same counted from the events, each key once.
+const PAIRS: [(&str, &str); 6] = [
+    (
+        "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'minute' \
+         GROUP BY project, at, service, environment, route, method, status",
+        "SELECT toString((project, toStartOfMinute(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, method, \
+         status, count())) FROM {events} GROUP BY project, at, service, environment, route, method, status",
+    ),
+    (
+        "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'hour' \
+         GROUP BY project, at, service, environment, route, method, status",
+        "SELECT toString((project, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, method, \
+         status, count())) FROM {events} GROUP BY project, at, service, environment, route, method, status",
+    ),
+    (
+        "SELECT toString((project, account, at, service, environment, route, method, status, sum(count))) FROM rollup_accounts \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') \
+         GROUP BY project, account, at, service, environment, route, method, status",
+        "SELECT toString((project, account_id, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, \
+         method, status, count())) FROM {events} WHERE account_id != '' \
+         GROUP BY project, account_id, at, service, environment, route, method, status",
+    ),
+    (
+        "SELECT toString((project, at, service, environment, route, field, rule, sum(count), sum(events), \
+         uniqExactArray(accounts), min(first_seen), max(last_seen))) FROM rollup_failures \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') \
+         GROUP BY project, at, service, environment, route, field, rule",
+        "SELECT toString((project, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, field, rule, \
+         count(), uniqExact(key), uniqExactIf(account_id, account_id != ''), min(timestamp), max((timestamp, request_id)))) \
+         FROM {events} ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule \
+         GROUP BY project, at, service, environment, route, field, rule",
+    ),
+    (
+        "SELECT toString((project, field, sum(events) - sum(field_repeats))) FROM rollup_failures \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') GROUP BY project, field \
+         UNION ALL SELECT toString((project, rule, sum(events) - sum(rule_repeats), 'rule')) FROM rollup_failures \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') GROUP BY project, rule",
+        "SELECT toString((project, field, uniqExact(key))) FROM {events} ARRAY JOIN `errors.field` AS field \
+         GROUP BY project, field UNION ALL SELECT toString((project, rule, uniqExact(key), 'rule')) FROM {events} \
+         ARRAY JOIN `errors.rule` AS rule GROUP BY project, rule",
+    ),
+    (
+        "SELECT toString((project, service, environment, route, sum(events) - sum(any_repeats))) FROM rollup_failures \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') GROUP BY project, service, environment, route",
+        "SELECT toString((project, service, environment, route, count())) FROM {events} WHERE notEmpty(`errors.field`) \
+         GROUP BY project, service, environment, route",
+    ),
+];
+
+/// Panics unless every rollup counts what is in `events`.
+pub async fn agree(clients: &Clients) {
+    let read = async |sql: &str| -> Vec<String> {
+        let sql = sql.replace("{events}", "(SELECT * FROM events LIMIT 1 BY key)");
+        let mut rows: Vec<String> = clients.read.query_raw(&sql).fetch_all().await.unwrap();
+        rows.sort();
+        rows
+    };
+    for (rollup, events) in PAIRS {
+        let (rollup_rows, event_rows) = (read(rollup).await, read(events).await);
+        let differs = rollup_rows.iter().zip(&event_rows).find(|(left, right)| left != right);
+        assert!(
+            rollup_rows == event_rows,
+            "{rollup}: {} and {} cells; {differs:?} is the first that differs",
+            rollup_rows.len(),
+            event_rows.len()
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Rollups in a real ClickHouse: two ways of counting, one answer, and what reads make of it.
+
+use errata::store::query::{FailureKey, FailureRow, RateKey, StatusFilter};
+
+use super::*;
+
+const HOUR: i64 = 60 * MINUTE;
+
+/// xorshift64: the same events in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn pick(&mut self, from: &[&str]) -> String {
+        from[self.below(from.len() as u64) as usize].to_owned()
+    }
+
+    /// Of two projects, late by up to two days; with up to four field errors, of few kinds, so that they repeat.
+    fn event(&mut self, number: u128) -> Event {
+        let errors = (0..self.below(5)).map(|_| {
+            let (field, rule) = (self.pick(&["email", "items[].sku", ""]), self.pick(&["required", "other"]));
+            failure(&field, "m", &rule)
+        });
+        Event {
+            errors: errors.collect(),
+            project: self.pick(&["shop", "shop", "other"]),
+            timestamp_ms: noon() - self.below(2 * DAY as u64) as i64,
+            status: [400, 422, 429, 500][self.below(4) as usize],
+            service: self.pick(&["api", "billing"]),
+            environment: self.pick(&["production", "staging"]),
+            release: self.pick(&["1", "2"]),
+            route: self.pick(&["/a/", "/b/{id}/", "/c/"]),
+            method: self.pick(&["GET", "POST"]),
+            account_id: self.pick(&["", "7", "8", "9"]),
+            ..event(number)
+        }
+    }
+}
+
+/// Random events in three batches, the second of them stored twice.
+async fn filled(store: &Store) -> Vec<(EncodedBatch, Vec<Event>)> {
+    let mut random = Random(0x5EED);
+    let events: Vec<Event> = (0..3000).map(|number| random.event(number)).collect();
+    let mut batches = Vec::new();
+    for part in events.chunks(1000) {
+        batches.push((insert(store, part).await, part.to_vec()));
+    }
+    store.insert(&batches[1].0, 2).await.unwrap();
+    batches
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_memory_counts_and_what_clickhouse_counts_are_the_same_cells_and_one_part() {
+    let started = started().await;
+    let store = &started.store;
+    let batches = filled(store).await;
+    let group = roll_up(store, &batches).await;
+    crate::rollups::agree(&started.clients).await;
+    // The marker is the group's: another knows nothing of it.
+    let again = Group { id: Uuid::now_v7(), ..group };
+    for table in RollupTable::ALL {
+        let parts =
+            format!("SELECT count() FROM system.parts WHERE database = 'errata_it' AND table = '{}'", table.name());
+        let parts: u64 = started.clients.admin.query(&parts).fetch_one().await.unwrap();
+        assert_eq!(parts, 1, "{table:?}");
+        started.run(&format!("TRUNCATE TABLE {{}}.{}", table.name())).await;
+        store.roll_up_stored(&again, table, 1).await.unwrap();
+        assert!(store.rolled_up(&again, table).await.unwrap());
+        let parts = format!(
+            "SELECT count() FROM system.parts WHERE active AND database = 'errata_it' AND table = '{}'",
+            table.name()
+        );
+        let parts: u64 = started.clients.admin.query(&parts).fetch_one().await.unwrap();
+        assert_eq!(parts, 1, "{table:?}, counted by ClickHouse");
+    }
+    crate::rollups::agree(&started.clients).await;
+    // Merged cells are the same sums, and the marker stays.
+    deliver(store, &[event(9000)]).await;
+    for table in RollupTable::ALL {
+        started.run(&format!("OPTIMIZE TABLE {{}}.{} FINAL", table.name())).await;
+        assert!(store.rolled_up(&again, table).await.unwrap());
+    }
+    crate::rollups::agree(&started.clients).await;
+}
+
+/// Asks everything; the samples apart.
+async fn answers(store: &Store, filters: &[Filter]) -> (Vec<String>, Vec<FailureRow>) {
+    use FailureKey::{Field, Message, Route, Rule};
+    let (mut all, mut rows) = (Vec::new(), Vec::new());
+    for filter in filters {
+        for keys in [&[][..], &[RateKey::Status], &[RateKey::Service, RateKey::Environment], &RateKey::ALL] {
+            for step in [10, 60, 900, 3600, 86_400] {
+                let mut series = store.rates("shop", filter, keys, step).await.unwrap();
+                series.sort_by(|left, right| left.labels.cmp(&right.labels));
+                all.push(format!("{filter:?} {keys:?} {step}: {series:?}"));
+            }
+        }
+        let before = (filter.from_ms - (filter.to_ms - filter.from_ms), filter.from_ms);
+        for keys in [&[Field, Rule][..], &[Field], &[Rule], &[Route], &[], &[Rule, Route, Field], &[Field, Message]] {
+            for previous in [None, Some(before)] {
+                let found = store.validation_failures("shop", filter, keys, previous, 100).await.unwrap();
+                let without_samples = found.iter().map(|row| FailureRow { sample_request_ids: vec![], ..row.clone() });
+                all.push(format!("{filter:?} {keys:?}: {:?}", without_samples.collect::<Vec<_>>()));
+                rows.extend(found);
+            }
+        }
+    }
+    (all, rows)
+}
+
+fn filters() -> Vec<Filter> {
+    let (first, texts) = (noon() - DAY, |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect());
+    let ranges = [
+        (noon() - 2 * DAY, noon()),
+        (first, first + 6 * HOUR),
+        (first + 123_456, noon() - 7_654_321),
+        (first + 10 * MINUTE, first + 25 * MINUTE),
+        (first + 1, first + 59_999),
+    ];
+    let all = |range: (i64, i64)| Filter { from_ms: range.0, to_ms: range.1, ..Filter::default() };
+    let mut filters = ranges.map(all).to_vec();
+    let whole = all(ranges[2]);
+    filters.extend([
+        Filter { services: texts(&["api"]), environments: texts(&["staging"]), ..whole.clone() },
+        Filter { statuses: vec![StatusFilter::Class(4), StatusFilter::Code(500)], ..whole.clone() },
+        Filter { methods: texts(&["POST"]), routes: texts(&["/a/", "/c/"]), ..whole.clone() },
+        Filter { account_ids: texts(&["7", "9"]), ..whole.clone() },
+        Filter { account_ids: texts(&["7", ""]), ..whole.clone() },
+        Filter { fields: texts(&["email"]), ..whole.clone() },
+        Filter { fields: texts(&["email", ""]), ..whole.clone() },
+        Filter { rules: texts(&["required"]), ..whole.clone() },
+        Filter { fields: texts(&["email", ""]), rules: texts(&["required"]), ..whole.clone() },
+        Filter { releases: texts(&["2"]), ..whole.clone() },
+        Filter { text: Some("validation".to_owned()), ..whole },
+    ]);
+    filters
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollups_and_events_give_the_same_answer() {
+    let started = started().await;
+    let store = &started.store;
+    let batches = filled(store).await;
+    for part in [&batches[..2], &batches[2..]] {
+        roll_up(store, part).await;
+    }
+    let (from_rollups, rows) = answers(store, &filters()).await;
+    assert!(rows.iter().all(|row| (1..=5).contains(&row.sample_request_ids.len()) && row.count >= row.events));
+    let of = |row: &FailureRow, event: &Event| {
+        let is = |name: &str, value: &str| row.keys.get(name).is_none_or(|key| key == value);
+        let fits = |error: &FieldError| is("field", &error.field) && is("rule", &error.rule);
+        is("route", &event.route) && event.errors.iter().any(fits)
+    };
+    for row in &rows {
+        for sample in &row.sample_request_ids {
+            let mut events = batches.iter().flat_map(|(_, events)| events);
+            let event = events.find(|event| event.request_id.as_str() == sample).unwrap();
+            assert!(of(row, event) && event.project == "shop", "{row:?}");
+        }
+    }
+    // Told that no event is in them, a store reads the events alone.
+    started.run("INSERT INTO {}.rollup_start VALUES ('2100-01-01')").await;
+    let without = Store::new(started.clients.clone());
+    let (from_events, _) = answers(&without, &filters()).await;
+    for (rollups, events) in from_rollups.iter().zip(&from_events) {
+        assert_eq!(rollups, events);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_hours_and_minutes_are_read_from_the_rollups_alone() {
+    let started = started().await;
+    let store = &started.store;
+    let batches = filled(store).await;
+    roll_up(store, &batches).await;
+    let hours = Filter { from_ms: noon() - 30 * HOUR, to_ms: noon() - 3 * HOUR, ..Filter::default() };
+    let minutes = Filter { to_ms: hours.to_ms + 7 * MINUTE, ..hours.clone() };
+    let account = Filter { account_ids: vec!["7".to_owned()], ..hours.clone() };
+    let ask = async || {
+        let by = [RateKey::Status, RateKey::Route];
+        let mut rates = Vec::new();
+        for (filter, step) in [(&hours, 3600), (&minutes, 60), (&account, 3600)] {
+            rates.push(store.rates("shop", filter, &by, step).await.unwrap());
+        }
+        let failures = store.validation_failures("shop", &hours, &[FailureKey::Field], None, 10).await.unwrap();
+        assert!(rates.iter().all(|series| !series.is_empty()) && !failures.is_empty());
+        format!("{rates:?} {failures:?}").len()
+    };
+    let before = ask().await;
+    started.run("TRUNCATE TABLE {}.events").await;
+    assert_eq!(ask().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_before_the_rollups_are_counted_all_the_same() {
+    let started = started().await;
+    let store = &started.store;
+    // As an older version left it: events, no rollups, and then the migration.
+    let old = Event { received_at_ms: noon() - 3 * DAY, timestamp_ms: noon() - 3 * DAY, ..event(1) };
+    let started_at = old.received_at_ms;
+    insert(store, &[old]).await;
+    started.run(&format!("INSERT INTO {{}}.rollup_start VALUES (fromUnixTimestamp64Milli({started_at}))")).await;
+    let new = event(2);
+    deliver(store, &[new]).await;
+    let filter = Filter { from_ms: noon() - 4 * DAY, to_ms: noon() + DAY, ..Filter::default() };
+    let series = store.rates("shop", &filter, &[], 3600).await.unwrap();
+    assert_eq!((series[0].total, series[0].points.len()), (2, 2));
+}
