@@ -244,7 +244,7 @@ impl Metrics {
         self.later = kinds.chain(durations).map(|(desc, kind)| (desc.clone(), kind)).collect();
     }
 
-    /// Counts what the spool set aside by itself; `total` since it was opened.
+    /// Counts what the spool set aside by itself; `total` since this process began to open it.
     pub fn count_damaged(&self, total: u64) {
         let before = self.damaged.fetch_max(total, Ordering::Relaxed);
         self.spool_quarantined.inc_by(total.saturating_sub(before));

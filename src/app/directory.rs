@@ -63,12 +63,12 @@ pub(super) fn first_token(state: &State, data_dir: &Path, now_ms: i64) -> Result
     // Made anew: an old file would keep its own mode.
     let written = match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| file.write_all(format!("{token}\n").as_bytes())),
+        _ => fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| {
+            file.write_all(format!("{token}\n").as_bytes())?;
+            // The token is durable in the database: after a power cut it must not be there alone, known to nobody.
+            file.sync_all()?;
+            fs::File::open(data_dir)?.sync_all()
+        }),
     };
     if let Err(source) = written {
         // A token nobody can read is none: the next start makes another.

@@ -18,12 +18,21 @@ struct Left {
 
 impl Books {
     /// Lets the spool forget and enters what became of the events as one step, so that a reader in between sees balance.
-    pub fn settle<E>(&self, stored: u64, quarantined: u64, forget: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    ///
+    /// `forget` says whether the events have left, which they may have although it failed afterwards.
+    pub fn settle<E>(
+        &self,
+        stored: u64,
+        quarantined: u64,
+        forget: impl FnOnce() -> (bool, Result<(), E>),
+    ) -> Result<(), E> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        forget()?;
-        left.stored += stored;
-        left.quarantined += quarantined;
-        Ok(())
+        let (have_left, outcome) = forget();
+        if have_left {
+            left.stored += stored;
+            left.quarantined += quarantined;
+        }
+        outcome
     }
 
     /// Accepted minus stored, queued and quarantined; 0 when every event is accounted for. Also the spool's state.

@@ -15,6 +15,7 @@ use super::{
     plan::{Batch, Plan, PlanError},
     quarantine::{Quarantine, QuarantineError},
     rollup::{Counts, Pending, RollUpAt},
+    shortage,
 };
 use crate::{
     clock::Clock,
@@ -127,23 +128,41 @@ impl<D: Destination> Deliverer<D> {
     /// # Errors
     /// On an I/O error of the spool, the plan or the quarantine.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), DeliverError> {
+        loop {
+            match self.run_until_failure(&mut stop).await {
+                Err(error) if shortage::is_cause_of(&error) => {
+                    let pause = self.options.retry.1;
+                    tracing::warn!("delivery: {error}; going on in {pause:?}, when there may be room again");
+                    if !wait(pause, &mut stop).await {
+                        return Ok(());
+                    }
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Delivers from what is on disk, as after a start.
+    async fn run_until_failure(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), DeliverError> {
+        // The plan on disk names the groups that were pending: they are taken up from there.
+        self.pending = Pending::default();
         let dir = self.options.dir.clone();
         std::fs::create_dir_all(&dir).map_err(|source| DeliverError::Directory { path: dir.clone(), source })?;
-        if !self.take_up(&dir, &mut stop).await? {
+        if !self.take_up(&dir, stop).await? {
             return Ok(());
         }
         loop {
             if self.pending.due(self.options.roll_up).is_some_and(|due| due <= Instant::now())
-                && !self.roll_up_pending(&mut stop).await
+                && !self.roll_up_pending(stop).await
             {
                 return Ok(());
             }
             let from = self.reader.start();
-            match self.gather(from, &mut stop).await {
+            match self.gather(from, stop).await {
                 Gathered::Events => {}
                 Gathered::RollUp => continue,
                 Gathered::Stop => {
-                    self.roll_up_pending(&mut stop).await;
+                    self.roll_up_pending(stop).await;
                     return Ok(());
                 }
             }
@@ -157,7 +176,7 @@ impl<D: Destination> Deliverer<D> {
             plan.save(&dir)?;
             // Before the spool forgets them, so that an event is always in one of the two gauges.
             self.metrics.rollup_pending.set((self.pending.events() + decoded.events.len() as u64) as i64);
-            let Some(stored) = self.execute(plan, &decoded, Before::Untried, &mut stop).await? else { return Ok(()) };
+            let Some(stored) = self.execute(plan, &decoded, Before::Untried, stop).await? else { return Ok(()) };
             for batch in &stored {
                 self.pending.add(batch, &decoded);
             }
@@ -202,6 +221,9 @@ impl<D: Destination> Deliverer<D> {
         // What no batch holds would be forgotten with the rest.
         let rows: usize = plan.batches.iter().map(|batch| batch.rows).sum();
         if decoded.items > 0 && rows == decoded.events.len() && plan.batches.iter().all(fits) {
+            // A checkpoint that was lost, or is an old one: what comes before a plan was delivered before it was written.
+            let delivered = self.reader.items_before(plan.start);
+            self.settle(delivered, 0, plan.start)?;
             return Ok(self.execute(plan, &decoded, Before::Unknown, stop).await?.is_some());
         }
         tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");
@@ -288,13 +310,22 @@ impl<D: Destination> Deliverer<D> {
                 }
             }
         }
-        let (reader, end) = (&mut self.reader, plan.end);
-        self.books.settle(total - quarantined, quarantined, || reader.forget(end))?;
+        self.settle(total - quarantined, quarantined, plan.end)?;
         self.metrics.insert_events.inc_by(total - quarantined);
         if let Some(oldest) = plan.batches.iter().map(|batch| batch.received_ms.0).min() {
             self.metrics.visible_lag.set((self.clock.now_ms() - oldest).max(0) as f64 / 1000.0);
         }
         Ok(Some(stored))
+    }
+
+    /// Lets the spool forget everything before `end`, and enters in the books what became of it.
+    fn settle(&mut self, stored: u64, quarantined: u64, end: Position) -> Result<(), DeliverError> {
+        let reader = &mut self.reader;
+        let forget = || {
+            let outcome = reader.forget(end);
+            (reader.start() >= end, outcome)
+        };
+        Ok(self.books.settle(stored, quarantined, forget)?)
     }
 
     /// Puts two halves in the place of a batch of which nothing is stored.
@@ -336,7 +367,7 @@ impl<D: Destination> Deliverer<D> {
         decoded.items += chunk.items.len() as u64;
         for (position, item) in chunk.items {
             match codec::decode(&item.payload) {
-                Ok(event) if self.stored_before.contains(&event.key) => decoded.stored += 1,
+                Ok(event) if self.stored_before.contains(&EventKey(event.key.stored().into())) => decoded.stored += 1,
                 Ok(event) => {
                     decoded.bytes += event.memory();
                     decoded.positions.push(position);
@@ -435,7 +466,7 @@ impl<D: Destination> Deliverer<D> {
             Stored::All => return Ok("found"),
             Stored::Nothing => self.destination.insert(batch.id, attempt, events).await?,
             Stored::Some(keys) => {
-                let missing: Vec<Event> = events.iter().filter(|event| !keys.contains(&event.key)).cloned().collect();
+                let missing: Vec<Event> = events.iter().filter(|event| !keys.contains(&EventKey(event.key.stored().into()))).cloned().collect();
                 tracing::warn!(
                     missing = missing.len(),
                     rows = events.len(),

@@ -21,6 +21,7 @@ mod part;
 pub(crate) mod plan;
 pub mod quarantine;
 pub mod rollup;
+mod shortage;
 #[cfg(test)]
 mod tests;
 

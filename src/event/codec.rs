@@ -3,7 +3,9 @@
 //! An event is encoded once, before the spool, and decoded once, by delivery. A change of [`Event`]'s fields needs a new
 //! version here and a decoder for the old one, so that a spool written by an older collector stays readable.
 
-use super::{Event, view::EventView};
+use serde::Deserialize;
+
+use super::{Event, EventRef, view::EventView};
 
 /// The version this build writes.
 pub const VERSION: u8 = 1;
@@ -62,9 +64,86 @@ impl postcard::ser_flavors::Flavor for Appending<'_> {
 /// # Errors
 /// When the payload is empty, of a version this build does not know, or malformed.
 pub fn decode(payload: &[u8]) -> Result<Event, DecodeError> {
+    decode_as(payload)
+}
+
+/// Decodes a spool payload without copying its texts.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_ref(payload: &[u8]) -> Result<EventRef<'_>, DecodeError> {
+    decode_as(payload)
+}
+
+fn decode_as<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, DecodeError> {
     match payload.split_first() {
         None => Err(DecodeError::Empty),
         Some((&VERSION, fields)) => Ok(postcard::from_bytes(fields)?),
         Some((&version, _)) => Err(DecodeError::UnknownVersion(version)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventKey, Exception, FieldError, Marks, RateLimit, RequestId};
+
+    fn event() -> Event {
+        let text = |name: &str| name.to_owned();
+        let pairs = |name: &str| vec![(text(name), text("1")), (text(name), text("2"))];
+        Event {
+            project: text("project"),
+            key: EventKey(1 << 100),
+            event_id: text("event id"),
+            request_id: RequestId::parse("req_1").unwrap(),
+            timestamp_ms: -3,
+            received_at_ms: i64::MAX,
+            status: 422,
+            service: text("service"),
+            environment: text("environment"),
+            release: text("release"),
+            host: text("host"),
+            method: text("method"),
+            path: text("path"),
+            route: text("route"),
+            error: text("error"),
+            error_template: text("template"),
+            code: text("code"),
+            errors: vec![FieldError { field: text("f"), path: text("p"), message: text("m"), rule: text("r") }],
+            response: text("response"),
+            account_id: text("account"),
+            user_id: text("user"),
+            duration_ms: Some(0.1),
+            rate_limit: Some(RateLimit { limit: Some(1), remaining: None, reset: Some(-1) }),
+            client_ip: text("ip"),
+            user_agent: text("agent"),
+            trace_id: text("trace"),
+            span_id: text("span"),
+            request_headers: pairs("request"),
+            response_headers: pairs("response"),
+            exception: Some(Exception { r#type: text("t"), message: text("m"), stacktrace: text("s") }),
+            attributes: pairs("attribute"),
+            fingerprint: u64::MAX,
+            marks: Marks(5),
+        }
+    }
+
+    #[test]
+    fn owned_and_borrowed_events_are_one_format() {
+        let event = event();
+        let payload = encode(&event);
+        assert_eq!(decode(&payload).unwrap(), event);
+        assert_eq!(decode_ref(&payload).unwrap(), EventRef::from(&event));
+        assert_eq!(postcard::to_extend(&EventRef::from(&event), vec![VERSION]).unwrap(), payload);
+    }
+
+    #[test]
+    fn what_is_no_payload_is_refused() {
+        let payload = encode(&event());
+        assert!(matches!(decode_ref(&[]), Err(DecodeError::Empty)));
+        assert!(matches!(decode_ref(&[9]), Err(DecodeError::UnknownVersion(9))));
+        for end in 1..payload.len() {
+            assert!(matches!(decode_ref(&payload[..end]), Err(DecodeError::Malformed(_))), "{end} bytes");
+        }
     }
 }

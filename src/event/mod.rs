@@ -4,6 +4,7 @@
 //! what a client sent; it is never changed afterwards.
 
 pub mod body;
+pub mod borrowed;
 pub mod catalog;
 pub mod codec;
 pub mod fingerprint;
@@ -17,6 +18,7 @@ pub mod view;
 
 use serde::{Deserialize, Serialize};
 
+pub use borrowed::EventRef;
 pub use request_id::RequestId;
 
 /// One error response of an API server, normalised and scrubbed.
@@ -124,6 +126,14 @@ pub struct FieldError {
 /// Idempotency key of an event within all projects of a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EventKey(pub u128);
+
+impl EventKey {
+    /// The part of the key that the store keeps: its low 64 bits. Two of a billion events share it with odds of one in 37.
+    #[must_use]
+    pub const fn stored(self) -> u64 {
+        self.0 as u64
+    }
+}
 
 /// State of the client's quota as the API server reported it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

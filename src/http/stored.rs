@@ -119,7 +119,7 @@ impl StoredEvent {
             timestamp: rfc3339(event.timestamp_ms),
             received_at: rfc3339(event.received_at_ms),
             status: event.status,
-            event_id: if event.event_id.is_empty() { format!("{:032x}", event.key.0) } else { event.event_id },
+            event_id: if event.event_id.is_empty() { format!("{:016x}", event.key.stored()) } else { event.event_id },
             errors: errors.collect(),
             response: response(&event.response),
             rate_limit: event.rate_limit.map(|limit| StoredRateLimit {

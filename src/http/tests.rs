@@ -218,7 +218,7 @@ async fn metrics_wait_for_the_books_and_keep_nobody_else_waiting() {
     let forgetting = std::thread::spawn(move || {
         books.settle(0, 0, || {
             holds.send(()).unwrap();
-            settling.recv_timeout(std::time::Duration::from_secs(5))
+            (true, settling.recv_timeout(std::time::Duration::from_secs(5)))
         })
     });
     held.await.unwrap();

@@ -164,6 +164,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Items set aside because they were damaged, since the spool was opened.
     pub damaged: u64,
+    /// Items set aside for the same reason while it was being opened; they are not among those accepted.
+    pub damaged_at_open: u64,
 }
 
 /// Items read back, in order.

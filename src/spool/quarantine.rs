@@ -21,6 +21,8 @@ pub struct Quarantine {
     dir: Arc<dyn Dir>,
     /// Items by segment and offset.
     known: Mutex<BTreeMap<(u64, u64), u64>>,
+    /// Items that were there when it was opened.
+    items_at_open: u64,
 }
 
 impl Quarantine {
@@ -29,8 +31,14 @@ impl Quarantine {
         let names = dir.list().map_err(failed("list", spool, DIRECTORY))?;
         // As of the spool itself: what is known is not set aside again.
         dir.sync().map_err(failed("sync", spool, DIRECTORY))?;
-        let known = names.iter().filter_map(|name| parse_name(name)).collect();
-        Ok(Self { dir, known: Mutex::new(known) })
+        let known: BTreeMap<(u64, u64), u64> = names.iter().filter_map(|name| parse_name(name)).collect();
+        let items_at_open = known.values().sum();
+        Ok(Self { dir, known: Mutex::new(known), items_at_open })
+    }
+
+    /// Items that an earlier run set aside.
+    pub fn items_at_open(&self) -> u64 {
+        self.items_at_open
     }
 
     /// Items set aside, ever; a region in which none can be told counts as one.

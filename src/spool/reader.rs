@@ -96,6 +96,14 @@ impl Reader {
         Ok(Chunk { start, end, items })
     }
 
+    /// How many items there are from the start to this position.
+    #[must_use]
+    pub fn items_before(&self, end: Position) -> u64 {
+        let state = self.shared.state();
+        let before = |position| state.segments.iter().map(|segment| segment.runs.before(position)).sum::<u64>();
+        before(end.0).saturating_sub(before(state.start))
+    }
+
     /// Waits until there is something at or after `from`, or the time is over; `false` when it is over.
     pub async fn wait(&mut self, from: Position, timeout: Duration) -> bool {
         let mut end = self.shared.end.subscribe();

@@ -197,6 +197,7 @@ impl Shared {
             quarantined,
             accepted: state.accepted,
             damaged: quarantined - self.damaged_before,
+            damaged_at_open: self.damaged_before - self.quarantine.items_at_open(),
         }
     }
 

@@ -1,38 +1,154 @@
-//! Folding: an error body and its headers repeat the request id, the most random text of an event. It is stored once;
-//! the other texts hold [`MARKER`] in its place. Saves some 18 bytes an event on disk.
+//! Folding: what an event says twice is stored once.
+//!
+//! An error body repeats the request id, the general message and the field messages, and headers repeat the id. In what is
+//! stored of them one control character stands for each. A path repeats its route template: stored is what stands in it
+//! for the placeholders. Together some 30 of 100 bytes an event on disk, and twice as many less to sort and compress.
+//!
+//! Part of the stored format: the table's columns `response` and `path` undo the same.
 
 use std::borrow::Cow;
 
-use crate::event::Event;
+use memchr::memmem;
 
-/// U+001A SUBSTITUTE. The table's column `response` unfolds with the same character: part of the stored format.
-pub const MARKER: &str = "\u{1a}";
+use crate::event::EventRef;
 
-/// Shorter ids are not worth it, and stand in a body by chance.
-const MIN_LEN: usize = 16;
+/// Stands for the request id; the next one for the error; the ten after for the first messages.
+const FIRST: u8 = 0x10;
+const MESSAGES: usize = 10;
+const MARKERS: u8 = 2 + MESSAGES as u8;
 
-/// Whether the event is stored folded: not when one of its texts has the marker itself, else it could not be undone.
-#[must_use]
-pub fn applies(event: &Event) -> bool {
-    event.request_id.as_str().len() >= MIN_LEN
-        && !event.response.contains(MARKER)
-        && !headers(event).any(|value| value.contains(MARKER))
+/// Shorter texts are not worth it.
+const MIN_LEN: usize = 8;
+
+/// The texts of an event that stand in its others, in the order of their markers.
+#[derive(Clone, Debug, Default)]
+pub struct Fold<'a> {
+    parts: Vec<&'a str>,
 }
 
-/// The text with the marker in the place of the request id, when `folded`.
-#[must_use]
-pub fn fold<'a>(text: &'a str, request_id: &str, folded: bool) -> Cow<'a, str> {
-    if folded && text.contains(request_id) { Cow::Owned(text.replace(request_id, MARKER)) } else { Cow::Borrowed(text) }
+impl<'a> Fold<'a> {
+    /// None for an event that is stored plain: one of its texts has a marker itself, so that folding could not be undone.
+    #[must_use]
+    pub fn of(event: &EventRef<'a>) -> Option<Self> {
+        let messages = event.errors.iter().take(MESSAGES).map(|error| error.message);
+        let parts: Vec<&str> = [event.request_id, event.error].into_iter().chain(messages).collect();
+        let headers = event.request_headers.iter().chain(&event.response_headers).map(|(_, value)| *value);
+        let is_marked = headers.chain(parts.iter().copied()).chain([event.response]).any(has_marker);
+        (!is_marked).then_some(Self { parts })
+    }
+
+    /// For undoing what [`Fold::of`] did.
+    #[must_use]
+    pub fn from_parts(request_id: &'a str, error: &'a str, messages: impl Iterator<Item = &'a str>) -> Self {
+        Self { parts: [request_id, error].into_iter().chain(messages.take(MESSAGES)).collect() }
+    }
+
+    /// The text with markers in the place of the parts.
+    #[must_use]
+    pub fn fold<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut folded = Cow::Borrowed(text);
+        for (part, marker) in self.parts.iter().zip(FIRST..) {
+            // A part holds no marker, so it is never found across one.
+            if part.len() >= MIN_LEN && folded.len() >= part.len() {
+                let replaced = replace(&folded, part, marker);
+                if let Some(replaced) = replaced {
+                    folded = Cow::Owned(replaced);
+                }
+            }
+        }
+        folded
+    }
+
+    /// Undoes [`Fold::fold`].
+    #[must_use]
+    pub fn unfold(&self, text: String) -> String {
+        if !has_marker(&text) {
+            return text;
+        }
+        let mut whole = String::with_capacity(text.len() * 2);
+        let mut rest = text.as_str();
+        while let Some(at) = rest.bytes().position(is_marker) {
+            whole.push_str(&rest[..at]);
+            let part = usize::from(rest.as_bytes()[at] - FIRST);
+            match self.parts.get(part) {
+                Some(part) => whole.push_str(part),
+                None => whole.push_str(&rest[at..=at]),
+            }
+            rest = &rest[at + 1..];
+        }
+        whole.push_str(rest);
+        whole
+    }
 }
 
-/// Undoes [`fold`].
-#[must_use]
-pub fn unfold(text: String, request_id: &str, folded: bool) -> String {
-    if folded && text.contains(MARKER) { text.replace(MARKER, request_id) } else { text }
+fn is_marker(byte: u8) -> bool {
+    byte.wrapping_sub(FIRST) < MARKERS
 }
 
-fn headers(event: &Event) -> impl Iterator<Item = &str> {
-    event.request_headers.iter().chain(&event.response_headers).map(|(_, value)| value.as_str())
+/// Goes over the whole text, in steps of a vector.
+fn has_marker(text: &str) -> bool {
+    text.bytes().fold(false, |found, byte| found | is_marker(byte))
+}
+
+fn replace(text: &str, part: &str, marker: u8) -> Option<String> {
+    let finder = memmem::Finder::new(part);
+    let first = finder.find(text.as_bytes())?;
+    let mut replaced = String::with_capacity(text.len());
+    let (mut done, mut next) = (0, Some(first));
+    while let Some(at) = next {
+        replaced.push_str(&text[done..at]);
+        replaced.push(char::from(marker));
+        done = at + part.len();
+        next = finder.find(&text.as_bytes()[done..]).map(|found| done + found);
+    }
+    replaced.push_str(&text[done..]);
+    Some(replaced)
+}
+
+/// What stands in `path` for the placeholders of `route`, joined by `/`; none when the path does not follow from the two.
+///
+/// A placeholder is a whole segment in braces.
+#[must_use]
+pub fn path_values<'p>(route: &str, path: &'p str) -> Option<Cow<'p, str>> {
+    let mut values = Cow::Borrowed("");
+    let mut is_first = true;
+    let mut segments = path.split('/');
+    for template in route.split('/') {
+        let segment = segments.next()?;
+        if is_placeholder(template) {
+            match (is_first, segment) {
+                (true, segment) => values = Cow::Borrowed(segment),
+                (false, segment) => {
+                    let values = values.to_mut();
+                    values.push('/');
+                    values.push_str(segment);
+                }
+            }
+            is_first = false;
+        } else if template != segment || template.contains(['{', '}']) {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(values)
+}
+
+/// Undoes [`path_values`].
+#[must_use]
+pub fn path_of(route: &str, values: &str) -> String {
+    let mut values = values.split('/');
+    let mut path = String::with_capacity(route.len() + 16);
+    for (index, template) in route.split('/').enumerate() {
+        if index > 0 {
+            path.push('/');
+        }
+        path.push_str(if is_placeholder(template) { values.next().unwrap_or_default() } else { template });
+    }
+    path
+}
+
+fn is_placeholder(segment: &str) -> bool {
+    let inner = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|inner| !inner.contains(['{', '}']))
 }
 
 #[cfg(test)]
@@ -42,10 +158,48 @@ mod tests {
     #[test]
     fn what_is_folded_unfolds_to_the_same_text() {
         let id = "046671ad-f8a0-4741-b114-c5fe97cfcde6";
-        let body = format!("{{\"request_id\":\"{id}\",\"again\":\"{id}{id}\"}}");
-        let folded = fold(&body, id, true);
-        assert!(!folded.contains(id));
-        assert_eq!(unfold(folded.into_owned(), id, true), body);
-        assert_eq!(fold(&body, id, false), body);
+        // The second message begins with what the first one's marker is followed by.
+        let fold = Fold::from_parts(id, "Validation failed", ["too short", "short and more", "é é é é é"].into_iter());
+        for (text, length) in [
+            (format!("{{\"error\":\"Validation failed\",\"request_id\":\"{id}\",\"again\":\"{id}{id}\"}}"), 42),
+            ("too short and more; Validation failedValidation failed; é é é é é".to_owned(), 20),
+            ("nothing of it".to_owned(), 13),
+            (String::new(), 0),
+        ] {
+            let folded = fold.fold(&text).into_owned();
+            assert_eq!(folded.len(), length, "{folded:?}");
+            assert_eq!(fold.unfold(folded), text);
+        }
+    }
+
+    #[test]
+    fn a_marker_that_stands_for_nothing_is_kept() {
+        assert_eq!(Fold::from_parts("a", "b", std::iter::empty()).unfold("\u{12}x\u{1b}".to_owned()), "\u{12}x\u{1b}");
+    }
+
+    #[test]
+    fn a_path_is_its_route_and_the_values_of_its_placeholders() {
+        for (route, path, values) in [
+            ("/api/{id}/items/{item}/", "/api/7/items/x%2Fy/", "7/x%2Fy"),
+            ("/api/{id}/{id}", "/api//2", "/2"),
+            ("/api/{id}/", "/api/{id}/", "{id}"),
+            ("/api/health", "/api/health", ""),
+            ("", "", ""),
+            ("{a}", "", ""),
+        ] {
+            assert_eq!(path_values(route, path).as_deref(), Some(values), "{route} {path}");
+            assert_eq!(path_of(route, values), path);
+        }
+        for (route, path) in [
+            ("", "/api"),
+            ("/api/{id}", "/api"),
+            ("/api/{id}", "/api/1/2"),
+            ("/api/v{n}", "/api/v{n}"),
+            ("/api/{{n}}", "/api/1"),
+            ("items.list", "/api/items"),
+            ("/api/{id}", "/API/1"),
+        ] {
+            assert_eq!(path_values(route, path), None, "{route} {path}");
+        }
     }
 }

@@ -113,11 +113,11 @@ impl Store {
         self.insert(&batch, 1).await
     }
 
-    /// The keys of a batch's stored rows.
+    /// The keys of a batch's stored rows, as far as they are [stored](EventKey::stored).
     pub async fn batch_keys(&self, batch_id: Uuid, received_ms: (i64, i64)) -> Result<HashSet<EventKey>, StoreError> {
         let query = self.of_batch("DISTINCT key", batch_id, received_ms);
-        let keys: Vec<u128> = within(SETTLE_TIMEOUT, "reading a batch's keys", query.fetch_all()).await?;
-        Ok(keys.into_iter().map(EventKey).collect())
+        let keys: Vec<u64> = within(SETTLE_TIMEOUT, "reading a batch's keys", query.fetch_all()).await?;
+        Ok(keys.into_iter().map(|key| EventKey(key.into())).collect())
     }
 
     /// How many rows of a batch are stored. `received_ms` is [`EncodedBatch::received_ms`]: only parts of that time are read.

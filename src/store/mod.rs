@@ -4,9 +4,10 @@
 //! is only somebody who starts a server for us.
 
 pub mod client;
+mod details;
 pub mod engine;
 pub mod error;
-pub mod fold;
+mod fold;
 pub mod insert;
 pub mod migrate;
 pub mod query;

@@ -166,12 +166,12 @@ async fn killing_the_collector_and_the_engine_loses_nothing_and_doubles_nothing(
     let count = "SELECT count(), uniqExact(key), uniqExact(request_id) FROM events";
     let counts: (u64, u64, u64) = clients.read.query(count).fetch_one().await.unwrap();
     assert_eq!(counts, (LINES * COPIES, LINES * COPIES, 10_867 * COPIES), "rows, keys, request ids");
-    let index = "SELECT k, toUnixTimestamp64Milli(timestamp) FROM request_index";
-    let index: Vec<(u64, i64)> = clients.read.query(index).fetch_all().await.unwrap();
-    let index: HashSet<(u64, i64)> = index.into_iter().collect();
-    let events = "SELECT request_id, toUnixTimestamp64Milli(timestamp) FROM events";
-    let events: Vec<(String, i64)> = clients.read.query(events).fetch_all().await.unwrap();
-    let key = |id: &str| RequestId::parse(id).unwrap().lookup_key("default");
+    let index = "SELECT k, toUnixTimestamp(second) FROM request_index";
+    let index: Vec<(u64, u32)> = clients.read.query(index).fetch_all().await.unwrap();
+    let index: HashSet<(u64, u32)> = index.into_iter().collect();
+    let events = "SELECT request_id, toUnixTimestamp(timestamp) FROM events";
+    let events: Vec<(String, u32)> = clients.read.query(events).fetch_all().await.unwrap();
+    let key = |id: &str| RequestId::parse(id).unwrap().lookup_key("default") >> 24;
     let lost: Vec<_> = events.iter().filter(|(id, at)| !index.contains(&(key(id), *at))).collect();
     assert!(lost.is_empty(), "{} events have no entry in the lookup index: {:?}", lost.len(), lost.first());
 }

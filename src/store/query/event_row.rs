@@ -4,120 +4,118 @@ use clickhouse::Row;
 use serde::Deserialize;
 
 use crate::{
-    event::{Event, EventKey, Exception, FieldError, Marks, RateLimit, RequestId},
-    store::{StoreError, fold},
+    event::{Event, EventKey, FieldError, Marks, RequestId},
+    store::{
+        StoreError,
+        details::Details,
+        fold::{self, Fold},
+        rows::ORIGIN_SEPARATOR,
+    },
 };
 
-/// The columns of `events`, in their order in a `SELECT ?fields`.
+/// The columns of `events` that make an event, in their order in a `SELECT ?fields`.
 #[derive(Debug, Row, Deserialize)]
 pub struct EventRow {
     pub project: String,
-    pub key: u128,
-    pub event_id: String,
+    pub key: u64,
     pub request_id: String,
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
     pub received_at: i64,
     pub status: u16,
-    pub service: String,
-    pub environment: String,
-    pub release: String,
+    pub origin: String,
     pub host: String,
-    pub method: String,
-    pub path: String,
-    pub route: String,
+    pub path_values: String,
     pub error: String,
-    pub error_template: String,
-    pub code: String,
     #[serde(rename = "errors.field")]
     pub errors_field: Vec<String>,
-    #[serde(rename = "errors.path")]
-    pub errors_path: Vec<String>,
     #[serde(rename = "errors.message")]
     pub errors_message: Vec<String>,
     #[serde(rename = "errors.rule")]
     pub errors_rule: Vec<String>,
-    pub folded: bool,
-    pub response_folded: String,
+    pub body: String,
     pub account_id: String,
     pub user_id: String,
     pub duration_ms: Option<f64>,
-    pub rate_limit_reported: bool,
-    pub rate_limit: Option<u64>,
-    pub rate_limit_remaining: Option<u64>,
-    pub rate_limit_reset: Option<i64>,
-    pub client_ip: String,
+    pub client_ip4: u32,
     pub user_agent: String,
-    pub trace_id: String,
-    pub span_id: String,
-    pub request_headers: Vec<(String, String)>,
-    pub response_headers: Vec<(String, String)>,
-    pub has_exception: bool,
-    pub exception_type: String,
-    pub exception_message: String,
-    pub exception_stacktrace: String,
-    pub attributes: Vec<(String, String)>,
     pub fingerprint: u64,
-    pub marks: u32,
+    pub details: String,
 }
 
 impl TryFrom<EventRow> for Event {
     type Error = StoreError;
 
     fn try_from(row: EventRow) -> Result<Self, StoreError> {
-        let request_id = RequestId::parse(&row.request_id)
-            .map_err(|error| StoreError::Answer(format!("stored request id {:?} {error}", row.request_id)))?;
-        let unfold = |text| fold::unfold(text, &row.request_id, row.folded);
-        let unfold_all = |headers: Vec<(String, String)>| {
-            headers.into_iter().map(|(name, value)| (name, unfold(value))).collect::<Vec<_>>()
+        let strange = |what: String| StoreError::Answer(format!("the event {} has {what}", row.request_id));
+        let request_id = RequestId::parse(&row.request_id).map_err(|error| strange(format!("an id that {error}")))?;
+        let mut details: Details =
+            serde_json::from_str(&row.details).map_err(|error| strange(format!("no details: {error}")))?;
+        let origin = match details.origin.take() {
+            Some(words) => words,
+            None => origin_words(&row.origin).ok_or_else(|| strange("no origin".to_owned()))?,
         };
-        let exception = Exception {
-            r#type: row.exception_type,
-            message: row.exception_message,
-            stacktrace: row.exception_stacktrace,
+        let [service, environment, release, method, route] = origin;
+        let messages = row.errors_message.iter().map(String::as_str);
+        let parts = Fold::from_parts(&row.request_id, &row.error, messages);
+        let unfold = |text| if details.plain { text } else { parts.unfold(text) };
+        let unfold_all = |headers: Vec<(String, String)>| -> Vec<_> {
+            headers.into_iter().map(|(name, value)| (name, unfold(value))).collect()
         };
-        let rate_limit =
-            RateLimit { limit: row.rate_limit, remaining: row.rate_limit_remaining, reset: row.rate_limit_reset };
+        let client_ip = match row.client_ip4 {
+            0 => details.client_ip,
+            address => std::net::Ipv4Addr::from(address).to_string(),
+        };
         Ok(Self {
-            response: unfold(row.response_folded),
-            request_headers: unfold_all(row.request_headers),
-            response_headers: unfold_all(row.response_headers),
+            response: unfold(row.body),
+            request_headers: unfold_all(details.request_headers.0),
+            response_headers: unfold_all(details.response_headers.0),
+            path: details.path.unwrap_or_else(|| fold::path_of(&route, &row.path_values)),
+            errors: field_errors(row.errors_field, details.paths, row.errors_message, row.errors_rule),
+            error_template: details.error_template.unwrap_or_else(|| row.error.clone()),
             project: row.project,
-            key: EventKey(row.key),
-            event_id: row.event_id,
+            key: EventKey(row.key.into()),
+            event_id: details.event_id,
             request_id,
             timestamp_ms: row.timestamp,
             received_at_ms: row.received_at,
             status: row.status,
-            service: row.service,
-            environment: row.environment,
-            release: row.release,
+            service,
+            environment,
+            release,
             host: row.host,
-            method: row.method,
-            path: row.path,
-            route: row.route,
+            method,
+            route,
             error: row.error,
-            error_template: row.error_template,
-            code: row.code,
-            errors: field_errors(row.errors_field, row.errors_path, row.errors_message, row.errors_rule),
+            code: details.code,
             account_id: row.account_id,
             user_id: row.user_id,
             duration_ms: row.duration_ms,
-            rate_limit: row.rate_limit_reported.then_some(rate_limit),
-            client_ip: row.client_ip,
+            rate_limit: details.rate_limit,
+            client_ip,
             user_agent: row.user_agent,
-            trace_id: row.trace_id,
-            span_id: row.span_id,
-            exception: row.has_exception.then_some(exception),
-            attributes: row.attributes,
+            trace_id: details.trace_id,
+            span_id: details.span_id,
+            exception: details.exception,
+            attributes: details.attributes.0,
             fingerprint: row.fingerprint,
-            marks: Marks(row.marks),
+            marks: Marks(details.marks),
         })
     }
 }
 
-/// ClickHouse keeps the four lists of a row at one length.
-fn field_errors(fields: Vec<String>, paths: Vec<String>, messages: Vec<String>, rules: Vec<String>) -> Vec<FieldError> {
+fn origin_words(origin: &str) -> Option<[String; 5]> {
+    origin.split(ORIGIN_SEPARATOR).map(str::to_owned).collect::<Vec<_>>().try_into().ok()
+}
+
+/// ClickHouse keeps the lists of a row at one length; paths are there when they are not the fields.
+fn field_errors(
+    fields: Vec<String>,
+    paths: Option<Vec<String>>,
+    messages: Vec<String>,
+    rules: Vec<String>,
+) -> Vec<FieldError> {
+    let paths = paths.unwrap_or_else(|| fields.clone());
     let texts = fields.into_iter().zip(paths).zip(messages).zip(rules);
     texts.map(|(((field, path), message), rule)| FieldError { field, path, message, rule }).collect()
 }

@@ -1,4 +1,4 @@
-//! Lookup by request id, with no time range: the index names the timestamps and weeks, the event table has the rest.
+//! Lookup by request id, with no time range: the index names the seconds and weeks, the event table has the rest.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,7 +6,10 @@ use clickhouse::Row;
 use serde::Deserialize;
 
 use super::{Sql, Store, StoreError, Value, event_row::EventRow};
-use crate::event::{Event, RequestId};
+use crate::{
+    event::{Event, RequestId},
+    store::rows::{index_key, request_columns},
+};
 
 /// Events of one request that a lookup returns at most, the oldest. An event takes up to some 100 KB.
 pub const MAX_EVENTS: usize = 100;
@@ -40,8 +43,8 @@ enum Keep {
 #[derive(Debug, Row, Deserialize)]
 struct Place {
     k: u64,
-    /// Milliseconds since the Unix epoch.
-    timestamp: i64,
+    /// Unix time.
+    second: u32,
     /// Days since the Unix epoch.
     week: u16,
 }
@@ -86,11 +89,11 @@ impl Store {
             Keep::Oldest => "",
             Keep::Latest => " DESC",
         };
-        let keys: BTreeSet<u64> = ids.iter().map(|id| id.lookup_key(project)).collect();
+        let keys: BTreeSet<u64> = ids.iter().map(|id| index_key(id.lookup_key(project))).collect();
         let mut sql = Sql::new("SELECT ?fields FROM ");
         sql.push(&self.table("request_index"));
         sql.push_value(" WHERE k IN {}", Value::UInts(keys.into_iter().collect()));
-        sql.push(&format!(" ORDER BY k, timestamp{order} LIMIT {limit} BY k"));
+        sql.push(&format!(" ORDER BY k, second{order} LIMIT {limit} BY k"));
         self.rows("finding a request", &sql).await
     }
 
@@ -105,20 +108,20 @@ impl Store {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let distinct = |values: BTreeSet<i64>| Value::Ints(values.into_iter().collect());
-        let timestamps = places.iter().map(|place| place.timestamp).collect();
-        let weeks = places.iter().map(|place| place.week.into()).collect();
-        let texts = ids.iter().map(|id| id.as_str().to_owned()).collect();
+        let seconds: BTreeSet<u64> = places.iter().map(|place| place.second.into()).collect();
+        let weeks: BTreeSet<i64> = places.iter().map(|place| place.week.into()).collect();
         let mut sql = Sql::new("SELECT ?fields FROM ");
         sql.push(&self.table("events"));
         sql.push_value(" WHERE project = {}", Value::Text(project.to_owned()));
         sql.push_value(
-            " AND timestamp IN arrayMap(at -> fromUnixTimestamp64Milli(at, 'UTC'), {})",
-            distinct(timestamps),
+            " AND toDateTime(timestamp) IN arrayMap(at -> toDateTime(at), {})",
+            Value::UInts(seconds.into_iter().collect()),
         );
-        sql.push_value(" AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})", distinct(weeks));
-        // Two ids may share a key: the text decides.
-        sql.push_value(" AND request_id IN {}", Value::Texts(texts));
+        sql.push_value(
+            " AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})",
+            Value::Ints(weeks.into_iter().collect()),
+        );
+        push_ids(&mut sql, ids);
         sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", 2 * (limit + 1) * ids.len()));
         let rows: Vec<EventRow> = self.rows("reading a request's events", &sql).await?;
         rows.into_iter().map(Event::try_from).collect()
@@ -141,8 +144,27 @@ impl Store {
             }
             return Found { events, more, expired_first_seen_ms: None };
         }
-        let key = id.lookup_key(project);
+        let key = index_key(id.lookup_key(project));
         let expired = places.iter().filter(|place| place.k == key && self.is_expired(place.week.into(), now_ms));
-        Found { events: Vec::new(), more: false, expired_first_seen_ms: expired.map(|place| place.timestamp).min() }
+        Found { events: Vec::new(), more: false, expired_first_seen_ms: expired.map(|place| i64::from(place.second) * 1000).min() }
     }
+}
+
+/// ` AND …` for the ids themselves: two may share a key of the index.
+fn push_ids(sql: &mut Sql, ids: &[RequestId]) {
+    let columns = ids.iter().map(|id| request_columns(id.as_str()));
+    let (uuids, texts): (Vec<_>, Vec<_>) = columns.partition(|(_, text)| text.is_empty());
+    sql.push(" AND (0");
+    if !uuids.is_empty() {
+        let uuids = uuids.into_iter().map(|(uuid, _)| uuid.to_string()).collect();
+        sql.push_value(
+            " OR (request_text = '' AND request_uuid IN arrayMap(id -> toUUID(id), {}))",
+            Value::Texts(uuids),
+        );
+    }
+    if !texts.is_empty() {
+        let texts = texts.into_iter().map(|(_, text)| text.to_owned()).collect();
+        sql.push_value(" OR request_text IN {}", Value::Texts(texts));
+    }
+    sql.push(")");
 }

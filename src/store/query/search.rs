@@ -37,7 +37,7 @@ impl Store {
             // The first condition lets the primary key skip what the page before has read.
             sql.push_value(" AND timestamp <= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(cursor.timestamp_ms));
             sql.push_value(" AND (timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(cursor.timestamp_ms));
-            sql.push_value(" OR key < toUInt128({}))", Value::Text(cursor.key.0.to_string()));
+            sql.push_value(" OR key < {})", Value::UInt(cursor.key.stored()));
         }
         sql.push(&newest).push(")").push(&newest);
         let query = IN_ORDER.iter().fold(self.ask(&sql), |query, (name, value)| query.with_setting(*name, *value));

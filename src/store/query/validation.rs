@@ -107,7 +107,8 @@ impl Store {
              countIf(NOT current) AS previous, minIf(at, current) AS first_seen, maxIf(at, current) AS last_seen, \
              groupUniqArrayIf(5)(request_id, current) AS samples FROM (",
         );
-        push_events(&mut sql, &self.table("events"), project, filter, previous);
+        let with_paths = group_by.contains(&FailureKey::Path);
+        push_events(&mut sql, &self.table("events"), project, filter, previous, with_paths);
         sql.push(
             ") ARRAY JOIN error_fields AS error_field, error_paths AS error_path, error_messages AS error_message, \
              error_rules AS error_rule WHERE 1",
@@ -119,15 +120,24 @@ impl Store {
     }
 }
 
-/// The events of both periods that have field errors, each once.
-fn push_events(sql: &mut Sql, table: &str, project: &str, filter: &Filter, previous: Option<(i64, i64)>) {
+/// The events of both periods that have field errors, each once. Paths are read only if asked for: they are not a column of
+/// their own.
+fn push_events(
+    sql: &mut Sql,
+    table: &str,
+    project: &str,
+    filter: &Filter,
+    previous: Option<(i64, i64)>,
+    with_paths: bool,
+) {
+    let paths = if with_paths { "path" } else { "field" };
     let current = |sql: &mut Sql| {
         sql.push_value("timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(filter.from_ms));
         sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(filter.to_ms));
     };
     sql.push("SELECT key, request_id, account_id, route, toUnixTimestamp64Milli(timestamp) AS at, ");
     current(sql);
-    sql.push(" AS current, `errors.field` AS error_fields, `errors.path` AS error_paths, ");
+    sql.push(&format!(" AS current, `errors.field` AS error_fields, `errors.{paths}` AS error_paths, "));
     sql.push("`errors.message` AS error_messages, `errors.rule` AS error_rules FROM ").push(table);
     sql.push_value(" WHERE project = {} AND ((", Value::Text(project.to_owned()));
     current(sql);
