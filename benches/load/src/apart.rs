@@ -15,7 +15,7 @@ use crate::{
     events::{Body, Events, Generator},
     process,
     relay::Relay,
-    report::Report,
+    report::{Report, mib},
     spool_files, wire,
 };
 
@@ -43,6 +43,7 @@ pub fn half_load(
     report.figure(&format!("{title}, full load: ack p99 ms"), full.at(990));
     report.figure(&format!("{title}, half load: ack p50 ms"), half.at(500));
     report.figure(&format!("{title}, half load: ack p99 ms (reach: 20)"), half.at(990));
+    report.figure(&format!("{title}: peak memory MiB, collector"), mib(process::peak_memory(collector.pid())?));
     collector.stop()
 }
 
@@ -86,7 +87,7 @@ pub fn without_clickhouse(
     ensure!(held.items == events.count, "the spool holds {} of {} events", held.items, events.count);
     let title = "ClickHouse down";
     report.figure(&format!("{title}: events/s acknowledged"), events.count as f64 / acknowledged.took.as_secs_f64());
-    report.figure(&format!("{title}: peak memory MiB, collector (reach: 256)"), memory as f64 / f64::from(1 << 20));
+    report.figure(&format!("{title}: peak memory MiB, collector (reach: 256)"), mib(memory));
     report.figure("spool: bytes of an encoded event", held.payload as f64 / held.items as f64);
     report.figure("spool: bytes of its files / bytes of events", held.files as f64 / held.payload as f64);
     report.figure("spool: bytes written to disk / bytes of events (reach: 1.1)", written / held.payload as f64);
@@ -124,10 +125,7 @@ pub fn outage(report: &mut Report, errata: &Path, data_dir: &Path, each: u64, ou
     let shipped = live.shipped.load(Ordering::Relaxed);
     collector.until_stored(shipped, DRAIN_LIMIT)?;
     report.figure(&format!("{title}: ack p99 ms throughout"), drive::at(&latencies, 990));
-    report.figure(
-        &format!("{title}: peak memory MiB, collector"),
-        process::peak_memory(collector.pid())? as f64 / f64::from(1 << 20),
-    );
+    report.figure(&format!("{title}: peak memory MiB, collector"), mib(process::peak_memory(collector.pid())?));
     collector.stop()?;
     for count in ["count()", "uniqExact(request_id)"] {
         let rows = engine.number(&format!("SELECT {count} FROM errata.events"))?;
@@ -207,9 +205,6 @@ pub fn recovery(report: &mut Report, errata: &Path, data_dir: &Path, gib: f64, e
     ensure!(events == shipped, "{events} events recovered, {shipped} were acknowledged");
     let title = format!("killed with {:.1} GiB in the spool", bytes / f64::from(1 << 30));
     report.figure(&format!("{title}: seconds from start to the first 202 (reach: 2 at 10 GiB)"), took.as_secs_f64());
-    report.figure(
-        &format!("{title}: peak memory MiB, collector"),
-        process::peak_memory(collector.pid())? as f64 / f64::from(1 << 20),
-    );
+    report.figure(&format!("{title}: peak memory MiB, collector"), mib(process::peak_memory(collector.pid())?));
     collector.stop()
 }

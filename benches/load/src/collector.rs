@@ -116,6 +116,16 @@ impl Collector {
         }
     }
 
+    /// Waits until the rollups count every stored event.
+    pub fn until_rolled_up(&self, limit: Duration) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while self.metrics()?.count("errata_rollup_pending_events")? > 0 {
+            ensure!(began.elapsed() < limit, "the rollups are still behind after {limit:?}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(())
+    }
+
     /// Ends it as an operator does, and waits.
     pub fn stop(mut self) -> anyhow::Result<()> {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -116,7 +116,8 @@ impl Live {
     }
 }
 
-fn on_threads(
+/// Runs the same work on several threads; all their durations, in order.
+pub fn on_threads(
     threads: usize,
     work: impl Fn() -> anyhow::Result<Vec<Duration>> + Sync,
 ) -> anyhow::Result<Vec<Duration>> {

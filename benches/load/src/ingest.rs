@@ -22,9 +22,11 @@ pub struct Measured {
     pub acknowledged: Acknowledged,
     /// From the first byte until ClickHouse was seen to have every event.
     pub visible: Duration,
-    /// CPU seconds until the engine was idle.
+    /// CPU seconds until the rollups were written and the engine was idle.
     pub collector_cpu: f64,
     pub engine_cpu: f64,
+    /// CPU seconds of the load generator itself, while it shipped.
+    pub own_cpu: f64,
     pub collector_memory: u64,
     pub engine_memory: u64,
     /// Bytes the collector wrote to disk: the spool, its sidecars, and the plans of delivery.
@@ -37,10 +39,12 @@ pub fn run(errata: &Path, data_dir: &Path, events: &Events, connections: usize) 
     let collector = Collector::start(errata, data_dir, "embedded")?.with_tables()?;
     let (pid, engine) = (collector.pid(), collector.engine()?);
     let (before, written) = (collector.used()?, process::written(pid)?);
-    let began = Instant::now();
+    let (began, own) = (Instant::now(), process::cpu(std::process::id())?);
     let acknowledged = drive::closed_loop(&collector, &events.bodies, connections)?;
+    let own_cpu = process::cpu(std::process::id())? - own;
     collector.until_stored(events.count, DRAIN_LIMIT)?;
     let visible = began.elapsed();
+    collector.until_rolled_up(DRAIN_LIMIT)?;
     let collector_cpu = process::cpu(pid)? - before.collector;
     let engine_cpu = process::cpu_when_idle(engine, IDLE_LIMIT)? - before.engine;
     let written = process::written(pid)? - written;
@@ -51,6 +55,7 @@ pub fn run(errata: &Path, data_dir: &Path, events: &Events, connections: usize) 
         visible,
         collector_cpu,
         engine_cpu,
+        own_cpu,
         collector_memory,
         engine_memory,
         written,
@@ -65,7 +70,11 @@ fn look_into(errata: &Path, data_dir: &Path, events: &Events) -> anyhow::Result<
         let rows = engine.number(&format!("SELECT {count} FROM errata.events"))?;
         ensure!(rows == events.count, "{count} of events is {rows}; {} were acknowledged", events.count);
     }
-    let lost = engine.number("SELECT count() FROM errata.request_index")?;
-    ensure!(lost >= events.count, "the lookup index has {lost} rows for {} events", events.count);
+    let indexed = engine.number("SELECT count() FROM errata.request_index")?;
+    ensure!(indexed >= events.count, "the lookup index has {indexed} rows for {} events", events.count);
+    for rollup in ["rollup_counts WHERE per = 'minute'", "rollup_accounts"] {
+        let counted = engine.number(&format!("SELECT sum(count) FROM errata.{rollup}"))?;
+        ensure!(counted == events.count, "{rollup} counts {counted} of {} events", events.count);
+    }
     engine.merged_bytes()
 }

@@ -46,6 +46,9 @@ struct Arguments {
     /// Write the figures as JSON, too
     #[arg(long, value_name = "FILE", global = true)]
     json: Option<PathBuf>,
+    /// Put the figures into this Markdown file, too
+    #[arg(long, value_name = "FILE", global = true)]
+    readme: Option<PathBuf>,
     /// The binary to measure
     #[arg(long, env = "BENCH_ERRATA", default_value = "target/release/errata", global = true)]
     errata: PathBuf,
@@ -90,6 +93,21 @@ enum Command {
     Events,
 }
 
+impl Command {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::All(_) => "all",
+            Self::Run(_) => "run",
+            Self::Half { .. } => "half",
+            Self::Visible { .. } => "visible",
+            Self::Down { .. } => "down",
+            Self::Outage { .. } => "outage",
+            Self::Recovery { .. } => "recovery",
+            Self::Events => "events",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Compared {
     /// How often each is measured
@@ -132,6 +150,9 @@ fn main() -> anyhow::Result<()> {
         }
     }
     print!("{}", report.table());
+    if let Some(path) = arguments.readme {
+        report.write_into(&path, arguments.command.name())?;
+    }
     if let Some(path) = arguments.json {
         std::fs::write(path, report.json())?;
     }
@@ -162,8 +183,10 @@ impl Bench {
         for round in 0..compared.rounds {
             let directory = self.scratch.directory(&format!("errata-{round}"))?;
             report.errata(&ingest::run(&self.errata, &directory, events, compared.connections)?);
-            let directory = self.scratch.directory(&format!("bare-{round}"))?;
-            report.baseline(&baseline::BARE, &baseline::BARE.run(&self.errata, &directory, events)?);
+            for baseline in [baseline::BARE, baseline::EQUAL] {
+                let directory = self.scratch.directory(&format!("{}-{round}", baseline.name))?;
+                report.baseline(&baseline, &baseline.run(&self.errata, &directory, events)?);
+            }
         }
         Ok(())
     }

@@ -84,12 +84,12 @@ pub fn machine() -> String {
     format!("{model}, {cores} cores, {} GiB, Linux {}", (kib + (1 << 19)) >> 20, kernel.trim())
 }
 
-/// The commit that was measured, with `+` when files differ from it.
+/// The commit that was measured, with `+` when files (other than where the figures go) differ from it.
 pub fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = std::process::Command::new("git").args(arguments).output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
     };
-    let differs = !git(&["status", "--porcelain", "--untracked-files=no"]).is_empty();
+    let differs = !git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":!benches/README.md"]).is_empty();
     format!("{}{}", git(&["rev-parse", "--short", "HEAD"]), if differs { "+" } else { "" })
 }

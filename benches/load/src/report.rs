@@ -1,7 +1,8 @@
 //! Figures as a table for people and as JSON for programs.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,18 +13,27 @@ use crate::{
 
 /// Figures of one way to store the events, from all its rounds.
 #[derive(Default)]
-struct Rows(Vec<(&'static str, Vec<f64>)>);
+struct Rows(Vec<(String, Vec<f64>)>);
 
 impl Rows {
-    fn add(&mut self, name: &'static str, value: f64) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
+    fn add(&mut self, name: &str, value: f64) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, values)) => values.push(value),
-            None => self.0.push((name, vec![value])),
+            None => self.0.push((name.to_owned(), vec![value])),
+        }
+    }
+
+    /// Bytes an event on disk, in all and by table.
+    fn add_disk(&mut self, disk: &[(String, u64)], events: f64) {
+        self.add(DISK, disk.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>() / events);
+        let tables = || disk.iter().filter(|(_, bytes)| *bytes as f64 > events / 100.0);
+        for (table, bytes) in tables().filter(|_| tables().count() > 1) {
+            self.add(&format!("  of `{table}`"), *bytes as f64 / events);
         }
     }
 
     fn mean(&self, name: &str) -> Option<f64> {
-        let (_, values) = self.0.iter().find(|(known, _)| *known == name)?;
+        let (_, values) = self.0.iter().find(|(known, _)| known == name)?;
         Some(values.iter().sum::<f64>() / values.len() as f64)
     }
 }
@@ -49,6 +59,7 @@ const COLLECTOR_MEMORY: &str = "peak memory MiB, collector";
 const ENGINE_MEMORY: &str = "peak memory MiB, engine";
 const DISK: &str = "bytes an event in ClickHouse, merged";
 const WRITTEN: &str = "bytes the collector wrote / bytes shipped";
+const OWN_CPU: &str = "CPU s per 1 M events of the load generator";
 
 impl Report {
     pub fn new(seed: u64, events_a_request: u64) -> Self {
@@ -95,8 +106,9 @@ impl Report {
         rows.add(P99, measured.acknowledged.at(990));
         rows.add(COLLECTOR_MEMORY, mib(measured.collector_memory));
         rows.add(ENGINE_MEMORY, mib(measured.engine_memory));
-        rows.add(DISK, total(&measured.disk) / count);
+        rows.add_disk(&measured.disk, count);
         rows.add(WRITTEN, measured.written as f64 / bytes);
+        rows.add(OWN_CPU, measured.own_cpu * per_million);
         progress("errata", rows);
     }
 
@@ -108,7 +120,7 @@ impl Report {
         rows.add(CPU, measured.cpu * 1e6 / count);
         rows.add(ENGINE_CPU, measured.cpu * 1e6 / count);
         rows.add(ENGINE_MEMORY, mib(measured.peak_memory));
-        rows.add(DISK, total(&measured.disk) / count);
+        rows.add_disk(&measured.disk, count);
         progress(baseline.name, rows);
     }
 
@@ -143,14 +155,34 @@ impl Report {
         let ratios = baselines().map(|(name, _)| format!("errata / {name}"));
         line(std::iter::once(String::new()).chain(names).chain(ratios).collect());
         line(vec!["---".to_owned(); 2 * self.ways.len()]);
-        for (row, _) in &ours.0 {
+        for row in &self.rows() {
             let means = self.ways.iter().map(|(_, rows)| rows.mean(row).map_or("–".to_owned(), number));
             let ratios = baselines().map(|(_, rows)| {
                 let both = ours.mean(row).zip(rows.mean(row));
                 both.map_or("–".to_owned(), |(ours, theirs)| format!("{:.2}", ours / theirs))
             });
-            line(std::iter::once((*row).to_owned()).chain(means).chain(ratios).collect());
+            line(std::iter::once(row.clone()).chain(means).chain(ratios).collect());
         }
+    }
+
+    /// The names of all rows; those that only a baseline has come last.
+    fn rows(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in self.ways.iter().flat_map(|(_, rows)| &rows.0) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    /// Puts the table in the place of the last one in a Markdown file, between the two comments that name `section`.
+    pub fn write_into(&self, path: &Path, section: &str) -> anyhow::Result<()> {
+        let text = fs::read_to_string(path)?;
+        let (begin, end) = (format!("<!-- figures: {section} -->"), format!("<!-- end of figures: {section} -->"));
+        let (before, rest) = text.split_once(&begin).with_context(|| format!("{} has no {begin}", path.display()))?;
+        let (_, after) = rest.split_once(&end).with_context(|| format!("{} has no {end}", path.display()))?;
+        Ok(fs::write(path, format!("{before}{begin}\n{}\n{end}{after}", self.table()))?)
     }
 
     /// Everything as JSON; a compared figure is a list, a number a round.
@@ -166,11 +198,7 @@ impl Report {
     }
 }
 
-fn total(disk: &[(String, u64)]) -> f64 {
-    disk.iter().map(|(_, bytes)| *bytes as f64).sum()
-}
-
-fn mib(bytes: u64) -> f64 {
+pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
@@ -186,8 +214,7 @@ fn number(value: f64) -> String {
 
 /// The newest round on one line, for who waits.
 fn progress(name: &str, rows: &Rows) {
-    let last =
-        |row: &str| rows.0.iter().find(|(known, _)| *known == row).and_then(|(_, values)| values.last().copied());
+    let last = |row: &str| rows.0.iter().find(|(known, _)| known == row).and_then(|(_, values)| values.last().copied());
     let part = |row: &str| last(row).map_or("–".to_owned(), number);
     eprintln!(
         "{name}: {} events/s, {} CPU s per 1 M ({} + {})",
