@@ -161,9 +161,10 @@ impl Store {
             "count() AS occurrences, uniqExact(key) AS with_any, \
              groupUniqArrayIf(account_id, account_id != '') AS account_ids, min(at) AS first, max(at) AS last, \
              groupUniqArray(5)(request_id) AS ids FROM (SELECT key, request_id, account_id, route, \
-             toUnixTimestamp64Milli(timestamp) AS at, `errors.field` AS error_fields, `errors.path` AS error_paths, \
-             `errors.message` AS error_messages, `errors.rule` AS error_rules FROM ",
+             toUnixTimestamp64Milli(timestamp) AS at, `errors.field` AS error_fields, ",
         );
+        sql.push(&format!("`errors.{paths}` AS error_paths, "));
+        sql.push("`errors.message` AS error_messages, `errors.rule` AS error_rules FROM ");
         sql.push(&self.table("events")).push_range(project, filter.from_ms, filter.to_ms).push_conditions(filter);
         sql.push(
             " AND notEmpty(`errors.field`) LIMIT 1 BY key) ARRAY JOIN error_fields AS error_field, \
