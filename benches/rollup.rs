@@ -65,7 +65,7 @@ fn main() -> anyhow::Result<()> {
         let events: Vec<Event> = (round * GROUP..(round + 1) * GROUP).map(|number| event(number, &template)).collect();
         let mut rollups = Rollups::default();
         let counting = Instant::now();
-        events.iter().for_each(|event| rollups.add(event));
+        events.iter().for_each(|event| rollups.add(&event.into()));
         let counting = counting.elapsed();
         let encoding = Instant::now();
         let mut bytes = 0;

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::{BatchRef, Destination, Failure, Stored, rollup::Counts};
+use super::{BatchRef, Destination, Failure, Rows, Stored, rollup::Counts};
 use crate::{
-    event::{Event, EventKey},
+    event::EventKey,
     store::{
         self, Store, StoreError,
         rollup::{Group, RollupTable},
@@ -14,8 +14,12 @@ use crate::{
 };
 
 impl Destination for Store {
-    async fn insert(&self, batch: Uuid, attempt: u32, events: &[Event]) -> Result<(), Failure> {
-        let encoded = store::encode(batch, events).map_err(StoreError::from)?;
+    async fn insert(&self, batch: Uuid, attempt: u32, rows: Rows<'_>) -> Result<(), Failure> {
+        let mut encoder = store::rows::Encoder::new(batch, rows.len());
+        for event in rows.events() {
+            encoder.push(&event).map_err(StoreError::from)?;
+        }
+        let encoded = encoder.finish().map_err(StoreError::from)?;
         Ok(Store::insert(self, &encoded, attempt).await?)
     }
 

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     BatchRef, Books, Destination, Failure, RetryClass, Stored,
-    part::{Decoded, batches, bisect, digest},
+    part::{Decoded, Rows, batches, bisect, digest, is_among},
     plan::{Batch, Plan, PlanError},
     quarantine::{Quarantine, QuarantineError},
     rollup::{Counts, Pending, RollUpAt},
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    event::{Event, EventKey, codec},
+    event::{EventKey, codec::DecodeError},
     memory,
     metrics::Metrics,
-    spool::{Chunk, Item, Position, Reader, SpoolError, Writer},
+    spool::{Item, ItemRef, Position, Reader, SpoolError, Writer},
 };
 
 /// Bytes of payloads read at once, at most.
@@ -175,13 +175,13 @@ impl<D: Destination> Deliverer<D> {
             let plan = Plan::new(decoded.start, decoded.end, batches, groups);
             plan.save(&dir)?;
             // Before the spool forgets them, so that an event is always in one of the two gauges.
-            self.metrics.rollup_pending.set((self.pending.events() + decoded.events.len() as u64) as i64);
+            self.metrics.rollup_pending.set((self.pending.events() + decoded.len() as u64) as i64);
             let Some(stored) = self.execute(plan, &decoded, Before::Untried, stop).await? else { return Ok(()) };
             for batch in &stored {
                 self.pending.add(batch, &decoded);
             }
             self.metrics.rollup_pending.set(self.pending.events() as i64);
-            if decoded.bytes > memory::LARGE {
+            if decoded.memory() > memory::LARGE {
                 drop(decoded);
                 memory::give_back();
             }
@@ -212,15 +212,20 @@ impl<D: Destination> Deliverer<D> {
     async fn resume(&mut self, plan: Plan, stop: &mut watch::Receiver<bool>) -> Result<bool, DeliverError> {
         tracing::info!(from = plan.start.0, to = plan.end.0, "resuming the delivery that was under way");
         let mut decoded = Decoded::new(plan.start);
-        let chunk = self.reader.read_range(plan.start, plan.end)?;
-        self.decode(chunk, &mut decoded)?;
+        let mut undecodable = Vec::new();
+        self.reader.read_range_with(plan.start, plan.end, |position, item| {
+            decoded.items += 1;
+            keep(&mut decoded, &self.stored_before, &mut undecodable, position, item);
+        })?;
+        decoded.end = plan.end;
+        self.set_undecodable_aside(undecodable)?;
         let fits = |batch: &Batch| {
             let rows = decoded.of(batch);
-            rows.len() == batch.rows && digest(&decoded.events[rows]) == batch.digest
+            rows.len() == batch.rows && digest(&rows) == batch.digest
         };
         // What no batch holds would be forgotten with the rest.
         let rows: usize = plan.batches.iter().map(|batch| batch.rows).sum();
-        if decoded.items > 0 && rows == decoded.events.len() && plan.batches.iter().all(fits) {
+        if decoded.items > 0 && rows == decoded.len() && plan.batches.iter().all(fits) {
             // A checkpoint that was lost, or is an old one: what comes before a plan was delivered before it was written.
             let delivered = self.reader.items_before(plan.start);
             self.settle(delivered, 0, plan.start)?;
@@ -280,13 +285,13 @@ impl<D: Destination> Deliverer<D> {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Option<Vec<Batch>>, DeliverError> {
         let total = decoded.items;
-        let mut quarantined = total - decoded.stored - decoded.events.len() as u64;
+        let mut quarantined = total - decoded.stored - decoded.len() as u64;
         let mut next = 0;
         let mut before = vec![before; plan.batches.len()];
         let mut stored = Vec::new();
         while let Some(batch) = plan.batches.get(next).cloned() {
-            let rows = &decoded.events[decoded.of(&batch)];
-            match self.deliver(&batch, rows, before[next], stop).await {
+            let rows = decoded.of(&batch);
+            match self.deliver(&batch, rows.clone(), before[next], stop).await {
                 Outcome::Interrupted => return Ok(None),
                 Outcome::Stored => {
                     stored.push(batch);
@@ -348,33 +353,30 @@ impl<D: Destination> Deliverer<D> {
         let Options { max_rows, max_bytes, max_memory, .. } = self.options;
         let mut decoded = Decoded::new(from.max(self.reader.start()));
         let (mut rows, mut bytes) = (max_rows, max_bytes);
-        while rows > 0 && bytes > 0 && decoded.bytes < max_memory {
-            let chunk = self.reader.read(decoded.end, rows, bytes.min(PIECE_BYTES))?;
-            if chunk.end == decoded.end {
+        let mut undecodable = Vec::new();
+        while rows > 0 && bytes > 0 && decoded.memory() < max_memory {
+            let (mut items, mut payloads) = (0, 0);
+            let end = self.reader.read_with(decoded.end, rows, bytes.min(PIECE_BYTES), |position, item| {
+                items += 1;
+                payloads += item.payload.len();
+                keep(&mut decoded, &self.stored_before, &mut undecodable, position, item);
+            })?;
+            if end == decoded.end {
                 break;
             }
+            decoded.end = end;
+            decoded.items += items as u64;
             // A read goes past its bounds by one record at most, and only if that is its first.
-            rows = rows.saturating_sub(chunk.items.len());
-            bytes = bytes.saturating_sub(chunk.items.iter().map(|(_, item)| item.payload.len()).sum());
-            self.decode(chunk, &mut decoded)?;
+            rows = rows.saturating_sub(items);
+            bytes = bytes.saturating_sub(payloads);
         }
+        self.set_undecodable_aside(undecodable)?;
         Ok(decoded)
     }
 
-    /// Decodes a chunk; what does not decode is set aside.
-    fn decode(&self, chunk: Chunk, decoded: &mut Decoded) -> Result<(), DeliverError> {
-        decoded.end = chunk.end;
-        decoded.items += chunk.items.len() as u64;
-        for (position, item) in chunk.items {
-            match codec::decode(&item.payload) {
-                Ok(event) if self.stored_before.contains(&EventKey(event.key.stored().into())) => decoded.stored += 1,
-                Ok(event) => {
-                    decoded.bytes += event.memory();
-                    decoded.positions.push(position);
-                    decoded.events.push(event);
-                }
-                Err(error) => self.quarantine_item(position, &item, &error.to_string())?,
-            }
+    fn set_undecodable_aside(&self, items: Vec<(Position, Item, DecodeError)>) -> Result<(), DeliverError> {
+        for (position, item, error) in items {
+            self.quarantine_item(position, &item, &error.to_string())?;
         }
         Ok(())
     }
@@ -401,18 +403,18 @@ impl<D: Destination> Deliverer<D> {
     async fn deliver(
         &self,
         batch: &Batch,
-        events: &[Event],
+        rows: Rows<'_>,
         mut before: Before,
         stop: &mut watch::Receiver<bool>,
     ) -> Outcome {
-        if events.is_empty() {
+        if rows.is_empty() {
             return Outcome::Stored;
         }
         let mut pause = self.options.retry.0;
         let mut out_of_memory = 0;
         for attempt in 1.. {
             let started = Instant::now();
-            let failure = match self.attempt(batch, attempt, events, before).await {
+            let failure = match self.attempt(batch, attempt, &rows, before).await {
                 Ok(how) => {
                     self.metrics.insert_batches.with_label_values(&[how]).inc();
                     self.metrics.insert_duration.observe(started.elapsed().as_secs_f64());
@@ -428,14 +430,14 @@ impl<D: Destination> Deliverer<D> {
                 before = Before::Unknown;
             }
             out_of_memory = if failure.class == RetryClass::Memory { out_of_memory + 1 } else { 0 };
-            if out_of_memory >= MEMORY_ATTEMPTS && events.len() > 1 && self.stores_nothing_of(batch).await {
+            if out_of_memory >= MEMORY_ATTEMPTS && rows.len() > 1 && self.stores_nothing_of(batch).await {
                 return Outcome::TooLarge;
             }
             self.metrics.insert_retries.with_label_values(&[failure.class.as_str()]).inc();
             tracing::warn!(
                 class = failure.class.as_str(),
                 attempt,
-                rows = events.len(),
+                rows = rows.len(),
                 "insert: {failure}; next attempt in {pause:?}"
             );
             let factor = match failure.class {
@@ -455,7 +457,7 @@ impl<D: Destination> Deliverer<D> {
         &self,
         batch: &Batch,
         attempt: u32,
-        events: &[Event],
+        rows: &Rows<'_>,
         before: Before,
     ) -> Result<&'static str, Failure> {
         let stored = match before {
@@ -464,23 +466,19 @@ impl<D: Destination> Deliverer<D> {
         };
         match stored {
             Stored::All => return Ok("found"),
-            Stored::Nothing => self.destination.insert(batch.id, attempt, events).await?,
+            Stored::Nothing => self.destination.insert(batch.id, attempt, rows.clone()).await?,
             Stored::Some(keys) => {
-                let missing: Vec<Event> = events
-                    .iter()
-                    .filter(|event| !keys.contains(&EventKey(event.key.stored().into())))
-                    .cloned()
-                    .collect();
+                let missing = rows.without(&keys);
                 tracing::warn!(
                     missing = missing.len(),
-                    rows = events.len(),
+                    rows = rows.len(),
                     "a part of a batch is stored; sending the rest"
                 );
-                self.destination.insert(batch.id, attempt, &missing).await?;
+                self.destination.insert(batch.id, attempt, missing).await?;
             }
         }
         // An event of the plan that the log has lost since is no longer expected.
-        let expected = BatchRef { rows: events.len(), ..batch.reference() };
+        let expected = BatchRef { rows: rows.len(), ..batch.reference() };
         match self.destination.stored(&expected, false).await? {
             Stored::All => Ok("stored"),
             Stored::Nothing | Stored::Some(_) => Err(Failure {
@@ -503,6 +501,20 @@ impl<D: Destination> Deliverer<D> {
             );
         }
         probe.is_ok()
+    }
+}
+
+/// Takes an item in, or notes why it does not decode.
+fn keep(
+    decoded: &mut Decoded,
+    stored_before: &HashSet<EventKey>,
+    undecodable: &mut Vec<(Position, Item, DecodeError)>,
+    position: Position,
+    item: ItemRef<'_>,
+) {
+    let is_stored = |key| !stored_before.is_empty() && is_among(stored_before, key);
+    if let Err(error) = decoded.take(position, item.payload, is_stored) {
+        undecodable.push((position, item.to_item(), error));
     }
 }
 

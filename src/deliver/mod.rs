@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 pub use books::Books;
 pub use deliverer::{DeliverError, Deliverer, Options};
+pub use part::Rows;
 
 pub use crate::store::RetryClass;
 
@@ -43,7 +44,7 @@ use rollup::Counts;
 /// Where events go. Implemented by [`crate::store::Store`]; tests put faults in between.
 pub trait Destination {
     /// Inserts the events under a batch id, all or none as far as the destination can; `attempt` counts from 1.
-    fn insert(&self, batch: Uuid, attempt: u32, events: &[Event]) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn insert(&self, batch: Uuid, attempt: u32, rows: Rows<'_>) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Whether the tables take a batch of no rows: then a refusal is about rows, not about tables.
     fn takes_empty(&self) -> impl Future<Output = Result<(), Failure>> + Send;

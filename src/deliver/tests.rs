@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    BatchRef, Books, Deliverer, Destination, Failure, Options, RetryClass, Stored,
+    BatchRef, Books, Deliverer, Destination, Failure, Options, RetryClass, Rows, Stored,
     quarantine::Quarantine,
     rollup::{Counts, Pending},
 };
@@ -98,7 +98,7 @@ fn failure(class: RetryClass) -> Failure {
 }
 
 impl Destination for Fake {
-    async fn insert(&self, batch: Uuid, _attempt: u32, events: &[Event]) -> Result<(), Failure> {
+    async fn insert(&self, batch: Uuid, _attempt: u32, rows: Rows<'_>) -> Result<(), Failure> {
         let fault = {
             let mut inner = self.0.lock().unwrap();
             inner.inserts += 1;
@@ -106,13 +106,13 @@ impl Destination for Fake {
                 return Err(failure(RetryClass::Poison));
             }
             let fault = inner.faults.pop_front().unwrap_or(Fault::None);
-            if inner.fits > 0 && events.len() > inner.fits {
+            if inner.fits > 0 && rows.len() > inner.fits {
                 return Err(failure(RetryClass::Memory));
             }
-            if events.iter().any(|event| inner.poison.contains(&event.key)) {
+            if rows.keys().any(|key| inner.poison.contains(&key)) {
                 return Err(failure(RetryClass::Poison));
             }
-            let keys: Vec<EventKey> = events.iter().map(|event| event.key).collect();
+            let keys: Vec<EventKey> = rows.keys().collect();
             let count = match fault {
                 Fault::None | Fault::After | Fault::Hang { stored: true } => keys.len(),
                 Fault::Half => keys.len() / 2,

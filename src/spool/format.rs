@@ -1,5 +1,7 @@
 //! The bytes of segments and of the checkpoint, as the module's specification lays them out. Little-endian throughout.
 
+use super::Item;
+
 /// The version of segment files that this code writes.
 pub const VERSION: u32 = 1;
 pub const SEGMENT_HEADER_BYTES: usize = 32;
@@ -125,6 +127,14 @@ pub struct ItemRef<'a> {
     pub key: u128,
     pub tag: u64,
     pub payload: &'a [u8],
+}
+
+impl ItemRef<'_> {
+    /// An item of one's own.
+    #[must_use]
+    pub fn to_item(&self) -> Item {
+        Item { key: self.key, tag: self.tag, payload: self.payload.to_vec() }
+    }
 }
 
 /// The items of a record's payload; ends early where the bytes are no items.

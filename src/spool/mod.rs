@@ -88,6 +88,7 @@ pub(crate) mod simulated;
 mod tests;
 
 pub use batch::Batch;
+pub use format::ItemRef;
 pub use reader::Reader;
 pub use writer::Writer;
 

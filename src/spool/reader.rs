@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
-    Chunk, Item, Position, SpoolError,
+    Chunk, ItemRef, Position, SpoolError,
     files::{File, PlaceError, failed, place},
     format::{Items, RecordHeader, SEGMENT_HEADER_BYTES, encode_checkpoint},
     recover::{CHECKPOINT, segment_name},
@@ -60,39 +60,74 @@ impl Reader {
         Position(self.shared.state().start)
     }
 
-    /// Reads whole records from `from` until one of the bounds is reached; at least one record if there is any.
-    /// `max_bytes` bounds the sum of the payloads.
+    /// Shows the items of whole records from `from` on until one of the bounds is reached; of at least one record if there is any.
+    /// `max_bytes` bounds the sum of the payloads. Returns where to go on.
     ///
     /// # Errors
-    /// On an I/O error. Damaged records are set aside, counted and stepped over; the chunk may be empty then, and its
-    /// end is where to go on.
-    pub fn read(&mut self, from: Position, max_items: usize, max_bytes: usize) -> Result<Chunk, SpoolError> {
+    /// On an I/O error. Damaged records are set aside, counted and stepped over; nothing may be shown then.
+    pub fn read_with(
+        &mut self,
+        from: Position,
+        max_items: usize,
+        max_bytes: usize,
+        mut visit: impl FnMut(Position, ItemRef<'_>),
+    ) -> Result<Position, SpoolError> {
         let from = from.max(self.start());
-        let mut items = Vec::new();
-        let mut bytes = 0;
+        let (mut items, mut bytes) = (0, 0);
         let end = self.walk(from.0, u64::MAX, |header, _, payload| {
-            let fits =
-                items.len() + header.items as usize <= max_items && bytes + header.payload_bytes as usize <= max_bytes;
-            if !fits && !items.is_empty() {
+            let fits = items + header.items as usize <= max_items && bytes + header.payload_bytes as usize <= max_bytes;
+            if !fits && items > 0 {
                 return Step::Before;
             }
             bytes += header.payload_bytes as usize;
-            items.extend(positioned(header, payload).filter(|(position, _)| *position >= from));
-            if items.len() >= max_items || bytes >= max_bytes { Step::Done } else { Step::On }
+            for (position, item) in positioned(header, payload).filter(|(position, _)| *position >= from) {
+                items += 1;
+                visit(position, item);
+            }
+            if items >= max_items || bytes >= max_bytes { Step::Done } else { Step::On }
         })?;
-        Ok(Chunk { start: from, end: Position(end.position), items })
+        Ok(Position(end.position))
     }
 
-    /// Reads exactly the records of `[start, end)`: the same items as before, minus what was damaged since.
+    /// [`Reader::read_with`], with items of one's own.
+    ///
+    /// # Errors
+    /// As [`Reader::read_with`]; the chunk may be empty then, and its end is where to go on.
+    pub fn read(&mut self, from: Position, max_items: usize, max_bytes: usize) -> Result<Chunk, SpoolError> {
+        let from = from.max(self.start());
+        let mut items = Vec::new();
+        let end =
+            self.read_with(from, max_items, max_bytes, |position, item| items.push((position, item.to_item())))?;
+        Ok(Chunk { start: from, end, items })
+    }
+
+    /// Shows exactly the items of `[start, end)`: the same as before, minus what was damaged since.
+    ///
+    /// # Errors
+    /// On an I/O error.
+    pub fn read_range_with(
+        &mut self,
+        start: Position,
+        end: Position,
+        mut visit: impl FnMut(Position, ItemRef<'_>),
+    ) -> Result<(), SpoolError> {
+        self.walk(start.0, end.0, |header, _, payload| {
+            for (position, item) in positioned(header, payload).filter(|(position, _)| (start..end).contains(position))
+            {
+                visit(position, item);
+            }
+            Step::On
+        })?;
+        Ok(())
+    }
+
+    /// [`Reader::read_range_with`], with items of one's own.
     ///
     /// # Errors
     /// On an I/O error.
     pub fn read_range(&mut self, start: Position, end: Position) -> Result<Chunk, SpoolError> {
         let mut items = Vec::new();
-        self.walk(start.0, end.0, |header, _, payload| {
-            items.extend(positioned(header, payload).filter(|(position, _)| (start..end).contains(position)));
-            Step::On
-        })?;
+        self.read_range_with(start, end, |position, item| items.push((position, item.to_item())))?;
         Ok(Chunk { start, end, items })
     }
 
@@ -328,10 +363,6 @@ fn opened<'a>(
     Ok(&*open.insert(entry).1)
 }
 
-fn positioned<'a>(header: &RecordHeader, payload: &'a [u8]) -> impl Iterator<Item = (Position, Item)> + 'a {
-    (header.first..).map(Position).zip(Items::of(payload).map(|item| Item {
-        key: item.key,
-        tag: item.tag,
-        payload: item.payload.to_vec(),
-    }))
+fn positioned<'a>(header: &RecordHeader, payload: &'a [u8]) -> impl Iterator<Item = (Position, ItemRef<'a>)> {
+    (header.first..).map(Position).zip(Items::of(payload))
 }

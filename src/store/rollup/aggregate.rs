@@ -6,7 +6,7 @@
 use std::{collections::HashMap, mem};
 
 use super::names::{Name, Names, Seeded};
-use crate::event::Event;
+use crate::event::EventRef;
 
 const MINUTE_S: u32 = 60;
 const HOUR_S: u32 = 3600;
@@ -152,14 +152,14 @@ impl Rollups {
     }
 
     /// Counts one event.
-    pub fn add(&mut self, event: &Event) {
+    pub fn add(&mut self, event: &EventRef<'_>) {
         self.events += 1;
         let at = seconds(event.timestamp_ms);
         let (minute, hour) = (at - at % MINUTE_S, at - at % HOUR_S);
-        let texts = [&event.project, &event.service, &event.environment, &event.route, &event.method];
-        let series = self.series(texts.map(String::as_str), event.status);
+        let texts = [event.project, event.service, event.environment, event.route, event.method];
+        let series = self.series(texts, event.status);
         self.count(series, minute);
-        let account = (!event.account_id.is_empty()).then(|| self.names.number(&event.account_id));
+        let account = (!event.account_id.is_empty()).then(|| self.names.number(event.account_id));
         if let Some(account) = account {
             self.accounts.push((series, account, hour));
         }
@@ -204,10 +204,10 @@ impl Rollups {
         self.counts[series.latest.1 as usize].count += 1;
     }
 
-    fn add_failures(&mut self, place: u32, hour: u32, event: &Event, account: Option<Name>) {
+    fn add_failures(&mut self, place: u32, hour: u32, event: &EventRef<'_>, account: Option<Name>) {
         let mut pairs = mem::take(&mut self.pairs);
         for error in &event.errors {
-            let (field, rule) = (self.names.number(&error.field), self.names.number(&error.rule));
+            let (field, rule) = (self.names.number(error.field), self.names.number(error.rule));
             match pairs.iter_mut().find(|pair| pair.field == field && pair.rule == rule) {
                 Some(pair) => pair.count += 1,
                 None => pairs.push(Pair { field, rule, count: 1 }),
@@ -229,7 +229,7 @@ impl Rollups {
             failure.sums.field_repeats += u64::from(earlier.iter().any(|other| other.field == pair.field));
             failure.sums.rule_repeats += u64::from(earlier.iter().any(|other| other.rule == pair.rule));
             failure.sums.any_repeats += u64::from(index > 0);
-            failure.see(event.timestamp_ms, event.request_id.as_str());
+            failure.see(event.timestamp_ms, event.request_id);
             if let Some(account) = account {
                 self.failure_accounts.push((number, account));
             }
