@@ -466,7 +466,11 @@ impl<D: Destination> Deliverer<D> {
             Stored::All => return Ok("found"),
             Stored::Nothing => self.destination.insert(batch.id, attempt, events).await?,
             Stored::Some(keys) => {
-                let missing: Vec<Event> = events.iter().filter(|event| !keys.contains(&EventKey(event.key.stored().into()))).cloned().collect();
+                let missing: Vec<Event> = events
+                    .iter()
+                    .filter(|event| !keys.contains(&EventKey(event.key.stored().into())))
+                    .cloned()
+                    .collect();
                 tracing::warn!(
                     missing = missing.len(),
                     rows = events.len(),

@@ -146,7 +146,11 @@ impl Store {
         }
         let key = index_key(id.lookup_key(project));
         let expired = places.iter().filter(|place| place.k == key && self.is_expired(place.week.into(), now_ms));
-        Found { events: Vec::new(), more: false, expired_first_seen_ms: expired.map(|place| i64::from(place.second) * 1000).min() }
+        Found {
+            events: Vec::new(),
+            more: false,
+            expired_first_seen_ms: expired.map(|place| i64::from(place.second) * 1000).min(),
+        }
     }
 }
 

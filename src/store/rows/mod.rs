@@ -175,9 +175,8 @@ impl<'a> Encoder<'a> {
 /// A rough size of an event's texts, for the limit and for the buffer.
 fn text_len(event: &EventRef<'_>) -> usize {
     let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let field = |error: &FieldErrorRef<'_>| {
-        error.field.len() + error.path.len() + error.message.len() + error.rule.len()
-    };
+    let field =
+        |error: &FieldErrorRef<'_>| error.field.len() + error.path.len() + error.message.len() + error.rule.len();
     let exception = event.exception.as_ref();
     200 + event.path.len()
         + event.error.len()

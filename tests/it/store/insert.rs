@@ -74,11 +74,18 @@ async fn an_event_comes_back_byte_for_byte() {
         Event { response_headers: vec![("x".to_owned(), "\u{1b}".to_owned())], ..event(11) },
         Event { request_id: id("1"), response: "11 1\u{11}".to_owned(), ..event(9) },
         Event { request_id: id("00000000-0000-0000-0000-000000000000"), ..event(12) },
-        Event { request_id: id("0B8B8A6E-0000-7000-8000-000000000001"), client_ip: "203.0.113.7".to_owned(), ..event(13) },
+        Event {
+            request_id: id("0B8B8A6E-0000-7000-8000-000000000001"),
+            client_ip: "203.0.113.7".to_owned(),
+            ..event(13)
+        },
         Event { client_ip: "0.0.0.0".to_owned(), ..event(14) },
         Event { client_ip: "2001:db8::1".to_owned(), path: String::new(), ..event(15) },
         Event { release: "a\u{1f}b\u{1f}".to_owned(), route: "\u{1f}".to_owned(), ..event(16) },
-        Event { errors: (0..12).map(|n| failure("f", &format!("message {n} of many"), "other")).collect(), ..event(17) },
+        Event {
+            errors: (0..12).map(|n| failure("f", &format!("message {n} of many"), "other")).collect(),
+            ..event(17)
+        },
     ];
     insert(store, &events).await;
     for event in &events {
@@ -103,6 +110,7 @@ async fn every_field_can_be_queried_by_its_name() {
             client_ip: "203.0.113.7".to_owned(),
             errors,
             response: body,
+            response_headers: vec![("x-request-id".to_owned(), uuid.to_string())],
             duration_ms: None,
             ..full_of(1, text)
         },
@@ -112,10 +120,32 @@ async fn every_field_can_be_queried_by_its_name() {
     ];
     insert(store, &events).await;
     let columns = [
-        "request_id", "service", "environment", "release", "method", "route", "path", "response", "event_id", "error_template",
-        "code", "client_ip", "trace_id", "span_id", "exception_type", "exception_message", "exception_stacktrace",
-        "toString(duration_ms)", "toString(rate_limit)", "toString(rate_limit_reset)", "toString(rate_limit_reported)",
-        "toString(marks)", "toString(has_exception)", "arrayStringConcat(`errors.path`, '|')", "toString(request_headers)",
+        "request_id",
+        "service",
+        "environment",
+        "release",
+        "method",
+        "route",
+        "path",
+        "response",
+        "event_id",
+        "error_template",
+        "code",
+        "client_ip",
+        "trace_id",
+        "span_id",
+        "exception_type",
+        "exception_message",
+        "exception_stacktrace",
+        "toString(duration_ms)",
+        "toString(rate_limit)",
+        "toString(rate_limit_reset)",
+        "toString(rate_limit_reported)",
+        "toString(marks)",
+        "toString(has_exception)",
+        "arrayStringConcat(`errors.path`, '|')",
+        "toString(request_headers)",
+        "toString(response_headers)",
         "toString(attributes)",
     ];
     let columns: Vec<_> = columns.iter().map(|column| format!("ifNull(toString({column}), 'NULL')")).collect();
@@ -128,17 +158,37 @@ async fn every_field_can_be_queried_by_its_name() {
         let paths: Vec<_> = event.errors.iter().map(|error| error.path.as_str()).collect();
         let map = |pairs: &[(String, String)]| {
             let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-            let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value))).collect();
+            let pairs: Vec<_> =
+                pairs.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value))).collect();
             format!("{{{}}}", pairs.join(","))
         };
         let expected = [
-            event.request_id.to_string(), event.service.clone(), event.environment.clone(), event.release.clone(),
-            event.method.clone(), event.route.clone(), event.path.clone(), event.response.clone(), event.event_id.clone(),
-            event.error_template.clone(), event.code.clone(), event.client_ip.clone(), event.trace_id.clone(),
-            event.span_id.clone(), exception.r#type, exception.message, exception.stacktrace,
-            option(event.duration_ms.map(|ms| ms.to_string())), option(limit.limit.map(|limit| limit.to_string())),
-            option(limit.reset.map(|reset| reset.to_string())), event.rate_limit.is_some().to_string(),
-            event.marks.0.to_string(), event.exception.is_some().to_string(), paths.join("|"), map(&event.request_headers),
+            event.request_id.to_string(),
+            event.service.clone(),
+            event.environment.clone(),
+            event.release.clone(),
+            event.method.clone(),
+            event.route.clone(),
+            event.path.clone(),
+            event.response.clone(),
+            event.event_id.clone(),
+            event.error_template.clone(),
+            event.code.clone(),
+            event.client_ip.clone(),
+            event.trace_id.clone(),
+            event.span_id.clone(),
+            exception.r#type,
+            exception.message,
+            exception.stacktrace,
+            option(event.duration_ms.map(|ms| ms.to_string())),
+            option(limit.limit.map(|limit| limit.to_string())),
+            option(limit.reset.map(|reset| reset.to_string())),
+            event.rate_limit.is_some().to_string(),
+            event.marks.0.to_string(),
+            event.exception.is_some().to_string(),
+            paths.join("|"),
+            map(&event.request_headers),
+            map(&event.response_headers),
             map(&event.attributes),
         ];
         assert_eq!(row, &expected);
@@ -193,8 +243,7 @@ async fn settling_a_batch_ends_its_running_inserts_and_no_others() {
     let started = started().await;
     let batch_id = Uuid::now_v7();
     let slow = |query_id: String| {
-        let sql =
-            "INSERT INTO request_index SELECT number, now(), today() FROM numbers(100) WHERE sleepEachRow(1) = 0";
+        let sql = "INSERT INTO request_index SELECT number, now(), today() FROM numbers(100) WHERE sleepEachRow(1) = 0";
         let query =
             started.clients.write.query(sql).with_setting("max_block_size", "1").with_setting("query_id", query_id);
         tokio::spawn(query.execute())
