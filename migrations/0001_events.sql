@@ -11,8 +11,8 @@
 -- * `origin` is one word for five that hardly vary without each other, separated by U+001F.
 -- * `request_text` is empty where the request id is a UUID, which is `request_uuid`.
 -- * What is said twice is stored once (`store::fold`): `path_values` is what stands in the path for the placeholders of the
---   route; in `body` and in header values U+0010 stands for the request id, U+0011 for the error, U+0012 to U+001B for
---   the first ten messages, unless there is `details.plain`.
+--   route; in `body` U+0010 stands for the request id (in header values too), U+0011 for the error, U+0012 to U+001B
+--   for the first ten messages, unless there is `details.plain`.
 CREATE TABLE IF NOT EXISTS {database}.events
 (
     project LowCardinality(String),
@@ -63,8 +63,10 @@ CREATE TABLE IF NOT EXISTS {database}.events
     rate_limit Nullable(UInt64) ALIAS JSONExtract(details, 'rate_limit', 'limit', 'Nullable(UInt64)'),
     rate_limit_remaining Nullable(UInt64) ALIAS JSONExtract(details, 'rate_limit', 'remaining', 'Nullable(UInt64)'),
     rate_limit_reset Nullable(Int64) ALIAS JSONExtract(details, 'rate_limit', 'reset', 'Nullable(Int64)'),
-    request_headers Map(String, String) ALIAS JSONExtract(details, 'request_headers', 'Map(String, String)'),
-    response_headers Map(String, String) ALIAS JSONExtract(details, 'response_headers', 'Map(String, String)'),
+    request_headers Map(String, String) ALIAS if(JSONHas(details, 'plain'), JSONExtract(details, 'request_headers', 'Map(String, String)'),
+        mapApply((name, value) -> (name, replaceAll(value, '\x10', request_id)), JSONExtract(details, 'request_headers', 'Map(String, String)'))),
+    response_headers Map(String, String) ALIAS if(JSONHas(details, 'plain'), JSONExtract(details, 'response_headers', 'Map(String, String)'),
+        mapApply((name, value) -> (name, replaceAll(value, '\x10', request_id)), JSONExtract(details, 'response_headers', 'Map(String, String)'))),
     has_exception Bool ALIAS JSONHas(details, 'exception'),
     exception_type String ALIAS JSONExtractString(details, 'exception', 'type'),
     exception_message String ALIAS JSONExtractString(details, 'exception', 'message'),

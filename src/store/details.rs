@@ -160,7 +160,7 @@ impl<'j> Object<'j> {
             push_json(self.json, name);
             self.json.push(b':');
             match fold {
-                Some(fold) => push_json(self.json, &*fold.fold(value)),
+                Some(fold) => push_json(self.json, &*fold.fold_header(value)),
                 None => push_json(self.json, value),
             }
         }

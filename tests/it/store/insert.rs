@@ -110,6 +110,7 @@ async fn every_field_can_be_queried_by_its_name() {
             client_ip: "203.0.113.7".to_owned(),
             errors,
             response: body,
+            response_headers: vec![("x-request-id".to_owned(), uuid.to_string())],
             duration_ms: None,
             ..full_of(1, text)
         },
@@ -144,6 +145,7 @@ async fn every_field_can_be_queried_by_its_name() {
         "toString(has_exception)",
         "arrayStringConcat(`errors.path`, '|')",
         "toString(request_headers)",
+        "toString(response_headers)",
         "toString(attributes)",
     ];
     let columns: Vec<_> = columns.iter().map(|column| format!("ifNull(toString({column}), 'NULL')")).collect();
@@ -186,6 +188,7 @@ async fn every_field_can_be_queried_by_its_name() {
             event.exception.is_some().to_string(),
             paths.join("|"),
             map(&event.request_headers),
+            map(&event.response_headers),
             map(&event.attributes),
         ];
         assert_eq!(row, &expected);
