@@ -29,7 +29,7 @@ impl Rig {
         let proxy = Proxy::start(engine.port()).await;
         let mut setup = Setup::new(dir.path(), &Engine::url_through(proxy.port()));
         setup.data_dir = disk.path().join("data");
-        Some(Self { disk, _proxy: proxy, setup, ledger: Default::default(), _engine: engine, _dir: dir })
+        Some(Self { disk, _proxy: proxy, setup, ledger: std::sync::Arc::default(), _engine: engine, _dir: dir })
     }
 
     fn load(&self) -> Load {

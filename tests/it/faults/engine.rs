@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::machine::{eventually, free_port, signal};
+use super::machine::{PATIENCE, eventually, free_port, signal};
 
 /// As somebody who runs a server for Errata would set it up, and `SYSTEM` rights for the tests' own tricks.
 const CONFIG: &str = r"<clickhouse>
@@ -145,10 +145,8 @@ impl Engine {
 
     async fn until_it_answers(&self) {
         let client = self.client();
-        eventually("the engine answers", Duration::from_secs(20), async || {
-            client.query("SELECT 1").fetch_one::<u8>().await.is_ok()
-        })
-        .await;
+        eventually("the engine answers", PATIENCE, async || client.query("SELECT 1").fetch_one::<u8>().await.is_ok())
+            .await;
     }
 }
 

@@ -85,9 +85,9 @@ async fn row_02_power_cuts_under_load() {
     let cuts = times(2, 12);
     for cut in 0..cuts {
         if cut % 2 == 0 {
-            rig.proxy.refuse()
+            rig.proxy.refuse();
         } else {
-            rig.proxy.pass()
+            rig.proxy.pass();
         }
         let mut collector = rig.setup.start().await;
         let load = rig.load().start(&rig.ledger);

@@ -108,9 +108,10 @@ async fn row_18_a_second_process_refuses() {
     for _ in 0..3 {
         let mut other = rig.setup.clone();
         other.url = format!("http://127.0.0.1:{}", super::machine::free_port());
-        let output = other.command(&["serve"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "{said}");
+        other.log = rig.dir.path().join("other.log");
+        let mut second = other.spawn();
+        second.failed().await;
+        let said = second.log();
         assert!(said.contains("in use") && said.contains(&collector.pid().to_string()), "{said}");
     }
     load.acknowledged(50).await;

@@ -45,9 +45,9 @@ async fn row_29_a_clock_that_jumps() {
     let jumps = ["+1h", "-1h", "+365d", "-365d", "+0"];
     for (number, jump) in jumps.iter().enumerate() {
         if number % 2 == 0 {
-            rig.proxy.refuse()
+            rig.proxy.refuse();
         } else {
-            rig.proxy.pass()
+            rig.proxy.pass();
         }
         set(jump);
         load.acknowledged(50).await;
