@@ -36,7 +36,7 @@ pub use part::Rows;
 pub use crate::store::RetryClass;
 
 use crate::{
-    event::{Event, EventKey},
+    event::EventKey,
     store::rollup::{Group, RollupTable},
 };
 use rollup::Counts;

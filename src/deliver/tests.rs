@@ -40,6 +40,9 @@ enum Fault {
     Hang { stored: bool },
 }
 
+/// Minutes and the events of each.
+type PerMinute = Vec<(u32, u64)>;
+
 /// A destination in memory.
 #[derive(Clone, Default)]
 struct Fake(Arc<Mutex<Inner>>);
@@ -58,7 +61,7 @@ struct Inner {
     sent: BTreeMap<Uuid, Vec<EventKey>>,
     inserts: u32,
     /// What is in the rollups: per minute, by table and group; twice when it was added twice.
-    rollups: Vec<(RollupTable, Uuid, Vec<(u32, u64)>)>,
+    rollups: Vec<(RollupTable, Uuid, PerMinute)>,
     rollup_faults: VecDeque<Fault>,
 }
 

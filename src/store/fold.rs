@@ -49,10 +49,11 @@ impl<'a> Fold<'a> {
         let mut folded = Cow::Borrowed(text);
         for (part, marker) in self.parts.iter().zip(FIRST..) {
             // A part holds no marker, so it is never found across one.
-            if part.len() >= MIN_LEN && folded.len() >= part.len() {
-                if let Some(replaced) = replace(&folded, part, marker) {
-                    folded = Cow::Owned(replaced);
-                }
+            if part.len() >= MIN_LEN
+                && folded.len() >= part.len()
+                && let Some(replaced) = replace(&folded, part, marker)
+            {
+                folded = Cow::Owned(replaced);
             }
         }
         folded
