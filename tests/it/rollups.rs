@@ -56,7 +56,10 @@ const PAIRS: [(&str, &str); 6] = [
 /// Panics unless every rollup counts what is in `events`.
 pub async fn agree(clients: &Clients) {
     let read = async |sql: &str| -> Vec<String> {
-        let sql = sql.replace("{events}", "(SELECT *, service, environment, route, method, request_id FROM events LIMIT 1 BY key)");
+        let sql = sql.replace(
+            "{events}",
+            "(SELECT *, service, environment, route, method, request_id FROM events LIMIT 1 BY key)",
+        );
         let mut rows: Vec<String> = clients.read.query_raw(&sql).fetch_all().await.unwrap();
         rows.sort();
         rows
