@@ -72,10 +72,11 @@ fn look_into(errata: &Path, data_dir: &Path, events: &Events) -> anyhow::Result<
     }
     let indexed = engine.number("SELECT count() FROM errata.request_index")?;
     ensure!(indexed >= events.count, "the lookup index has {indexed} rows for {} events", events.count);
-    for rollup in ["rollup_counts WHERE per = 'minute' AND", "rollup_accounts WHERE"] {
-        // Other rows are the markers of groups.
-        let cells = format!("{rollup} batch = toUUID('00000000-0000-0000-0000-000000000000')");
-        let counted = engine.number(&format!("SELECT sum(count) FROM errata.{cells}"))?;
+    // Rows of other batches are markers of what was added.
+    for (rollup, per) in [("rollup_counts", "per = 'minute'"), ("rollup_accounts", "true")] {
+        let counted = engine.number(&format!(
+            "SELECT sum(count) FROM errata.{rollup} WHERE {per} AND batch = toUUID('00000000-0000-0000-0000-000000000000')"
+        ))?;
         ensure!(counted == events.count, "{rollup} counts {counted} of {} events", events.count);
     }
     engine.merged_bytes()
