@@ -25,6 +25,9 @@ use crate::{
     spool::{Item, ItemRef, Position, Reader, SpoolError, Writer},
 };
 
+/// Events in the queue from which on they come fast: a batch of fewer is a small one.
+const MANY_QUEUED: u64 = 2000;
+
 /// Bytes of payloads read at once, at most.
 const PIECE_BYTES: usize = 4 << 20;
 
@@ -181,7 +184,8 @@ impl<D: Destination> Deliverer<D> {
                 self.pending.add(batch, &decoded);
             }
             self.metrics.rollup_pending.set(self.pending.events() as i64);
-            if decoded.memory() > memory::LARGE {
+            let is_last = self.writer.stats().items < MANY_QUEUED;
+            if is_last && decoded.memory() > memory::LARGE {
                 drop(decoded);
                 memory::give_back();
             }
@@ -266,10 +270,16 @@ impl<D: Destination> Deliverer<D> {
                 }
             }
         }
-        let deadline = Instant::now() + self.options.linger;
+        let began = Instant::now();
         while !*stop.borrow_and_update() && self.writer.stats().items < self.options.max_rows as u64 {
+            // Events that come fast make a large batch of the same wait, and large batches cost the merges less.
+            let is_fast = self.writer.stats().items >= MANY_QUEUED;
+            let linger = if is_fast { self.options.linger * 2 } else { self.options.linger };
+            if began.elapsed() >= linger {
+                break;
+            }
             tokio::select! {
-                () = tokio::time::sleep_until(deadline) => break,
+                () = tokio::time::sleep_until(began + linger) => {}
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
