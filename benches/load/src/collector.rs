@@ -56,9 +56,10 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Waits until its tables are there: it takes events before.
+    /// Waits until its tables are there: it takes events before. Delivery begins after the last migration, and says then that
+    /// no rollup is behind.
     pub fn with_tables(self) -> anyhow::Result<Self> {
-        self.until("its tables are there", || Ok(self.get("/api/v1/events?limit=1")?.status == 200))?;
+        self.until("its tables are there", || Ok(self.metrics()?.count("errata_rollup_pending_events")? == 0))?;
         Ok(self)
     }
 

@@ -26,7 +26,7 @@ impl Rows {
     /// Bytes an event on disk, in all and by table.
     fn add_disk(&mut self, disk: &[(String, u64)], events: f64) {
         self.add(DISK, disk.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>() / events);
-        let tables = || disk.iter().filter(|(_, bytes)| *bytes as f64 > events / 100.0);
+        let tables = || disk.iter().filter(|(_, bytes)| *bytes as f64 > events / 10.0);
         for (table, bytes) in tables().filter(|_| tables().count() > 1) {
             self.add(&format!("  of `{table}`"), *bytes as f64 / events);
         }
