@@ -1,8 +1,8 @@
 //! Rollups: sums over the stored events that dashboards and alerts read in their place.
 //!
-//! [`Rollups`] counts the events of a *group* of delivered batches in memory; [`encode`] makes one block a table of it; and
-//! [`insert`] adds it, once: the block brings a marker row of the group, by which [`super::Store::rolled_up`] knows it again.
-//! What memory has lost is counted anew from the stored events ([`sql`]). Who calls what, and when, is `deliver`'s;
+//! [`Rollups`] counts the events of a *group* of delivered batches in memory; `encode` makes one block a table of it; and
+//! `insert` adds it, once: the block brings a marker row of the group, by which [`super::Store::rolled_up`] knows it again.
+//! What memory has lost is counted anew from the stored events (`sql`). Who calls what, and when, is `deliver`'s;
 //! `docs/decisions/0007-rollups.md` says why it is done so.
 
 mod aggregate;
