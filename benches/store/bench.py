@@ -74,8 +74,8 @@ class Engine:
             raise RuntimeError(data[:2000].decode(errors="replace"))
         return data if settings.get("raw") else data.decode(errors="replace")
 
-    def raw(self, sql):
-        self.connection.request("POST", "/", body=sql)
+    def raw(self, sql, **settings):
+        self.connection.request("POST", "/?" + urllib.parse.urlencode(settings), body=sql)
         response = self.connection.getresponse()
         data = response.read()
         if response.status != 200:
@@ -108,8 +108,8 @@ def migrate(engine, database):
                 engine.query(statement)
 
 
-def rows(first, count, start, step, marker="'\\x1A'"):
-    return (HERE / "generator.sql").read_text().format(first=first, rows=count, start=start, step=step, marker=marker)
+def rows(first, count, start, step):
+    return (HERE / "generator.sql").read_text().format(first=first, rows=count, start=start, step=step)
 
 
 def percentile(samples, share):

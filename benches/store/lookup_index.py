@@ -15,9 +15,12 @@ DEFAULTS = {"max_threads": 2, "optimize_use_projections": 1, "optimize_use_impli
             "use_query_condition_cache": 1, "use_skip_indexes": 1}
 BLOCK = {"max_insert_block_size": 1_000_000, "min_insert_block_size_rows": 1_000_000, "max_block_size": 1_000_000,
          "min_insert_block_size_bytes": 0, "max_threads": 1, "max_partitions_per_insert_block": 0}
-INDEX = "k UInt64 CODEC(Delta, ZSTD(1)), timestamp DateTime64(3, 'UTC') CODEC(ZSTD(1)), week Date CODEC(ZSTD(1))"
-COLUMNS = "cityHash64(project, request_id) AS k, timestamp, toMonday(received_at) AS week"
+INDEX = "k UInt64 CODEC(T64('bit'), ZSTD(1)), second DateTime('UTC') CODEC(T64('bit'), ZSTD(1)), week Date CODEC(ZSTD(1))"
+COLUMNS = "bitShiftRight(xxh3(concat(project, '\\0', request_id)), 24) AS k, toDateTime(timestamp, 'UTC') AS second, toMonday(received_at) AS week"
 SAMPLES = 300
+# `EventRow` of src/store/query/event_row.rs.
+ROW = ("project, key, request_id, timestamp, received_at, status, origin, host, path_values, error, `errors.field`, `errors.message`, "
+       "`errors.rule`, body, account_id, user_id, duration_ms, client_ip4, user_agent, fingerprint, details")
 
 
 def load(engine, million, start, step):
@@ -26,17 +29,17 @@ def load(engine, million, start, step):
     ddl = engine.query("SHOW CREATE TABLE b.events FORMAT TSVRaw")
     engine.query(ddl.replace("b.events", "b.events_8192").replace("index_granularity = 1024", "index_granularity = 8192"))
     engine.query(ddl.replace("b.events", "b.events_bloom").replace("index_granularity = 1024", "index_granularity = 8192")
-                 .replace("`marks` UInt32 CODEC(ZSTD(1))", "`marks` UInt32 CODEC(ZSTD(1)), INDEX rid request_id TYPE bloom_filter(0.001) GRANULARITY 1"))
+                 .replace("`details` String CODEC(ZSTD(1))", "`details` String CODEC(ZSTD(1)), INDEX rid request_uuid TYPE bloom_filter(0.001) GRANULARITY 1"))
     engine.query(ddl.replace("b.events", "b.events_compact").replace("index_granularity = 1024",
                  "index_granularity = 4096, min_rows_for_wide_part = 1000000000000, min_bytes_for_wide_part = 1000000000000"))
-    engine.query(f"CREATE TABLE b.index_flat ({INDEX}) ENGINE = MergeTree ORDER BY (k, timestamp) SETTINGS index_granularity = 256")
-    engine.query(f"CREATE TABLE b.index_unmerged ({INDEX}) ENGINE = MergeTree PARTITION BY week ORDER BY (k, timestamp) "
+    engine.query(f"CREATE TABLE b.index_flat ({INDEX}) ENGINE = MergeTree ORDER BY (k, second) SETTINGS index_granularity = 256")
+    engine.query(f"CREATE TABLE b.index_unmerged ({INDEX}) ENGINE = MergeTree PARTITION BY week ORDER BY (k, second) "
                  "SETTINGS index_granularity = 256")
     engine.query("SYSTEM STOP MERGES b.index_unmerged")
     week_filter = lambda i: f"received_at >= fromUnixTimestamp64Milli({start + i * 1_000_000 * step}) AND received_at < fromUnixTimestamp64Milli({start + (i + 1) * 1_000_000 * step})"
     for i in range(million):
         for table in ("request_index", "index_flat", "index_unmerged"):
-            engine.query(f"INSERT INTO b.{table} (k, timestamp, week) SELECT {COLUMNS} FROM b.events WHERE {week_filter(i)}", **BLOCK)
+            engine.query(f"INSERT INTO b.{table} (k, second, week) SELECT {COLUMNS} FROM b.events WHERE {week_filter(i)}", **BLOCK)
         for table in ("events_8192", "events_compact", "events_bloom"):
             engine.query(f"INSERT INTO b.{table} SELECT * FROM b.events WHERE {week_filter(i)}", **BLOCK)
     engine.rest()
@@ -49,20 +52,39 @@ def load(engine, million, start, step):
 
 def timed(engine, sql, settings):
     begin = time.perf_counter()
-    answer = engine.query(sql, **settings)
+    settings = dict(settings)
+    answer = engine.raw(sql, **settings) if settings.pop("raw", 0) else engine.query(sql, **settings)
     return (time.perf_counter() - begin) * 1000, answer
+
+
+def key(rid):
+    return f"bitShiftRight(xxh3('default\\0{rid}'), 24)"
+
+
+def first_step(engine, rid, index, settings):
+    sql = f"SELECT k, second, week FROM b.{index} WHERE k IN ({key(rid)}) ORDER BY k, second LIMIT 202 BY k FORMAT TSV"
+    return timed(engine, sql, settings)
 
 
 def two_steps(engine, rid, index, events, extra):
     lean = {**LEAN, **extra}
-    first, answer = timed(engine, f"SELECT toUnixTimestamp64Milli(timestamp), week FROM b.{index} WHERE k = cityHash64('default', '{rid}') LIMIT 1000 FORMAT TSV", lean)
-    found = [line.split("\t") for line in answer.splitlines()]
-    stamps = ",".join(f"fromUnixTimestamp64Milli({ms}, 'UTC')" for ms, _ in found)
+    first, answer = first_step(engine, rid, index, lean)
+    found = [line.split("\t")[1:] for line in answer.splitlines()]
+    seconds = ",".join(f"toDateTime('{second}', 'UTC')" for second, _ in found)
     weeks = ",".join(f"'{week}'" for _, week in found)
-    second, answer = timed(engine, f"SELECT * FROM b.{events} WHERE project = 'default' AND timestamp IN ({stamps}) AND toMonday(received_at) IN ({weeks}) "
-                           f"AND request_id = '{rid}' ORDER BY timestamp LIMIT 1 BY key FORMAT JSONEachRow", lean)
-    assert rid in answer
+    # As `store::query::request` asks.
+    second, answer = timed(engine, f"SELECT {ROW} FROM b.{events} WHERE project = 'default' AND toDateTime(timestamp) IN ({seconds}) AND toMonday(received_at) IN ({weeks}) "
+                           f"AND (0 OR (request_text = '' AND request_uuid IN (toUUID('{rid}')))) ORDER BY timestamp, key LIMIT 1 BY key LIMIT 202 FORMAT RowBinary", {**lean, "raw": 1})
+    assert rid.encode() in answer
     return first, second
+
+
+def ids(engine, rows):
+    """Request ids of rows drawn at random, of the same rows each time."""
+    seed = random.Random(20261122)
+    numbers = ",".join(str(seed.randrange(rows)) for _ in range(SAMPLES))
+    hexes = engine.query(f"SELECT lower(hex(sipHash128(toUInt64(arrayJoin([{numbers}])), 'request')))").split()
+    return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in hexes]
 
 
 def main():
@@ -78,12 +100,7 @@ def main():
     print(f"engine {engine.version}, {million} M rows over 30 days, loaded in {time.time() - begin:.0f} s")
     print(engine.query("SELECT table, count() AS parts, round(sum(bytes_on_disk) / sum(rows), 1) AS bytes_a_row "
                        "FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
-    seed = random.Random(20261122)
-    rids = []
-    while len(rids) < SAMPLES:
-        n = seed.randrange(million * 1_000_000)
-        h = engine.query(f"SELECT lower(hex(sipHash128(toUInt64({n}), 'request')))").strip()
-        rids.append(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
+    rids = ids(engine, million * 1_000_000)
     pairs = {"request_index (weekly, closed weeks merged)": ("request_index", "events", {}),
              "the same, default settings instead of lean ones": ("request_index", "events", DEFAULTS),
              "the same, enable_analyzer=0": ("request_index", "events", {"enable_analyzer": 0}),
@@ -95,14 +112,14 @@ def main():
     ones, blooms, missing = [], [], []
     for turn, rid in enumerate(rids):
         ones.append(timed(engine, "SELECT 1", LEAN)[0])
-        missing.append(timed(engine, f"SELECT timestamp, week FROM b.request_index WHERE k = cityHash64('default', 'none-{rid}') LIMIT 1000", LEAN)[0])
+        missing.append(timed(engine, f"SELECT k, second, week FROM b.request_index WHERE k IN ({key('none-' + rid)}) LIMIT 202 BY k", LEAN)[0])
         for name, (index, events, extra) in pairs.items():
             first, second = two_steps(engine, rid, index, events, extra)
             for samples, value in zip(taken[name], (first, second, first + second)):
                 samples.append(value)
         if turn % 4 == 0:
             settings = {**LEAN, "use_skip_indexes": 1}
-            blooms.append(timed(engine, f"SELECT * FROM b.events_bloom WHERE project = 'default' AND request_id = '{rid}' FORMAT JSONEachRow", settings)[0])
+            blooms.append(timed(engine, f"SELECT * FROM b.events_bloom WHERE project = 'default' AND request_uuid = '{rid}' FORMAT JSONEachRow", settings)[0])
     print("| layout | index p50 | p99 | event p50 | p99 | both p50 | p99 ms |\n|---|---|---|---|---|---|---|")
     show = lambda samples: f"{bench.percentile(samples, .5):.2f} | {bench.percentile(samples, .99):.2f}"
     print(f"| SELECT 1 | | | | | {show(ones)} |")
@@ -113,4 +130,5 @@ def main():
     engine.stop()
 
 
-main()
+if __name__ == "__main__":
+    main()
