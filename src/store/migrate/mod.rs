@@ -41,8 +41,9 @@ pub struct Migration {
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(
-        "migrations/{name}.sql was changed after it was applied (checksum then {applied}, now {current}): restore the \
-         file and put the change into a new, higher-numbered one"
+        "the tables were made by another migrations/{name}.sql (checksum then {applied}, now {current}): if a version from \
+         before the first release made them, start with a new data directory or database, or with that version; if you \
+         changed the file, restore it and put the change into a new, higher-numbered one"
     )]
     Changed { name: String, applied: String, current: String },
     #[error(
