@@ -42,8 +42,8 @@ pub struct Migration {
 pub enum MigrateError {
     #[error(
         "the tables were made by another migrations/{name}.sql (checksum then {applied}, now {current}): if a version from \
-         before the first release made them, start with a new data directory or database, or with that version; if you \
-         changed the file, restore it and put the change into a new, higher-numbered one"
+         before the first release made them, start with a new database (the embedded one: move `clickhouse` out of the data \
+         directory), or with that version; if you changed the file, restore it and put the change into a new, higher-numbered one"
     )]
     Changed { name: String, applied: String, current: String },
     #[error(
