@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::{BatchRef, Destination, Failure, Rows, Stored, rollup::Counts};
+use super::{BatchRef, Destination, Failure, RetryClass, Rows, Stored, rollup::Counts};
 use crate::{
     event::EventKey,
     store::{
@@ -17,6 +17,7 @@ impl Destination for Store {
     async fn insert(&self, batch: Uuid, attempt: u32, rows: Rows<'_>) -> Result<(), Failure> {
         let mut encoder = store::rows::Encoder::new(batch, rows.len());
         for event in rows.events() {
+            let event = event.map_err(|error| Failure { class: RetryClass::Poison, message: error.to_string() })?;
             encoder.push(&event).map_err(StoreError::from)?;
         }
         let encoded = encoder.finish().map_err(StoreError::from)?;

@@ -15,7 +15,7 @@ use crate::{
     store::rows::week_of,
 };
 
-/// A part of the log and what could be decoded of it. Events are kept as their payloads, and decoded again, borrowed, by
+/// A part of the log. Events are kept as their payloads, and decoded again, borrowed, by
 /// whoever looks at them: that costs less than their texts as texts of their own.
 pub struct Decoded {
     pub start: Position,
@@ -29,7 +29,7 @@ pub struct Decoded {
     events: Vec<Kept>,
 }
 
-/// An event whose payload decodes.
+/// An event.
 struct Kept {
     position: Position,
     key: EventKey,
@@ -43,14 +43,15 @@ impl Decoded {
         Self { start, end: start, items: 0, stored: 0, payloads: Vec::new(), events: Vec::new() }
     }
 
-    /// Takes an item in, unless it is stored already: says so, or why it does not decode.
+    /// Takes an item in, unless it is stored already. Of one whose payload is not even begun rightly, says why; one that is
+    /// wrong further on is found when the batch is encoded, as any other row that cannot be stored.
     pub fn take(
         &mut self,
         position: Position,
         payload: &[u8],
         is_stored: impl FnOnce(EventKey) -> bool,
     ) -> Result<(), DecodeError> {
-        let EventRef { key, received_at_ms, .. } = codec::decode_ref(payload)?;
+        let (key, received_at_ms) = codec::peek(payload)?;
         if is_stored(key) {
             self.stored += 1;
             return Ok(());
@@ -119,12 +120,9 @@ impl<'a> Rows<'a> {
     }
 
     /// Decodes them one after the other.
-    pub fn events(&self) -> impl Iterator<Item = EventRef<'a>> {
+    pub fn events(&self) -> impl Iterator<Item = Result<EventRef<'a>, DecodeError>> {
         let decoded = self.decoded;
-        self.indexes().map(move |index| {
-            codec::decode_ref(decoded.payload(index))
-                .unwrap_or_else(|error| unreachable!("it was decoded before it was taken in: {error}"))
-        })
+        self.indexes().map(move |index| codec::decode_ref(decoded.payload(index)))
     }
 
     /// Those that are not among `stored`.

@@ -77,7 +77,8 @@ impl Pending {
     pub(super) fn add(&mut self, batch: &Batch, decoded: &Decoded) {
         let (group, rollups) = self.of_week(week_of(batch.received_ms.0));
         group.add(batch.id, batch.received_ms);
-        for event in decoded.of(batch).events() {
+        // What does not decode was not stored either.
+        for event in decoded.of(batch).events().flatten() {
             rollups.add(&event);
         }
         self.since.get_or_insert_with(Instant::now);

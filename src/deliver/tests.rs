@@ -112,7 +112,7 @@ impl Destination for Fake {
             if inner.fits > 0 && rows.len() > inner.fits {
                 return Err(failure(RetryClass::Memory));
             }
-            if rows.keys().any(|key| inner.poison.contains(&key)) {
+            if rows.keys().any(|key| inner.poison.contains(&key)) || rows.events().any(|event| event.is_err()) {
                 return Err(failure(RetryClass::Poison));
             }
             let keys: Vec<EventKey> = rows.keys().collect();
@@ -399,13 +399,17 @@ async fn what_cannot_be_decoded_is_set_aside() {
     let fake = Fake::default();
     let bench = open(dir.path(), &fake);
     let strange = Item { key: 9, tag: 0, payload: vec![255, 1, 2] };
-    bench.writer.append(vec![item(&event(1, 0)), strange.clone(), item(&event(2, 0))]).await.unwrap();
+    let mut broken = item(&event(10, 0));
+    broken.payload.pop();
+    let items = vec![item(&event(1, 0)), strange.clone(), item(&event(2, 0)), broken.clone(), item(&event(3, 0))];
+    bench.writer.append(items).await.unwrap();
     let (writer, books, quarantine) = bench.drain().await;
-    assert_eq!(fake.keys(), [1, 2]);
+    assert_eq!(fake.keys(), [1, 2, 3]);
     assert_eq!(books.imbalance(&writer).0, 0);
-    let entry = quarantine.list().unwrap().remove(0);
-    assert!(entry.reason.contains("version 255"), "{}", entry.reason);
-    assert_eq!(quarantine.get(&entry.id).unwrap().1, strange);
+    let entries = quarantine.list().unwrap();
+    let kept: Vec<_> = entries.iter().map(|entry| quarantine.get(&entry.id).unwrap().1).collect();
+    assert!(kept.contains(&strange) && kept.contains(&broken) && kept.len() == 2, "{kept:?}");
+    assert!(entries.iter().any(|entry| entry.reason.contains("version 255")), "{entries:?}");
 }
 
 #[tokio::test(start_paused = true)]

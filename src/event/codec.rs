@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{Event, EventRef, view::EventView};
+use super::{Event, EventKey, EventRef, view::EventView};
 
 /// The version this build writes.
 pub const VERSION: u8 = 1;
@@ -75,12 +75,28 @@ pub fn decode_ref(payload: &[u8]) -> Result<EventRef<'_>, DecodeError> {
     decode_as(payload)
 }
 
-fn decode_as<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, DecodeError> {
+/// The key and the time of receipt of a spool payload. What comes after them is not looked at.
+///
+/// # Errors
+/// As [`decode`], as far as it is looked at.
+pub fn peek(payload: &[u8]) -> Result<(EventKey, i64), DecodeError> {
+    /// The first fields of [`Event`].
+    type Head<'a> = (&'a str, EventKey, &'a str, &'a str, i64, i64);
+    let fields = fields_of(payload)?;
+    let ((_, key, _, _, _, received_at_ms), _) = postcard::take_from_bytes::<Head<'_>>(fields)?;
+    Ok((key, received_at_ms))
+}
+
+fn fields_of(payload: &[u8]) -> Result<&[u8], DecodeError> {
     match payload.split_first() {
         None => Err(DecodeError::Empty),
-        Some((&VERSION, fields)) => Ok(postcard::from_bytes(fields)?),
+        Some((&VERSION, fields)) => Ok(fields),
         Some((&version, _)) => Err(DecodeError::UnknownVersion(version)),
     }
+}
+
+fn decode_as<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, DecodeError> {
+    Ok(postcard::from_bytes(fields_of(payload)?)?)
 }
 
 #[cfg(test)]
@@ -134,6 +150,7 @@ mod tests {
         let payload = encode(&event);
         assert_eq!(decode(&payload).unwrap(), event);
         assert_eq!(decode_ref(&payload).unwrap(), EventRef::from(&event));
+        assert_eq!(peek(&payload).unwrap(), (event.key, event.received_at_ms));
         assert_eq!(postcard::to_extend(&EventRef::from(&event), vec![VERSION]).unwrap(), payload);
     }
 

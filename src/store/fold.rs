@@ -43,20 +43,30 @@ impl<'a> Fold<'a> {
         Self { parts: [request_id, error].into_iter().chain(messages.take(MESSAGES)).collect() }
     }
 
-    /// The text with markers in the place of the parts.
+    /// The text with markers in the place of the parts, where they stand between quotes or are the whole text: so one pass
+    /// finds them all.
     #[must_use]
     pub fn fold<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut folded = Cow::Borrowed(text);
-        for (part, marker) in self.parts.iter().zip(FIRST..) {
-            // A part holds no marker, so it is never found across one.
-            if part.len() >= MIN_LEN
-                && folded.len() >= part.len()
-                && let Some(replaced) = replace(&folded, part, marker)
-            {
-                folded = Cow::Owned(replaced);
+        let mut folded = String::new();
+        let (mut start, mut copied) = (0, 0);
+        for end in memchr::memchr_iter(b'"', text.as_bytes()).chain([text.len()]) {
+            if let Some(marker) = self.marker_of(&text[start..end]) {
+                folded.push_str(&text[copied..start]);
+                folded.push(char::from(marker));
+                copied = end;
             }
+            start = end + 1;
         }
-        folded
+        if copied == 0 { Cow::Borrowed(text) } else { Cow::Owned(folded + &text[copied..]) }
+    }
+
+    /// The marker of a text that is a part.
+    fn marker_of(&self, text: &str) -> Option<u8> {
+        if text.len() < MIN_LEN {
+            return None;
+        }
+        let at = self.parts.iter().position(|part| part.len() == text.len() && *part == text)?;
+        Some(FIRST + at as u8)
     }
 
     /// The text of a header with a marker in the place of the request id.
@@ -165,11 +175,13 @@ mod tests {
     #[test]
     fn what_is_folded_unfolds_to_the_same_text() {
         let id = "046671ad-f8a0-4741-b114-c5fe97cfcde6";
-        // The second message begins with what the first one's marker is followed by.
         let fold = Fold::from_parts(id, "Validation failed", ["too short", "short and more", "é é é é é"].into_iter());
         for (text, length) in [
-            (format!("{{\"error\":\"Validation failed\",\"request_id\":\"{id}\",\"again\":\"{id}{id}\"}}"), 43),
-            ("too short and more; Validation failedValidation failed; é é é é é".to_owned(), 17),
+            (format!("{{\"error\":\"Validation failed\",\"request_id\":\"{id}\",\"more\":\"{id}{id}\"}}"), 112),
+            (r#"["too short","short and more","too short and","é é é é é"]"#.to_owned(), 29),
+            ("Validation failed".to_owned(), 1),
+            (r#""Validation failed"#.to_owned(), 2),
+            (r#"Validation failed\""#.to_owned(), 19),
             ("nothing of it".to_owned(), 13),
             (String::new(), 0),
         ] {
