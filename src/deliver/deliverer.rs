@@ -361,7 +361,8 @@ impl<D: Destination> Deliverer<D> {
     /// they take.
     fn read(&mut self, from: Position) -> Result<Decoded, DeliverError> {
         let Options { max_rows, max_bytes, max_memory, .. } = self.options;
-        let mut decoded = Decoded::new(from.max(self.reader.start()));
+        let queued = usize::try_from(self.writer.stats().bytes).unwrap_or(usize::MAX);
+        let mut decoded = Decoded::with_capacity(from.max(self.reader.start()), queued.min(max_bytes));
         let (mut rows, mut bytes) = (max_rows, max_bytes);
         let mut undecodable = Vec::new();
         while rows > 0 && bytes > 0 && decoded.memory() < max_memory {

@@ -39,8 +39,13 @@ struct Kept {
 }
 
 impl Decoded {
+    /// With room for so many bytes of payloads: growing would need up to three times as much.
+    pub fn with_capacity(start: Position, bytes: usize) -> Self {
+        Self { start, end: start, items: 0, stored: 0, payloads: Vec::with_capacity(bytes), events: Vec::new() }
+    }
+
     pub fn new(start: Position) -> Self {
-        Self { start, end: start, items: 0, stored: 0, payloads: Vec::new(), events: Vec::new() }
+        Self::with_capacity(start, 0)
     }
 
     /// Takes an item in, unless it is stored already. Of one whose payload is not even begun rightly, says why; one that is
