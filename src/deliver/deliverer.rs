@@ -200,7 +200,8 @@ impl<D: Destination> Deliverer<D> {
             return Ok(false);
         }
         // Read again: it has other batches when some had to be cut.
-        for group in Plan::load(dir)?.map(Plan::complete_groups).unwrap_or_default() {
+        let groups = Plan::load(dir)?.map(Plan::complete_groups).unwrap_or_default();
+        for group in groups.into_iter().filter(|group| !group.batches.is_empty()) {
             if !self.roll_up(&group, Counts::Stored, Before::Unknown, stop).await {
                 return Ok(false);
             }

@@ -10,12 +10,16 @@ use serde_json::Value;
 
 use super::{
     super::{Context, event, fields::Making, item},
-    MaskedForm,
+    MaskedForm, is_one_string,
 };
 use crate::event::{FieldError, Marks, fingerprint, rule, scrub::without_tokens};
 
 /// The key of a body whose value is the id of the request and nothing else.
 const ID_KEY: &str = "request_id";
+
+/// Field errors of an answer that is remembered at most: what is remembered is bounded by the text it was made of, and
+/// of little text many errors can be made.
+const MAX_ERRORS: usize = 32;
 
 /// What stays the same for all events that say the same.
 #[derive(Debug)]
@@ -55,10 +59,11 @@ impl Answer {
     pub fn read(context: &Context<'_>, sent: Sent<'_>) -> Option<Self> {
         let response_sent = value_of(sent.response)?;
         let errors_sent = value_of(sent.errors)?;
-        if let Some(id) = sent.id
-            && response_sent.get(ID_KEY).and_then(Value::as_str) != Some(id)
-        {
-            return None;
+        if let Some(id) = sent.id {
+            let is_named = response_sent.get(ID_KEY).and_then(Value::as_str) == Some(id);
+            if !is_named || !is_one_string(sent.response?, id, &response_sent) {
+                return None;
+            }
         }
         let forms = Forms {
             errors: sent.errors.and_then(|_| MaskedForm::of(&errors_sent, None)),
@@ -78,7 +83,7 @@ impl Answer {
                 (before.into(), Some(after.into()))
             }
         };
-        let marks = making.plain_marks()?;
+        let marks = making.plain_marks().filter(|_| errors.len() <= MAX_ERRORS)?;
         let holds_id = |text: &str| sent.id.is_some_and(|id| text.contains(id));
         let is_elsewhere = holds_id(&error)
             || holds_id(&code)
@@ -103,8 +108,8 @@ impl Answer {
     }
 }
 
-/// The value of a JSON text; null for none. `None` when it is no JSON, or not without replacing characters.
-fn value_of(text: Option<&str>) -> Option<Value> {
+/// The value of a JSON text as the full way reads it; null for none. `None` when it is no JSON, or not without replacing characters.
+pub(super) fn value_of(text: Option<&str>) -> Option<Value> {
     let Some(text) = text else { return Some(Value::Null) };
     let (value, replaced) = item::parse(text).ok()?;
     (!replaced).then_some(value)

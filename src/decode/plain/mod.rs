@@ -195,7 +195,8 @@ impl<'t> Reading<'t, '_> {
             }
             _ => return None,
         };
-        RequestId::is_canonical(id).then_some(id)
+        // What was read of the body may hold an escape, and then end elsewhere.
+        (RequestId::is_canonical(id) && !id.contains('\\')).then_some(id)
     }
 
     /// The path without its query, and the route as sent or made from it.
@@ -209,10 +210,12 @@ impl<'t> Reading<'t, '_> {
         let scrubber = self.context.scrubber;
         let mut key = std::mem::take(&mut memo.key);
         key.clear();
-        if scrubber.has_own_patterns() {
-            key.extend_from_slice(path.as_bytes());
-        } else {
+        // Where a rule may look over a slash (`token:/1`), the number matters.
+        let is_simple = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_.-".contains(&byte));
+        if is_simple && !scrubber.has_own_patterns() {
             push_with_numbers_alike(path, &mut key);
+        } else {
+            key.extend_from_slice(path.as_bytes());
         }
         let made = memo.routes.get_or_make(&key, || {
             is_same(path, &scrubber.text(path))?;
@@ -424,6 +427,29 @@ fn find_value(text: &str, id: &str) -> Option<usize> {
     })
 }
 
+/// Whether the id that [`find_value`] finds in a text is one whole string of the text's value and nothing else: not a name, not
+/// what a later member of the same name replaces. Seen by putting another one in its place.
+fn is_one_string(text: &str, id: &str, value: &Value) -> bool {
+    let Some(at) = find_value(text, id) else { return false };
+    let probe = if id.starts_with('~') { "-" } else { "~" }.repeat(id.len());
+    let probed = [&text[..at], &probe, &text[at + id.len()..]].concat();
+    let Ok(mut probed) = serde_json::from_str::<Value>(&probed) else { return false };
+    put_back(&mut probed, &probe, id) == 1 && probed == *value
+}
+
+/// Puts the id in the place of every string that is the probe; how many there were. Recursion is bounded by the parser.
+fn put_back(value: &mut Value, probe: &str, id: &str) -> usize {
+    match value {
+        Value::String(text) if text == probe => {
+            id.clone_into(text);
+            1
+        }
+        Value::Array(items) => items.iter_mut().map(|item| put_back(item, probe, id)).sum(),
+        Value::Object(fields) => fields.values_mut().map(|field| put_back(field, probe, id)).sum(),
+        _ => 0,
+    }
+}
+
 /// A canonical form with the request's id cut out of it.
 #[derive(Debug)]
 pub struct MaskedForm {
@@ -465,8 +491,8 @@ fn is_uuid(id: &str) -> bool {
         })
 }
 
-/// A path in which segments of a few digits are all the same: they all become `{id}`, and no scrubbing rule of ours looks
-/// at them.
+/// A path of letters, digits and `/_.-` in which segments of a few digits are all the same: they all become `{id}`, and no
+/// scrubbing rule of ours finds anything in such a path because of them.
 fn push_with_numbers_alike(path: &str, key: &mut Vec<u8>) {
     for (n, segment) in path.split('/').enumerate() {
         if n > 0 {

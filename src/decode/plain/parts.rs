@@ -8,6 +8,8 @@ use super::{
         key,
     },
     MaskedForm,
+    answer::value_of,
+    is_one_string,
 };
 use crate::event::{Exception, Marks, fingerprint};
 
@@ -24,8 +26,11 @@ pub struct HeaderList {
 impl HeaderList {
     /// Reads headers as sent, whose text has `id` in it if it is given; `None` where they are not plain.
     pub fn read(context: &Context<'_>, side: Side, text: &str, id: Option<&str>) -> Option<Self> {
-        let value: serde_json::Value = serde_json::from_str(text).ok()?;
+        let value = value_of(Some(text))?;
         let form = MaskedForm::of(&value, id)?;
+        if id.is_some_and(|id| !is_one_string(text, id, &value)) {
+            return None;
+        }
         let mut making = Making::new(context, false);
         let headers = headers::read(&mut making, side, value);
         let id_at = match id {
@@ -65,7 +70,7 @@ pub struct Thrown {
 impl Thrown {
     /// Reads an exception as sent; `None` where it is not plain.
     pub fn read(context: &Context<'_>, text: &str) -> Option<Self> {
-        let value: serde_json::Value = serde_json::from_str(text).ok()?;
+        let value = value_of(Some(text))?;
         let form = MaskedForm::of(&value, None)?;
         let mut making = Making::new(context, false);
         let exception = making.exception(value);

@@ -179,7 +179,7 @@ impl TextRules {
                 }
                 _ => Verdict::ResumeAt(whole.end()),
             },
-            Kind::Assignment => assignment(text, found, names),
+            Kind::Assignment => assignment(text, found, names, self.hash_key.is_some()),
             Kind::KeyedIfRandom(_) | Kind::Card => Verdict::ResumeAt(whole.end()),
         }
     }
@@ -213,8 +213,8 @@ enum Verdict {
 }
 
 /// A value given to a secret name is one, except in prose (`token: expired`, `if token == None`): with a colon or spaces
-/// around the sign, a bare word counts only if it looks made by a machine.
-fn assignment(text: &str, found: &Captures<'_>, names: &SecretNames) -> Verdict {
+/// around the sign, a bare word counts only if it looks made by a machine. A keyed token is left alone where there are such.
+fn assignment(text: &str, found: &Captures<'_>, names: &SecretNames, has_tokens: bool) -> Verdict {
     let start = found.get_match().end();
     let (Some(name), Some(sign)) = (found.get(1), found.get(2)) else { return Verdict::ResumeAt(start) };
     if !names.is_secret(name.as_str()) {
@@ -229,7 +229,8 @@ fn assignment(text: &str, found: &Captures<'_>, names: &SecretNames) -> Verdict 
     let rest = &text[start..];
     let value = &rest[..rest.find(ends).unwrap_or(rest.len())];
     let is_value = sign.as_str() == "=" || quote.is_some() || is_random(value, 4);
-    let is_token = sign.as_str() == ":"
+    let is_token = has_tokens
+        && sign.as_str() == ":"
         && text[..name.start()].ends_with('[')
         && value.strip_suffix(']').is_some_and(|digits| digits.len() == TOKEN_DIGITS && is_lower_hex(digits));
     if value.is_empty() || value == REDACTED || is_token || !is_value {

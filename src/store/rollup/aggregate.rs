@@ -6,7 +6,7 @@
 use std::{collections::HashMap, mem};
 
 use super::names::{Name, Names, Seeded};
-use crate::event::EventRef;
+use crate::{event::EventRef, store::rows::origin_word};
 
 const MINUTE_S: u32 = 60;
 const HOUR_S: u32 = 3600;
@@ -156,7 +156,9 @@ impl Rollups {
         self.events += 1;
         let at = seconds(event.timestamp_ms);
         let (minute, hour) = (at - at % MINUTE_S, at - at % HOUR_S);
-        let texts = [event.project, event.service, event.environment, event.route, event.method];
+        let [service, environment, route, method] =
+            [event.service, event.environment, event.route, event.method].map(origin_word);
+        let texts = [event.project, service, environment, route, method];
         let series = self.series(texts, event.status);
         self.count(series, minute);
         let account = (!event.account_id.is_empty()).then(|| self.names.number(event.account_id));

@@ -56,9 +56,11 @@ pub(super) const EVENT_COLUMNS: &str = "project, timestamp, received_at, key, ba
     origin, host, path_values, error, `errors.field`, `errors.message`, `errors.rule`, body, account_id, user_id, duration_ms, \
     client_ip4, user_agent, fingerprint, details";
 
-/// What stands between the words of `origin`, and what takes its place in a word that holds it.
+/// What stands between the words of `origin`.
 pub(super) const ORIGIN_SEPARATOR: char = '\u{1f}';
-const NO_SEPARATOR: &str = "\u{fffd}";
+
+/// What stands in `origin`, and in the rollups, for a word that holds the separator: such a word itself is in `details`.
+const ODD_WORD: &str = "\u{fffd}";
 
 /// Arrow's texts of one column are addressed by 31 bits, and a character takes up to six bytes of JSON.
 const MAX_TEXT_BYTES: usize = 1 << 28;
@@ -294,7 +296,8 @@ impl<'a> EventColumns<'a> {
         self.request_texts.push(text);
         self.statuses.push(event.status);
         let origin = [event.service, event.environment, event.release, event.method, event.route];
-        self.origins.push_with(origin, |texts| texts.push(&origin_text(origin)));
+        let words = origin.map(origin_word);
+        self.origins.push_with(words, |texts| texts.push(&origin_text(words)));
         self.hosts.push(event.host);
         self.errors.push(event.error);
         self.field_ends.push(event.errors.len());
@@ -368,18 +371,19 @@ impl<'a> EventColumns<'a> {
 /// The one column that has nulls.
 const DURATION: &str = "duration_ms";
 
-/// The words of an origin as the column holds them. One that holds the separator stands in `details` as it is.
+/// A word as `origin` and the rollups have it.
+pub(super) fn origin_word(word: &str) -> &str {
+    if word.contains(ORIGIN_SEPARATOR) { ODD_WORD } else { word }
+}
+
+/// The words of an origin as the column holds them.
 fn origin_text(words: [&str; 5]) -> String {
     let mut text = String::with_capacity(words.iter().map(|word| word.len() + 1).sum());
     for (index, word) in words.into_iter().enumerate() {
         if index > 0 {
             text.push(ORIGIN_SEPARATOR);
         }
-        if word.contains(ORIGIN_SEPARATOR) {
-            text.push_str(&word.replace(ORIGIN_SEPARATOR, NO_SEPARATOR));
-        } else {
-            text.push_str(word);
-        }
+        text.push_str(word);
     }
     text
 }
@@ -399,6 +403,16 @@ mod tests {
     #[test]
     fn a_batch_of_no_rows_encodes() {
         assert_eq!(encode_empty().unwrap().rows, 0);
+    }
+
+    /// A dictionary with a text twice is refused.
+    #[test]
+    fn different_origins_are_different_words_of_the_dictionary() {
+        let odd = ["a\u{1f}b", "a\u{fffd}b", "\u{fffd}", "a", "\u{1f}"];
+        let words: Vec<_> = odd.map(|service| [service, "", "", "", ""].map(origin_word)).to_vec();
+        for (one, other) in words.iter().flat_map(|one| words.iter().map(move |other| (one, other))) {
+            assert_eq!(one == other, origin_text(*one) == origin_text(*other), "{one:?} {other:?}");
+        }
     }
 
     #[test]
