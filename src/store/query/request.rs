@@ -108,19 +108,10 @@ impl Store {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let seconds: BTreeSet<u64> = places.iter().map(|place| place.second.into()).collect();
-        let weeks: BTreeSet<i64> = places.iter().map(|place| place.week.into()).collect();
         let mut sql = Sql::new("SELECT ?fields FROM ");
         sql.push(&self.table("events"));
         sql.push_value(" WHERE project = {}", Value::Text(project.to_owned()));
-        sql.push_value(
-            " AND toDateTime(timestamp) IN arrayMap(at -> toDateTime(at), {})",
-            Value::UInts(seconds.into_iter().collect()),
-        );
-        sql.push_value(
-            " AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})",
-            Value::Ints(weeks.into_iter().collect()),
-        );
+        push_places(&mut sql, places);
         push_ids(&mut sql, ids);
         sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", 2 * (limit + 1) * ids.len()));
         let rows: Vec<EventRow> = self.rows("reading a request's events", &sql).await?;
@@ -150,6 +141,34 @@ impl Store {
             events: Vec::new(),
             more: false,
             expired_first_seen_ms: expired.map(|place| i64::from(place.second) * 1000).min(),
+        }
+    }
+}
+
+/// Where the events are. Nearly always that is one second of one week: a plain range is found soonest.
+fn push_places(sql: &mut Sql, places: &[Place]) {
+    let seconds: BTreeSet<u64> = places.iter().map(|place| place.second.into()).collect();
+    let weeks: BTreeSet<i64> = places.iter().map(|place| place.week.into()).collect();
+    match Vec::from_iter(seconds).as_slice() {
+        [second] => {
+            let first_ms = *second as i64 * 1000;
+            sql.push_value(" AND timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms));
+            sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms + 1000));
+        }
+        seconds => {
+            let seconds = Value::UInts(seconds.to_vec());
+            sql.push_value(" AND toDateTime(timestamp) IN arrayMap(at -> toDateTime(at), {})", seconds);
+        }
+    }
+    match Vec::from_iter(weeks).as_slice() {
+        [week] => {
+            sql.push_value(" AND toMonday(received_at) = toDate({})", Value::Int(*week));
+        }
+        weeks => {
+            sql.push_value(
+                " AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})",
+                Value::Ints(weeks.to_vec()),
+            );
         }
     }
 }
