@@ -12,9 +12,8 @@ pub fn tune() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for (parameter, value) in [
         // Setting a threshold also ends its growing with what was freed.
-        // (Below it, buffers of delivery are mapped and faulted in anew for each batch: a twentieth of all its work.)
-        (libc::M_MMAP_THRESHOLD, 32 << 20),
-        (libc::M_TRIM_THRESHOLD, 64 << 20),
+        (libc::M_MMAP_THRESHOLD, 512 << 10),
+        (libc::M_TRIM_THRESHOLD, 4 << 20),
         (libc::M_ARENA_MAX, 4),
     ] {
         // SAFETY: mallopt takes any values; it fails for those it does not know, and then things are as they were.
