@@ -9,7 +9,7 @@
 //!    rule, scrubbing, fingerprints, the error catalog.
 //! 3. Each event is encoded once ([`event::codec`]) and appended to the [`spool`], a segment log. The answer `202`
 //!    leaves only after the log's `fdatasync`.
-//! 4. [`deliver`] reads the spool in batches, writes a manifest to disk, inserts the batch into ClickHouse, verifies by
+//! 4. [`deliver`] reads the spool in batches, writes a plan to disk, inserts the batch into ClickHouse, verifies by
 //!    count that it is there, and only then lets the spool forget it.
 //! 5. [`store`] owns ClickHouse: the embedded engine's supervisor, the migrations, the columnar rows and every `SELECT`.
 //! 6. [`http`] answers lookups and metrics from the store's query functions, explained by the catalog.

@@ -39,8 +39,6 @@ pub struct Options {
     pub max_rows: usize,
     /// Bytes of payloads.
     pub max_bytes: usize,
-    /// Bytes of decoded events in memory, about. Of ordinary events `max_bytes` are less.
-    pub max_memory: usize,
     /// How long a short queue is left to grow before it is sent. Fresh lookups want it short, merges want it long.
     pub linger: Duration,
     pub roll_up: RollUpAt,
@@ -56,7 +54,6 @@ impl Options {
             dir,
             max_rows: 100_000,
             max_bytes: 32 << 20,
-            max_memory: 96 << 20,
             linger: Duration::from_millis(250),
             roll_up: RollUpAt { events: 500_000, age: Duration::from_secs(2) },
             retry: (Duration::from_millis(100), Duration::from_secs(5)),
@@ -358,15 +355,14 @@ impl<D: Destination> Deliverer<D> {
         Ok(plan.save(&self.options.dir)?)
     }
 
-    /// Reads and decodes as much as one plan covers, piece by piece, because only decoded events show how much memory
-    /// they take.
+    /// Reads as much as one plan covers.
     fn read(&mut self, from: Position) -> Result<Decoded, DeliverError> {
-        let Options { max_rows, max_bytes, max_memory, .. } = self.options;
+        let Options { max_rows, max_bytes, .. } = self.options;
         let queued = usize::try_from(self.writer.stats().bytes).unwrap_or(usize::MAX);
         let mut decoded = Decoded::with_capacity(from.max(self.reader.start()), queued.min(max_bytes));
         let (mut rows, mut bytes) = (max_rows, max_bytes);
         let mut undecodable = Vec::new();
-        while rows > 0 && bytes > 0 && decoded.memory() < max_memory {
+        while rows > 0 && bytes > 0 {
             let (mut items, mut payloads) = (0, 0);
             let end = self.reader.read_with(decoded.end, rows, bytes.min(PIECE_BYTES), |position, item| {
                 items += 1;

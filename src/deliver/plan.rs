@@ -167,7 +167,7 @@ mod tests {
         assert!(matches!(Plan::load(dir.path()), Err(PlanError::Damaged { .. })));
     }
 
-    /// The file that errata 0.1 wrote before there was a checksum.
+    /// The file that was written before there was a checksum.
     #[test]
     fn a_plan_of_version_1_is_read() {
         let text = br#"{"version":1,"start":1,"end":3,"batches":[{"id":"01890a5d-ac96-774b-bcce-b302099a8057","from":1,"to":3,"rows":2,"received_ms":[5,6],"digest":7}]}"#;

@@ -83,33 +83,6 @@ pub struct Event {
     pub marks: Marks,
 }
 
-impl Event {
-    /// About how many bytes of memory the event takes, in which a text costs more than its bytes.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        /// What the allocator adds to a text, about.
-        const OVERHEAD: usize = 16;
-        let text = |text: &String| if text.is_empty() { 0 } else { text.len() + OVERHEAD };
-        let pairs = |pairs: &[(String, String)]| -> usize {
-            pairs.iter().map(|(name, value)| size_of::<(String, String)>() + text(name) + text(value)).sum()
-        };
-        let errors = self.errors.iter().map(|error| {
-            size_of::<FieldError>() + text(&error.field) + text(&error.path) + text(&error.message) + text(&error.rule)
-        });
-        let exception = self.exception.as_ref();
-        size_of::<Self>()
-            + [&self.response, &self.error, &self.error_template, &self.path, &self.route, &self.user_agent]
-                .into_iter()
-                .map(text)
-                .sum::<usize>()
-            + errors.sum::<usize>()
-            + exception.map_or(0, |it| text(&it.r#type) + text(&it.message) + text(&it.stacktrace))
-            + pairs(&self.request_headers)
-            + pairs(&self.response_headers)
-            + pairs(&self.attributes)
-    }
-}
-
 /// One message about one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
