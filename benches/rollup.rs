@@ -20,9 +20,9 @@ fn event(number: u64, template: &Event) -> Event {
     let (route, account, kind) = (zipf(400.0, hash(2)), zipf(50_000.0, hash(1)), hash(3));
     let mut event = template.clone();
     event.service = format!("service-{}", route % 20);
-    event.environment = if kind.is_multiple_of(20) { "staging" } else { "production" }.to_owned();
+    event.environment = if kind.is_multiple_of(20) { "staging" } else { "production" }.into();
     event.route = format!("/api/v1/module/resource{route}/{{id}}/");
-    event.method = ["POST", "POST", "GET", "PATCH"][(hash(2) % 4) as usize].to_owned();
+    event.method = ["POST", "POST", "GET", "PATCH"][(hash(2) % 4) as usize].into();
     event.status = [400, 400, 400, 401, 403, 404, 409, 422, 429, 500][(kind % 10) as usize];
     event.account_id = account.to_string();
     // 100,000 events a second.
@@ -65,7 +65,9 @@ fn main() -> anyhow::Result<()> {
         let events: Vec<Event> = (round * GROUP..(round + 1) * GROUP).map(|number| event(number, &template)).collect();
         let mut rollups = Rollups::default();
         let counting = Instant::now();
-        events.iter().for_each(|event| rollups.add(event));
+        for event in &events {
+            rollups.add(event);
+        }
         let counting = counting.elapsed();
         let encoding = Instant::now();
         let mut bytes = 0;

@@ -55,10 +55,11 @@ impl Destination for Store {
         counts: Counts<'_>,
         attempt: u32,
     ) -> Result<(), Failure> {
-        Ok(match counts {
-            Counts::Counted(rollups) => Store::roll_up(self, group, table, rollups, attempt).await?,
-            Counts::Stored => self.roll_up_stored(group, table, attempt).await?,
-        })
+        let added = match counts {
+            Counts::Counted(rollups) => Store::roll_up(self, group, table, rollups, attempt).await,
+            Counts::Stored => self.roll_up_stored(group, table, attempt).await,
+        };
+        Ok(added?)
     }
 
     async fn rolled_up(&self, group: &Group, table: RollupTable, may_run: bool) -> Result<bool, Failure> {

@@ -158,7 +158,9 @@ impl<D: Destination> Deliverer<D> {
             // Before the spool forgets them, so that an event is always in one of the two gauges.
             self.metrics.rollup_pending.set((self.pending.events() + decoded.events.len() as u64) as i64);
             let Some(stored) = self.execute(plan, &decoded, Before::Untried, &mut stop).await? else { return Ok(()) };
-            stored.iter().for_each(|batch| self.pending.add(batch, &decoded));
+            for batch in &stored {
+                self.pending.add(batch, &decoded);
+            }
             self.metrics.rollup_pending.set(self.pending.events() as i64);
             if decoded.bytes > memory::LARGE {
                 drop(decoded);

@@ -40,6 +40,9 @@ enum Fault {
     Hang { stored: bool },
 }
 
+/// Unix seconds and events.
+type PerMinute = Vec<(u32, u64)>;
+
 /// A destination in memory.
 #[derive(Clone, Default)]
 struct Fake(Arc<Mutex<Inner>>);
@@ -58,7 +61,7 @@ struct Inner {
     sent: BTreeMap<Uuid, Vec<EventKey>>,
     inserts: u32,
     /// What is in the rollups: per minute, by table and group; twice when it was added twice.
-    rollups: Vec<(RollupTable, Uuid, Vec<(u32, u64)>)>,
+    rollups: Vec<(RollupTable, Uuid, PerMinute)>,
     rollup_faults: VecDeque<Fault>,
 }
 
@@ -79,7 +82,7 @@ impl Fake {
     /// Panics unless every table of rollups counts every stored row once.
     fn check_rollups(&self) {
         let inner = self.0.lock().unwrap();
-        let sum = |counts: Vec<(u32, u64)>| {
+        let sum = |counts: PerMinute| {
             counts.into_iter().fold(BTreeMap::new(), |mut sums, (minute, count)| {
                 *sums.entry(minute).or_insert(0) += count;
                 sums
@@ -179,7 +182,7 @@ impl Destination for Fake {
 
 impl Inner {
     /// The stored rows of some batches per minute: each event has the minute of its key.
-    fn per_minute(&self, of: impl Fn(Uuid) -> bool) -> Vec<(u32, u64)> {
+    fn per_minute(&self, of: impl Fn(Uuid) -> bool) -> PerMinute {
         let rows: HashSet<_> = self.rows.iter().filter(|(batch, _)| of(*batch)).collect();
         rows.iter().map(|(_, key)| (key.0 as u32 * 60, 1)).collect()
     }

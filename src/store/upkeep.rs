@@ -32,7 +32,7 @@ impl Store {
                  GROUP BY table, partition HAVING count() > 1 ORDER BY table, partition",
             )
             .param("database", self.database.as_str())
-            .param("tables", WEEKLY)
+            .param("tables", WEEKLY.as_slice())
             .param("open", open_since);
         let weeks: Vec<(String, String)> = within(LIST_TIMEOUT, "listing closed weeks", list.fetch_all()).await?;
         for (table, week) in &weeks {

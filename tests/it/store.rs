@@ -120,7 +120,9 @@ async fn roll_up(store: &Store, batches: &[(EncodedBatch, Vec<Event>)]) -> Group
     let (mut group, mut rollups) = (Group::new(week), Rollups::default());
     for (batch, events) in batches {
         group.add(batch.batch_id, batch.received_ms);
-        events.iter().for_each(|event| rollups.add(event));
+        for event in events {
+            rollups.add(event);
+        }
     }
     for table in RollupTable::ALL {
         assert!(!store.rolled_up(&group, table).await.unwrap());

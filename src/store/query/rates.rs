@@ -138,12 +138,12 @@ fn sources(filter: &Filter, group_by: &[RateKey], step_ms: i64, since_ms: i64) -
             if step_ms % unit_ms == 0 { take_whole(&mut ranges, unit_ms, since_ms) } else { Vec::new() }
         };
         let hours = whole(HOUR_MS);
-        if !filter.account_ids.is_empty() {
-            sources.extend((!hours.is_empty()).then_some(Source::Accounts(hours)));
-        } else {
+        if filter.account_ids.is_empty() {
             let minutes = whole(MINUTE_MS).into_iter().map(|range| ("minute", range));
             let cells: Vec<_> = hours.into_iter().map(|range| ("hour", range)).chain(minutes).collect();
             sources.extend((!cells.is_empty()).then_some(Source::Counts(cells)));
+        } else {
+            sources.extend((!hours.is_empty()).then_some(Source::Accounts(hours)));
         }
     }
     sources.extend(ranges.into_iter().map(Source::Events));

@@ -47,7 +47,7 @@ async fn a_spool_that_takes_nothing_is_not_ready_and_answers_503() {
 }
 
 /// Names, types and labels of the contract whose parts exist.
-const FAMILIES: [(&str, &str, &[&str]); 25] = [
+const FAMILIES: [(&str, &str, &[&str]); 26] = [
     ("errata_api_errors_total", "counter", &["service", "environment", "status"]),
     ("errata_api_errors_by_route_total", "counter", &["service", "route", "method", "status"]),
     ("errata_rate_limited_total", "counter", &["service", "route"]),
@@ -67,6 +67,7 @@ const FAMILIES: [(&str, &str, &[&str]); 25] = [
     ("errata_insert_events_total", "counter", &[]),
     ("errata_insert_duration_seconds", "histogram", &["le"]),
     ("errata_insert_retries_total", "counter", &["reason"]),
+    ("errata_rollup_pending_events", "gauge", &[]),
     ("errata_visible_lag_seconds", "gauge", &[]),
     ("errata_books_imbalance_events", "gauge", &[]),
     ("errata_query_duration_seconds", "histogram", &["query", "le"]),
