@@ -11,7 +11,7 @@ import time
 import bench
 
 SETTINGS = {"async_insert": 0, "max_insert_threads": 1, "input_format_parallel_parsing": 0, "max_insert_block_size": 100_000_000,
-            "min_insert_block_size_rows": 100_000_000, "min_insert_block_size_bytes": 0, "input_format_null_as_default": 0}
+            "min_insert_block_size_rows": 100_000_000, "min_insert_block_size_bytes": 0, "input_format_null_as_default": 0, "optimize_on_insert": 0}
 OUTPUT = ("output_format_arrow_low_cardinality_as_dictionary = 1, output_format_arrow_string_as_string = 1, "
           "output_format_arrow_compression_method = 'none', max_threads = 1, max_block_size = 100000000, "
           "group_by_two_level_threshold = 0, group_by_two_level_threshold_bytes = 0")
