@@ -4,24 +4,33 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::{BatchRef, Destination, Failure, RetryClass, Rows, Stored, rollup::Counts};
+use super::{BatchRef, Destination, Failure, InsertError, RetryClass, Rows, Stored, rollup::Counts};
 use crate::{
-    event::EventKey,
+    event::{EventKey, codec::DecodeError},
     store::{
-        self, Store, StoreError,
+        Store, StoreError,
         rollup::{Group, RollupTable},
+        rows::{EncodeError, EventStream, encode_index},
     },
 };
 
 impl Destination for Store {
-    async fn insert(&self, batch: Uuid, attempt: u32, rows: Rows<'_>) -> Result<(), Failure> {
-        let mut encoder = store::rows::Encoder::new(batch, rows.len());
-        for event in rows.events() {
-            let event = event.map_err(|error| Failure { class: RetryClass::Poison, message: error.to_string() })?;
-            encoder.push(&event).map_err(StoreError::from)?;
+    async fn insert(&self, batch: Uuid, attempt: u32, rows: &mut Rows<'_>) -> Result<(), InsertError> {
+        let index = encode_index(rows.index_rows()).map_err(Failure::from)?;
+        self.insert_index(batch, attempt, index).await.map_err(Failure::from)?;
+        let mut insert = self.insert_events(batch, attempt);
+        let mut stream = EventStream::new(batch);
+        while let Some(piece) = rows.next_piece()? {
+            let rows = piece.len();
+            let events = piece.events().map(|event| event.map_err(Failure::from));
+            for bytes in stream.encode(events, rows)? {
+                insert.send(bytes).await.map_err(Failure::from)?;
+            }
         }
-        let encoded = encoder.finish().map_err(StoreError::from)?;
-        Ok(Store::insert(self, &encoded, attempt).await?)
+        for bytes in stream.finish().map_err(Failure::from)? {
+            insert.send(bytes).await.map_err(Failure::from)?;
+        }
+        Ok(insert.end().await.map_err(Failure::from)?)
     }
 
     async fn takes_empty(&self) -> Result<(), Failure> {
@@ -72,6 +81,19 @@ impl Destination for Store {
             self.settle(group.id).await?;
         }
         Ok(Store::rolled_up(self, group, table).await?)
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+/// A payload that goes wrong after its head: no attempt at it will succeed.
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Self { class: RetryClass::Poison, message: error.to_string() }
     }
 }
 

@@ -10,26 +10,24 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    BatchRef, Books, Destination, Failure, RetryClass, Stored,
-    part::{Decoded, Rows, batches, bisect, digest, is_among},
+    Books, Destination,
+    attempt::{Before, Outcome, wait},
+    part::{Part, batches, bisect, digest},
     plan::{Batch, Plan, PlanError},
     quarantine::{Quarantine, QuarantineError},
     rollup::{Counts, Pending, RollUpAt},
+    rows::PIECE_BYTES,
     shortage,
 };
 use crate::{
     clock::Clock,
     event::{EventKey, codec::DecodeError},
-    memory,
     metrics::Metrics,
-    spool::{Item, ItemRef, Position, Reader, SpoolError, Writer},
+    spool::{Item, Position, Reader, SpoolError, Writer},
 };
 
 /// Events in the queue from which on they come fast: a batch of fewer is a small one.
 const MANY_QUEUED: u64 = 2000;
-
-/// Bytes of payloads read at once, at most.
-const PIECE_BYTES: usize = 4 << 20;
 
 /// Bounds of a batch and of the wait for one.
 #[derive(Clone, Debug)]
@@ -52,8 +50,8 @@ impl Options {
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
-            max_rows: 100_000,
-            max_bytes: 32 << 20,
+            max_rows: 250_000,
+            max_bytes: 256 << 20,
             linger: Duration::from_millis(250),
             roll_up: RollUpAt { events: 500_000, age: Duration::from_secs(2) },
             retry: (Duration::from_millis(100), Duration::from_secs(5)),
@@ -72,6 +70,9 @@ pub enum DeliverError {
     Quarantine(#[from] QuarantineError),
     #[error("cannot make {path}: {source}", path = path.display())]
     Directory { path: PathBuf, source: std::io::Error },
+    /// What of the batches is stored is asked for when their plan is taken up again.
+    #[error("the log has lost events of a batch under way")]
+    Lost,
 }
 
 /// Delivers a spool to a destination.
@@ -90,36 +91,12 @@ pub struct Deliverer<D> {
     pub pending: Pending,
 }
 
-/// Attempts that fail for want of memory before a batch is halved.
-const MEMORY_ATTEMPTS: u32 = 3;
-
-/// What became of one batch.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    Stored,
-    /// The destination will not take these rows.
-    Refused(String),
-    /// The destination has too little memory for so many rows at once, and has stored none of them.
-    TooLarge,
-    /// The shutdown came first; the plan stays.
-    Interrupted,
-}
-
 /// What ended the wait for events.
 enum Gathered {
     Events,
     /// What is pending has become due.
     RollUp,
     Stop,
-}
-
-/// What was known of a batch before an attempt.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    /// Never sent, in this run or another.
-    Untried,
-    /// Perhaps sent.
-    Unknown,
 }
 
 impl<D: Destination> Deliverer<D> {
@@ -130,6 +107,12 @@ impl<D: Destination> Deliverer<D> {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), DeliverError> {
         loop {
             match self.run_until_failure(&mut stop).await {
+                Err(error @ DeliverError::Lost) => {
+                    tracing::error!("delivery: {error}; reading it anew");
+                    if !wait(self.options.retry.0, &mut stop).await {
+                        return Ok(());
+                    }
+                }
                 Err(error) if shortage::is_cause_of(&error) => {
                     let pause = self.options.retry.1;
                     tracing::warn!("delivery: {error}; going on in {pause:?}, when there may be room again");
@@ -166,26 +149,21 @@ impl<D: Destination> Deliverer<D> {
                     return Ok(());
                 }
             }
-            let decoded = self.read(from)?;
-            if decoded.end == from {
+            let part = self.read(from)?;
+            if part.end == from {
                 continue;
             }
-            let batches = batches(&decoded);
+            let batches = batches(&part);
             let groups = self.pending.groups_for(&batches);
-            let plan = Plan::new(decoded.start, decoded.end, batches, groups);
+            let plan = Plan::new(part.start, part.end, batches, groups);
             plan.save(&dir)?;
             // Before the spool forgets them, so that an event is always in one of the two gauges.
-            self.metrics.rollup_pending.set((self.pending.events() + decoded.len() as u64) as i64);
-            let Some(stored) = self.execute(plan, &decoded, Before::Untried, stop).await? else { return Ok(()) };
+            self.metrics.rollup_pending.set((self.pending.events() + part.len() as u64) as i64);
+            let Some(stored) = self.execute(plan, &part, Before::Untried, stop).await? else { return Ok(()) };
             for batch in &stored {
-                self.pending.add(batch, &decoded);
+                self.pending.add(batch);
             }
             self.metrics.rollup_pending.set(self.pending.events() as i64);
-            let is_last = self.writer.stats().items < MANY_QUEUED;
-            if is_last && decoded.memory() > memory::LARGE {
-                drop(decoded);
-                memory::give_back();
-            }
         }
     }
 
@@ -213,25 +191,26 @@ impl<D: Destination> Deliverer<D> {
     /// is stored under its batches is asked for once, and left out when the log is delivered under new plans.
     async fn resume(&mut self, plan: Plan, stop: &mut watch::Receiver<bool>) -> Result<bool, DeliverError> {
         tracing::info!(from = plan.start.0, to = plan.end.0, "resuming the delivery that was under way");
-        let mut decoded = Decoded::new(plan.start);
+        let mut part = Part::new(plan.start);
         let mut undecodable = Vec::new();
         self.reader.read_range_with(plan.start, plan.end, |position, item| {
-            decoded.items += 1;
-            keep(&mut decoded, &self.stored_before, &mut undecodable, position, item);
+            if let Err(error) = part.take(position, item, &self.stored_before) {
+                undecodable.push((position, item.to_item(), error));
+            }
         })?;
-        decoded.end = plan.end;
+        part.end = plan.end;
         self.set_undecodable_aside(undecodable)?;
         let fits = |batch: &Batch| {
-            let rows = decoded.of(batch);
-            rows.len() == batch.rows && digest(&rows) == batch.digest
+            let rows = part.of(batch);
+            rows.len() == batch.rows && digest(&part, rows) == batch.digest
         };
         // What no batch holds would be forgotten with the rest.
         let rows: usize = plan.batches.iter().map(|batch| batch.rows).sum();
-        if decoded.items > 0 && rows == decoded.len() && plan.batches.iter().all(fits) {
+        if part.items > 0 && rows == part.len() && plan.batches.iter().all(fits) {
             // A checkpoint that was lost, or is an old one: what comes before a plan was delivered before it was written.
             let delivered = self.reader.items_before(plan.start);
             self.settle(delivered, 0, plan.start)?;
-            return Ok(self.execute(plan, &decoded, Before::Unknown, stop).await?.is_some());
+            return Ok(self.execute(plan, &part, Before::Unknown, stop).await?.is_some());
         }
         tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");
         for batch in &plan.batches {
@@ -288,38 +267,35 @@ impl<D: Destination> Deliverer<D> {
     async fn execute(
         &mut self,
         mut plan: Plan,
-        decoded: &Decoded,
+        part: &Part,
         before: Before,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Option<Vec<Batch>>, DeliverError> {
-        let total = decoded.items;
-        let mut quarantined = total - decoded.stored - decoded.len() as u64;
+        let total = part.items;
+        let mut quarantined = total - part.stored - part.len() as u64;
         let mut next = 0;
         let mut before = vec![before; plan.batches.len()];
         let mut stored = Vec::new();
         while let Some(batch) = plan.batches.get(next).cloned() {
-            let rows = decoded.of(&batch);
-            match self.deliver(&batch, rows.clone(), before[next], stop).await {
+            let rows = batch.rows;
+            match self.deliver(&batch, part, before[next], stop).await? {
                 Outcome::Interrupted => return Ok(None),
                 Outcome::Stored => {
                     stored.push(batch);
                     next += 1;
                 }
                 Outcome::TooLarge => {
-                    tracing::warn!(
-                        rows = rows.len(),
-                        "ClickHouse has too little memory for a batch; sending it in halves"
-                    );
-                    self.split(&mut plan, &mut before, next, decoded)?;
+                    tracing::warn!(rows, "ClickHouse has too little memory for a batch; sending it in halves");
+                    self.split(&mut plan, &mut before, next, part)?;
                 }
-                Outcome::Refused(reason) if rows.len() == 1 => {
+                Outcome::Refused(reason) if rows == 1 => {
                     self.set_aside(&batch, &reason)?;
                     quarantined += 1;
                     next += 1;
                 }
                 Outcome::Refused(reason) => {
-                    tracing::warn!(rows = rows.len(), reason, "the destination refuses a batch; looking for the rows");
-                    self.split(&mut plan, &mut before, next, decoded)?;
+                    tracing::warn!(rows, reason, "the destination refuses a batch; looking for the rows");
+                    self.split(&mut plan, &mut before, next, part)?;
                 }
             }
         }
@@ -347,39 +323,38 @@ impl<D: Destination> Deliverer<D> {
         plan: &mut Plan,
         before: &mut Vec<Before>,
         at: usize,
-        decoded: &Decoded,
+        part: &Part,
     ) -> Result<(), DeliverError> {
-        let halves = bisect(decoded, &plan.batches[at]);
+        let halves = bisect(part, &plan.batches[at]);
         before.splice(at..=at, halves.iter().map(|_| Before::Untried));
         plan.batches.splice(at..=at, halves);
         Ok(plan.save(&self.options.dir)?)
     }
 
     /// Reads as much as one plan covers.
-    fn read(&mut self, from: Position) -> Result<Decoded, DeliverError> {
-        let Options { max_rows, max_bytes, .. } = self.options;
-        let queued = usize::try_from(self.writer.stats().bytes).unwrap_or(usize::MAX);
-        let mut decoded = Decoded::with_capacity(from.max(self.reader.start()), queued.min(max_bytes));
-        let (mut rows, mut bytes) = (max_rows, max_bytes);
+    fn read(&mut self, from: Position) -> Result<Part, DeliverError> {
+        let (mut rows, mut bytes) = (self.options.max_rows, self.options.max_bytes);
+        let mut part = Part::new(from.max(self.reader.start()));
         let mut undecodable = Vec::new();
         while rows > 0 && bytes > 0 {
             let (mut items, mut payloads) = (0, 0);
-            let end = self.reader.read_with(decoded.end, rows, bytes.min(PIECE_BYTES), |position, item| {
+            let end = self.reader.read_with(part.end, rows, bytes.min(PIECE_BYTES), |position, item| {
                 items += 1;
                 payloads += item.payload.len();
-                keep(&mut decoded, &self.stored_before, &mut undecodable, position, item);
+                if let Err(error) = part.take(position, item, &self.stored_before) {
+                    undecodable.push((position, item.to_item(), error));
+                }
             })?;
-            if end == decoded.end {
+            if end == part.end {
                 break;
             }
-            decoded.end = end;
-            decoded.items += items as u64;
+            part.end = end;
             // A read goes past its bounds by one record at most, and only if that is its first.
             rows = rows.saturating_sub(items);
             bytes = bytes.saturating_sub(payloads);
         }
         self.set_undecodable_aside(undecodable)?;
-        Ok(decoded)
+        Ok(part)
     }
 
     fn set_undecodable_aside(&self, items: Vec<(Position, Item, DecodeError)>) -> Result<(), DeliverError> {
@@ -405,134 +380,5 @@ impl<D: Destination> Deliverer<D> {
         );
         self.metrics.spool_quarantined.inc();
         Ok(self.quarantine.put(position, item, reason, self.clock.now_ms())?)
-    }
-
-    /// Attempts one batch until its fate is known.
-    async fn deliver(
-        &self,
-        batch: &Batch,
-        rows: Rows<'_>,
-        mut before: Before,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Outcome {
-        if rows.is_empty() {
-            return Outcome::Stored;
-        }
-        let mut pause = self.options.retry.0;
-        let mut out_of_memory = 0;
-        for attempt in 1.. {
-            let started = Instant::now();
-            let failure = match self.attempt(batch, attempt, &rows, before).await {
-                Ok(how) => {
-                    self.metrics.insert_batches.with_label_values(&[how]).inc();
-                    self.metrics.insert_duration.observe(started.elapsed().as_secs_f64());
-                    return Outcome::Stored;
-                }
-                Err(failure) => failure,
-            };
-            self.metrics.insert_batches.with_label_values(&["failed"]).inc();
-            if failure.class == RetryClass::Poison && self.tables_are_right().await {
-                return Outcome::Refused(failure.message);
-            }
-            if failure.class != RetryClass::Resend {
-                before = Before::Unknown;
-            }
-            out_of_memory = if failure.class == RetryClass::Memory { out_of_memory + 1 } else { 0 };
-            if out_of_memory >= MEMORY_ATTEMPTS && rows.len() > 1 && self.stores_nothing_of(batch).await {
-                return Outcome::TooLarge;
-            }
-            self.metrics.insert_retries.with_label_values(&[failure.class.as_str()]).inc();
-            tracing::warn!(
-                class = failure.class.as_str(),
-                attempt,
-                rows = rows.len(),
-                "insert: {failure}; next attempt in {pause:?}"
-            );
-            let factor = match failure.class {
-                RetryClass::Overloaded | RetryClass::Memory => 4,
-                _ => 1,
-            };
-            if !wait(pause * factor, stop).await {
-                return Outcome::Interrupted;
-            }
-            pause = (pause * 2).min(self.options.retry.1);
-        }
-        Outcome::Interrupted
-    }
-
-    /// One attempt: ask if need be, send what is missing, verify. Returns the `outcome` label.
-    async fn attempt(
-        &self,
-        batch: &Batch,
-        attempt: u32,
-        rows: &Rows<'_>,
-        before: Before,
-    ) -> Result<&'static str, Failure> {
-        let stored = match before {
-            Before::Untried => Stored::Nothing,
-            Before::Unknown => self.destination.stored(&batch.reference(), true).await?,
-        };
-        match stored {
-            Stored::All => return Ok("found"),
-            Stored::Nothing => self.destination.insert(batch.id, attempt, rows.clone()).await?,
-            Stored::Some(keys) => {
-                let missing = rows.without(&keys);
-                tracing::warn!(
-                    missing = missing.len(),
-                    rows = rows.len(),
-                    "a part of a batch is stored; sending the rest"
-                );
-                self.destination.insert(batch.id, attempt, missing).await?;
-            }
-        }
-        // An event of the plan that the log has lost since is no longer expected.
-        let expected = BatchRef { rows: rows.len(), ..batch.reference() };
-        match self.destination.stored(&expected, false).await? {
-            Stored::All => Ok("stored"),
-            Stored::Nothing | Stored::Some(_) => Err(Failure {
-                class: RetryClass::Ambiguous,
-                message: "the insert was answered, but the rows are not there".into(),
-            }),
-        }
-    }
-
-    async fn stores_nothing_of(&self, batch: &Batch) -> bool {
-        matches!(self.destination.stored(&batch.reference(), true).await, Ok(Stored::Nothing))
-    }
-
-    /// Whether the destination takes an empty batch: then a refusal is about rows, not about the tables.
-    async fn tables_are_right(&self) -> bool {
-        let probe = self.destination.takes_empty().await;
-        if let Err(failure) = &probe {
-            tracing::error!(
-                "ClickHouse refuses even an empty batch; check its tables (`errata migrate status`): {failure}"
-            );
-        }
-        probe.is_ok()
-    }
-}
-
-/// Takes an item in, or notes why it does not decode.
-fn keep(
-    decoded: &mut Decoded,
-    stored_before: &HashSet<EventKey>,
-    undecodable: &mut Vec<(Position, Item, DecodeError)>,
-    position: Position,
-    item: ItemRef<'_>,
-) {
-    let is_stored = |key| !stored_before.is_empty() && is_among(stored_before, key);
-    if let Err(error) = decoded.take(position, item.payload, is_stored) {
-        undecodable.push((position, item.to_item(), error));
-    }
-}
-
-/// Sleeps unless delivery is to stop: then there is one pause at most before the end.
-pub(super) async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
-    if *stop.borrow_and_update() {
-        return false;
-    }
-    tokio::select! {
-        () = tokio::time::sleep(pause) => true,
-        changed = stop.changed() => changed.is_ok() && !*stop.borrow(),
     }
 }

@@ -14,6 +14,7 @@
 //!
 //! Retries are by class ([`RetryClass`]) and without end: an event leaves the spool stored or quarantined, never dropped.
 
+mod attempt;
 mod books;
 mod clickhouse;
 mod deliverer;
@@ -21,6 +22,7 @@ mod part;
 pub(crate) mod plan;
 pub mod quarantine;
 pub mod rollup;
+mod rows;
 mod shortage;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ use uuid::Uuid;
 
 pub use books::Books;
 pub use deliverer::{DeliverError, Deliverer, Options};
-pub use part::Rows;
+pub use rows::{LogError, Piece, Rows};
 
 pub use crate::store::RetryClass;
 
@@ -44,7 +46,12 @@ use rollup::Counts;
 /// Where events go. Implemented by [`crate::store::Store`]; tests put faults in between.
 pub trait Destination {
     /// Inserts the events under a batch id, all or none as far as the destination can; `attempt` counts from 1.
-    fn insert(&self, batch: Uuid, attempt: u32, rows: Rows<'_>) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn insert(
+        &self,
+        batch: Uuid,
+        attempt: u32,
+        rows: &mut Rows<'_>,
+    ) -> impl Future<Output = Result<(), InsertError>> + Send;
 
     /// Whether the tables take a batch of no rows: then a refusal is about rows, not about tables.
     fn takes_empty(&self) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -97,4 +104,14 @@ pub enum Stored {
 pub struct Failure {
     pub class: RetryClass,
     pub message: String,
+}
+
+/// Why an insert did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    #[error(transparent)]
+    Destination(#[from] Failure),
+    /// The events could not be read; the destination has none of them, or not all.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }

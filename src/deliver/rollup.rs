@@ -7,8 +7,9 @@
 //!   added between two plans only, so what the last plan names is what any attempt to add it was made of.
 //! - A group's insert is one block and brings a marker of the group: it is in as a whole, with its marker, or not at all.
 //!   After an attempt whose outcome is unknown, running ones are ended and the marker is asked for.
-//! - Counts are in memory until a group is added. After a crash the groups of the last plan are added by ClickHouse itself,
-//!   from the events stored under their batches: under the same ids, unless their markers are there.
+//! - Counts are in memory until a group is added, made while its events are encoded. When an attempt at a batch fails, the counts
+//!   of its group are given up: ClickHouse itself makes them, from the events stored under the group's batches. So it does
+//!   after a crash with the groups of the last plan: under the same ids, unless their markers are there.
 //!
 //! So the rollups count each event as often as it was delivered: once, but for a repetition that the spool no longer
 //! recognises, which is stored twice (`docs/decisions/0004-idempotency.md`).
@@ -19,20 +20,25 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Deliverer, Destination, Failure, RetryClass,
-    deliverer::{Before, wait},
-    part::Decoded,
+    attempt::{Before, wait},
     plan::Batch,
 };
-use crate::store::{
-    rollup::{Group, RollupTable, Rollups},
-    rows::week_of,
+use crate::{
+    event::EventRef,
+    store::{
+        rollup::{Group, RollupTable, Rollups},
+        rows::week_of,
+    },
 };
 
 /// Batches of one group at most: they stand in the plan.
 const MAX_BATCHES: usize = 256;
 
-/// Bytes that counts may take in memory, about.
+/// Bytes that counts may take in memory, about, before they are added.
 const MAX_MEMORY: usize = 32 << 20;
+
+/// Bytes at which the counts of a group are given up within a batch, to be made again from what is stored.
+const TOO_MUCH_MEMORY: usize = 2 * MAX_MEMORY;
 
 /// When what was counted is added to the rollups: whichever comes first.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +53,24 @@ pub struct RollUpAt {
 #[derive(Default)]
 pub struct Pending {
     /// One a week of receipt: a group is added to one partition.
-    groups: Vec<(Group, Rollups)>,
+    groups: Vec<Waiting>,
     since: Option<Instant>,
+}
+
+/// A group that waits to be added.
+struct Waiting {
+    group: Group,
+    /// Events of its batches.
+    events: u64,
+    tally: Tally,
+}
+
+/// What memory knows of a group.
+pub(super) enum Tally {
+    /// Its batches, and as much as was read of the one under way.
+    Counted(Box<Rollups>),
+    /// An attempt failed, and what was counted of it is not what is stored; or it became too much. ClickHouse counts.
+    Lost,
 }
 
 /// Where the counts of a group come from.
@@ -59,45 +81,77 @@ pub enum Counts<'a> {
     Stored,
 }
 
+impl Tally {
+    pub(super) fn count(&mut self, event: &EventRef<'_>) {
+        if let Self::Counted(rollups) = self {
+            rollups.add(event);
+        }
+    }
+
+    /// Gives the counts up when they take too much memory.
+    pub(super) fn bound(&mut self) {
+        if self.memory() > TOO_MUCH_MEMORY {
+            *self = Self::Lost;
+        }
+    }
+
+    fn memory(&self) -> usize {
+        match self {
+            Self::Counted(rollups) => rollups.memory(),
+            Self::Lost => 0,
+        }
+    }
+
+    fn counts(&self) -> Counts<'_> {
+        match self {
+            Self::Counted(rollups) => Counts::Counted(rollups),
+            Self::Lost => Counts::Stored,
+        }
+    }
+}
+
 impl Pending {
-    /// Events that were counted.
+    /// Events of delivered batches.
     pub fn events(&self) -> u64 {
-        self.groups.iter().map(|(_, rollups)| rollups.events()).sum()
+        self.groups.iter().map(|waiting| waiting.events).sum()
     }
 
     /// The groups that these batches will be in, with the batches that are in them so far.
     pub(super) fn groups_for(&mut self, batches: &[Batch]) -> Vec<Group> {
         for batch in batches {
-            self.of_week(week_of(batch.received_ms.0));
+            if self.of(batch).is_none() {
+                let group = Group::new(week_of(batch.received_ms.0));
+                self.groups.push(Waiting { group, events: 0, tally: Tally::Counted(Box::default()) });
+            }
         }
-        self.groups.iter().map(|(group, _)| group.clone()).collect()
+        self.groups.iter().map(|waiting| waiting.group.clone()).collect()
     }
 
-    /// Counts a delivered batch.
-    pub(super) fn add(&mut self, batch: &Batch, decoded: &Decoded) {
-        let (group, rollups) = self.of_week(week_of(batch.received_ms.0));
-        group.add(batch.id, batch.received_ms);
-        // What does not decode was not stored either.
-        for event in decoded.of(batch).events().flatten() {
-            rollups.add(&event);
-        }
-        self.since.get_or_insert_with(Instant::now);
+    /// Where the events of a batch are counted; `None` when it belongs to no group that is pending.
+    pub(super) fn tally(&mut self, batch: &Batch) -> Option<&mut Tally> {
+        Some(&mut self.of(batch)?.tally)
     }
 
-    fn of_week(&mut self, week: i32) -> &mut (Group, Rollups) {
-        let at = self.groups.iter().position(|(group, _)| group.week == week).unwrap_or_else(|| {
-            self.groups.push((Group::new(week), Rollups::default()));
-            self.groups.len() - 1
-        });
-        &mut self.groups[at]
+    /// Adds a delivered batch to its group.
+    pub(super) fn add(&mut self, batch: &Batch) {
+        if let Some(waiting) = self.of(batch) {
+            waiting.group.add(batch.id, batch.received_ms);
+            waiting.events += batch.rows as u64;
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn of(&mut self, batch: &Batch) -> Option<&mut Waiting> {
+        let week = week_of(batch.received_ms.0);
+        self.groups.iter_mut().find(|waiting| waiting.group.week == week)
     }
 
     /// When it is to be added: in the past where there is enough of it, never where there is nothing.
     pub(super) fn due(&self, at: RollUpAt) -> Option<Instant> {
         let since = self.since?;
         let full = self.events() >= at.events
-            || self.groups.iter().any(|(group, _)| group.batches.len() >= MAX_BATCHES)
-            || self.groups.iter().map(|(_, rollups)| rollups.memory()).sum::<usize>() >= MAX_MEMORY;
+            || self.groups.iter().any(|waiting| waiting.group.batches.len() >= MAX_BATCHES)
+            || self.groups.iter().map(|waiting| waiting.tally.memory()).sum::<usize>() >= MAX_MEMORY;
         Some(if full { since } else { since + at.age })
     }
 }
@@ -105,8 +159,8 @@ impl Pending {
 impl<D: Destination> Deliverer<D> {
     /// Adds what is pending; `false` when interrupted: then the next start does it.
     pub(super) async fn roll_up_pending(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
-        while let Some((group, rollups)) = self.pending.groups.last() {
-            if rollups.events() > 0 && !self.roll_up(group, Counts::Counted(rollups), Before::Untried, stop).await {
+        while let Some(Waiting { group, events, tally }) = self.pending.groups.last() {
+            if *events > 0 && !self.roll_up(group, tally.counts(), Before::Untried, stop).await {
                 return false;
             }
             self.pending.groups.pop();

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    BatchRef, Books, Deliverer, Destination, Failure, Options, RetryClass, Rows, Stored,
+    BatchRef, Books, Deliverer, Destination, Failure, InsertError, Options, RetryClass, Rows, Stored,
     quarantine::Quarantine,
     rollup::{Counts, Pending},
 };
@@ -101,19 +101,23 @@ fn failure(class: RetryClass) -> Failure {
 }
 
 impl Destination for Fake {
-    async fn insert(&self, batch: Uuid, _attempt: u32, rows: Rows<'_>) -> Result<(), Failure> {
+    async fn insert(&self, batch: Uuid, _attempt: u32, rows: &mut Rows<'_>) -> Result<(), InsertError> {
+        let mut decodes = true;
+        while let Some(piece) = rows.next_piece()? {
+            decodes &= piece.events().all(|event| event.is_ok());
+        }
         let fault = {
             let mut inner = self.0.lock().unwrap();
             inner.inserts += 1;
             if inner.drifted > 0 {
-                return Err(failure(RetryClass::Poison));
+                return Err(failure(RetryClass::Poison).into());
             }
             let fault = inner.faults.pop_front().unwrap_or(Fault::None);
             if inner.fits > 0 && rows.len() > inner.fits {
-                return Err(failure(RetryClass::Memory));
+                return Err(failure(RetryClass::Memory).into());
             }
-            if rows.keys().any(|key| inner.poison.contains(&key)) || rows.events().any(|event| event.is_err()) {
-                return Err(failure(RetryClass::Poison));
+            if rows.keys().any(|key| inner.poison.contains(&key)) || !decodes {
+                return Err(failure(RetryClass::Poison).into());
             }
             let keys: Vec<EventKey> = rows.keys().collect();
             let count = match fault {
@@ -126,7 +130,7 @@ impl Destination for Fake {
             assert!(keys.iter().all(|key| whole.contains(key)), "a retry holds rows of its batch only");
             fault
         };
-        fault.answer().await
+        Ok(fault.answer().await?)
     }
 
     async fn takes_empty(&self) -> Result<(), Failure> {

@@ -75,16 +75,24 @@ pub fn decode_ref(payload: &[u8]) -> Result<EventRef<'_>, DecodeError> {
     decode_as(payload)
 }
 
-/// The key and the time of receipt of a spool payload. What comes after them is not looked at.
+/// The first fields of an event that the log's reader needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub key: EventKey,
+    pub timestamp_ms: i64,
+    pub received_at_ms: i64,
+}
+
+/// The head of a spool payload. What comes after it is not looked at.
 ///
 /// # Errors
 /// As [`decode`], as far as it is looked at.
-pub fn peek(payload: &[u8]) -> Result<(EventKey, i64), DecodeError> {
+pub fn peek(payload: &[u8]) -> Result<Head, DecodeError> {
     /// The first fields of [`Event`].
-    type Head<'a> = (&'a str, EventKey, &'a str, &'a str, i64, i64);
+    type Fields<'a> = (&'a str, EventKey, &'a str, &'a str, i64, i64);
     let fields = fields_of(payload)?;
-    let ((_, key, _, _, _, received_at_ms), _) = postcard::take_from_bytes::<Head<'_>>(fields)?;
-    Ok((key, received_at_ms))
+    let ((_, key, _, _, timestamp_ms, received_at_ms), _) = postcard::take_from_bytes::<Fields<'_>>(fields)?;
+    Ok(Head { key, timestamp_ms, received_at_ms })
 }
 
 fn fields_of(payload: &[u8]) -> Result<&[u8], DecodeError> {
@@ -150,7 +158,8 @@ mod tests {
         let payload = encode(&event);
         assert_eq!(decode(&payload).unwrap(), event);
         assert_eq!(decode_ref(&payload).unwrap(), EventRef::from(&event));
-        assert_eq!(peek(&payload).unwrap(), (event.key, event.received_at_ms));
+        let Event { key, timestamp_ms, received_at_ms, .. } = event;
+        assert_eq!(peek(&payload).unwrap(), Head { key, timestamp_ms, received_at_ms });
         assert_eq!(postcard::to_extend(&EventRef::from(&event), vec![VERSION]).unwrap(), payload);
     }
 

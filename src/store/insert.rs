@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
-use clickhouse::query::Query;
+use clickhouse::{insert_formatted::InsertFormatted, query::Query};
 use uuid::Uuid;
 
 use super::{EncodedBatch, Store, StoreError};
@@ -52,46 +52,48 @@ impl Table {
 }
 
 impl Store {
-    /// Inserts a batch: the lookup index first, then the events, so that an event that can be searched can be looked up.
-    ///
-    /// The deduplication token of the events is the batch and the attempt, so that ClickHouse drops what a proxy sends twice. It is
-    /// no more than that: a cancelled insert can leave its token behind without its rows (ClickHouse#111196), so a repetition never
-    /// reuses one. What decides is that before every repetition [`Store::settle`] and then [`Store::count_batch`] have
-    /// shown what of the batch is stored (not needed after [`super::RetryClass::Resend`]). `attempt` counts from 1. The
-    /// index has a new token each time: a row too many in it does no harm, one too few would.
+    /// Inserts the rows of a batch into the lookup index. It goes before the events, so that an event that can be searched can be
+    /// looked up. Its token is a new one each time: a row too many in it does no harm, one too few would.
     ///
     /// # Errors
     /// [`StoreError`], whose class says what to do next. The index may have been written then: that does no harm.
+    pub async fn insert_index(&self, batch_id: Uuid, attempt: u32, index: Bytes) -> Result<(), StoreError> {
+        // Without a token, plain MergeTree compares contents (`insert_deduplicate` is for replicated tables).
+        let token = Uuid::new_v4().to_string();
+        let mut insert = self.begin(Table::Index, super::rows::INDEX_COLUMNS, batch_id, attempt, &token);
+        insert.send(index).await?;
+        insert.end().await
+    }
+
+    /// Begins to insert the events of a batch: what [`super::rows::EventStream`] makes is to be sent.
+    ///
+    /// The deduplication token is the batch and the attempt, so that ClickHouse drops what a proxy sends twice. It is
+    /// no more than that: a cancelled insert can leave its token behind without its rows (ClickHouse#111196), so a repetition never
+    /// reuses one. What decides is that before every repetition [`Store::settle`] and then [`Store::count_batch`] have
+    /// shown what of the batch is stored (not needed after [`super::RetryClass::Resend`]). `attempt` counts from 1.
+    #[must_use]
+    pub fn insert_events(&self, batch_id: Uuid, attempt: u32) -> Insert {
+        self.begin(Table::Events, super::rows::EVENT_COLUMNS, batch_id, attempt, &format!("{batch_id}-{attempt}"))
+    }
+
+    /// Inserts a whole batch: its index, then its events.
+    ///
+    /// # Errors
+    /// As [`Store::insert_index`] and [`Insert::end`].
     pub async fn insert(&self, batch: &EncodedBatch, attempt: u32) -> Result<(), StoreError> {
-        self.insert_into(Table::Index, super::rows::INDEX_COLUMNS, &batch.index, batch.batch_id, attempt).await?;
-        self.insert_into(Table::Events, super::rows::EVENT_COLUMNS, &batch.events, batch.batch_id, attempt).await
+        self.insert_index(batch.batch_id, attempt, batch.index.clone()).await?;
+        let mut insert = self.insert_events(batch.batch_id, attempt);
+        insert.send(batch.events.clone()).await?;
+        insert.end().await
     }
 
-    async fn insert_into(
-        &self,
-        table: Table,
-        columns: &str,
-        data: &Bytes,
-        batch_id: Uuid,
-        attempt: u32,
-    ) -> Result<(), StoreError> {
+    fn begin(&self, table: Table, columns: &str, batch_id: Uuid, attempt: u32, token: &str) -> Insert {
         let sql = format!("INSERT INTO {}.{} ({columns}) FORMAT ArrowStream", self.database, table.name());
-        let token = match table {
-            Table::Events => format!("{batch_id}-{attempt}"),
-            // New each time: without one, plain MergeTree compares contents (`insert_deduplicate` is for replicated tables).
-            Table::Index => Uuid::new_v4().to_string(),
-        };
-        self.insert_stream(&sql, &query_id(batch_id, table, attempt), &token, data).await
+        self.insert_stream(&sql, &query_id(batch_id, table, attempt), token)
     }
 
-    /// Sends one Arrow stream as one insert.
-    pub(super) async fn insert_stream(
-        &self,
-        sql: &str,
-        query_id: &str,
-        token: &str,
-        data: &Bytes,
-    ) -> Result<(), StoreError> {
+    /// Begins one insert of an Arrow stream.
+    pub(super) fn insert_stream(&self, sql: &str, query_id: &str, token: &str) -> Insert {
         let mut insert = self
             .write
             .insert_formatted_with(sql)
@@ -101,15 +103,13 @@ impl Store {
         for (name, value) in SETTINGS {
             insert = insert.with_setting(name, value);
         }
-        let mut rest = data.clone();
-        while !rest.is_empty() {
-            let chunk = rest.split_to(CHUNK.min(rest.len()));
-            insert.send(chunk).await?;
-        }
-        Ok(insert.end().await?)
+        Insert(insert)
     }
 
     /// Inserts a batch of no rows into both tables: fails where the tables do not fit the rows this build writes.
+    ///
+    /// # Errors
+    /// As [`Store::insert`].
     pub async fn probe(&self) -> Result<(), StoreError> {
         let batch = super::rows::encode_empty()?;
         self.insert(&batch, 1).await
@@ -159,6 +159,31 @@ impl Store {
             .param("prefix", &prefix);
         let running: u64 = within(SETTLE_TIMEOUT, "looking for inserts of a batch", running.fetch_one()).await?;
         if running == 0 { Ok(()) } else { Err(StoreError::Unsettled(batch_id)) }
+    }
+}
+
+/// An insert under way. Dropped before its end, it stores nothing.
+pub struct Insert(InsertFormatted);
+
+impl Insert {
+    /// Sends the next bytes of the stream.
+    ///
+    /// # Errors
+    /// [`StoreError`], whose class says what to do next; the insert is over then.
+    pub async fn send(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            let chunk = bytes.split_to(CHUNK.min(bytes.len()));
+            self.0.send(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream and waits until all of it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError`], whose class says what to do next.
+    pub async fn end(self) -> Result<(), StoreError> {
+        Ok(self.0.end().await?)
     }
 }
 

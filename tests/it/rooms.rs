@@ -143,8 +143,9 @@ fn rooms_know_only_the_rooms_before_them() {
 #[test]
 fn only_delivery_inserts_events() {
     let mut inserts = 0;
-    for source in sources() {
-        let calls = source.code.contains("Store::insert(") || source.code.contains("store.insert(");
+    // The store itself puts the call together.
+    for source in sources().into_iter().filter(|source| room(&source.path) != "store") {
+        let calls = [".insert_events(", "Store::insert(", "store.insert("].iter().any(|call| source.code.contains(call));
         inserts += usize::from(calls);
         assert!(!calls || room(&source.path) == "deliver", "{} inserts events", source.path);
     }

@@ -30,7 +30,9 @@ impl Store {
         let sql = format!("INSERT INTO {}.{} ({}) FORMAT ArrowStream", self.database, table.name(), table.columns());
         let query_id = query_id(group, table, attempt);
         // A new token each time: it is for a proxy that sends the same twice. What decides is the marker.
-        self.insert_stream(&sql, &query_id, &Uuid::new_v4().to_string(), &data).await
+        let mut insert = self.insert_stream(&sql, &query_id, &Uuid::new_v4().to_string());
+        insert.send(data).await?;
+        insert.end().await
     }
 
     /// As [`Store::roll_up`], of what is stored of the group's batches, counted by ClickHouse.

@@ -1,0 +1,169 @@
+//! One batch: attempted until its fate is known.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    BatchRef, DeliverError, Deliverer, Destination, Failure, InsertError, RetryClass, Stored,
+    part::{Part, missing},
+    plan::Batch,
+    rollup::Tally,
+    rows::{LogError, Rows},
+};
+
+/// Attempts that fail for want of memory before a batch is halved.
+const MEMORY_ATTEMPTS: u32 = 3;
+
+/// What became of one batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Stored,
+    /// The destination will not take these rows.
+    Refused(String),
+    /// The destination has too little memory for so many rows at once, and has stored none of them.
+    TooLarge,
+    /// The shutdown came first; the plan stays.
+    Interrupted,
+}
+
+/// What was known of a batch before an attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Never sent, in this run or another.
+    Untried,
+    /// Perhaps sent.
+    Unknown,
+}
+
+impl<D: Destination> Deliverer<D> {
+    /// Attempts one batch until its fate is known.
+    pub(super) async fn deliver(
+        &mut self,
+        batch: &Batch,
+        part: &Part,
+        mut before: Before,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Outcome, DeliverError> {
+        let rows = part.of(batch).len();
+        if rows == 0 {
+            return Ok(Outcome::Stored);
+        }
+        let mut pause = self.options.retry.0;
+        let mut out_of_memory = 0;
+        for attempt in 1.. {
+            let started = Instant::now();
+            let failure = match self.attempt(batch, attempt, part, before).await {
+                Ok(how) => {
+                    self.metrics.insert_batches.with_label_values(&[how]).inc();
+                    self.metrics.insert_duration.observe(started.elapsed().as_secs_f64());
+                    return Ok(Outcome::Stored);
+                }
+                Err(InsertError::Log(LogError::Spool(error))) => return Err(error.into()),
+                Err(InsertError::Log(LogError::Lost)) => return Err(DeliverError::Lost),
+                Err(InsertError::Destination(failure)) => failure,
+            };
+            self.metrics.insert_batches.with_label_values(&["failed"]).inc();
+            if failure.class == RetryClass::Poison && self.tables_are_right().await {
+                return Ok(Outcome::Refused(failure.message));
+            }
+            if failure.class != RetryClass::Resend {
+                before = Before::Unknown;
+            }
+            out_of_memory = if failure.class == RetryClass::Memory { out_of_memory + 1 } else { 0 };
+            if out_of_memory >= MEMORY_ATTEMPTS && rows > 1 && self.stores_nothing_of(batch).await {
+                return Ok(Outcome::TooLarge);
+            }
+            self.metrics.insert_retries.with_label_values(&[failure.class.as_str()]).inc();
+            tracing::warn!(
+                class = failure.class.as_str(),
+                attempt,
+                rows,
+                "insert: {failure}; next attempt in {pause:?}"
+            );
+            let factor = match failure.class {
+                RetryClass::Overloaded | RetryClass::Memory => 4,
+                _ => 1,
+            };
+            if !wait(pause * factor, stop).await {
+                return Ok(Outcome::Interrupted);
+            }
+            pause = (pause * 2).min(self.options.retry.1);
+        }
+        Ok(Outcome::Interrupted)
+    }
+
+    /// One attempt: ask if need be, send what is missing, verify. Returns the `outcome` label. When it fails, what was counted
+    /// of the batch's group is given up.
+    async fn attempt(
+        &mut self,
+        batch: &Batch,
+        attempt: u32,
+        part: &Part,
+        before: Before,
+    ) -> Result<&'static str, InsertError> {
+        let mut uncounted = Tally::Lost;
+        let tally = self.pending.tally(batch).unwrap_or(&mut uncounted);
+        let destination = &self.destination;
+        let whole = part.of(batch);
+        let outcome = async {
+            let indexes: Vec<usize> = match before {
+                Before::Untried => whole.clone().collect(),
+                Before::Unknown => match destination.stored(&batch.reference(), true).await? {
+                    // Of what is stored already, nothing was counted, or an attempt failed before.
+                    Stored::All => return Ok((false, "found")),
+                    Stored::Nothing => whole.clone().collect(),
+                    Stored::Some(keys) => {
+                        let missing = missing(part, whole.clone(), &keys);
+                        let (rows, count) = (whole.len(), missing.len());
+                        tracing::warn!(missing = count, rows, "a part of a batch is stored; sending the rest");
+                        missing
+                    }
+                },
+            };
+            let mut rows = Rows::new(part, &indexes, &mut self.reader, &mut *tally);
+            destination.insert(batch.id, attempt, &mut rows).await?;
+            let is_counted = rows.are_read() && indexes.len() == whole.len();
+            // An event of the plan that the log has lost since is no longer expected.
+            let expected = BatchRef { rows: whole.len(), ..batch.reference() };
+            match destination.stored(&expected, false).await? {
+                Stored::All => Ok((is_counted, "stored")),
+                Stored::Nothing | Stored::Some(_) => Err(InsertError::Destination(Failure {
+                    class: RetryClass::Ambiguous,
+                    message: "the insert was answered, but the rows are not there".into(),
+                })),
+            }
+        }
+        .await;
+        if !matches!(outcome, Ok((true, _))) {
+            *tally = Tally::Lost;
+        }
+        outcome.map(|(_, how)| how)
+    }
+
+    async fn stores_nothing_of(&self, batch: &Batch) -> bool {
+        matches!(self.destination.stored(&batch.reference(), true).await, Ok(Stored::Nothing))
+    }
+
+    /// Whether the destination takes an empty batch: then a refusal is about rows, not about the tables.
+    async fn tables_are_right(&self) -> bool {
+        let probe = self.destination.takes_empty().await;
+        if let Err(failure) = &probe {
+            tracing::error!(
+                "ClickHouse refuses even an empty batch; check its tables (`errata migrate status`): {failure}"
+            );
+        }
+        probe.is_ok()
+    }
+}
+
+/// Sleeps unless delivery is to stop: then there is one pause at most before the end.
+pub(super) async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    if *stop.borrow_and_update() {
+        return false;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        changed = stop.changed() => changed.is_ok() && !*stop.borrow(),
+    }
+}
