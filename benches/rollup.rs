@@ -72,7 +72,7 @@ fn main() -> anyhow::Result<()> {
         let encoding = Instant::now();
         let mut bytes = 0;
         for table in RollupTable::ALL {
-            bytes += encode(&Group::new(20_000), table, &rollups)?.len();
+            bytes += encode(&Group::new(20_000), table, &rollups)?.iter().map(bytes::Bytes::len).sum::<usize>();
         }
         let encoding = encoding.elapsed();
         let each = |took: std::time::Duration| took.as_secs_f64() * 1e6 / GROUP as f64;

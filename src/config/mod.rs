@@ -72,7 +72,8 @@ pub struct Spool {
     /// Size of one segment file. `ERRATA_SPOOL__SEGMENT_BYTES`
     pub segment_bytes: ByteSize,
     /// How many of the latest events are remembered to recognise a client's retry, also across restarts (24 bytes of
-    /// disk and about 40 of memory each). `ERRATA_SPOOL__REMEMBERED_KEYS`
+    /// disk and about 40 of memory each; the default is just under what a hash table of 2^20 slots takes).
+    /// `ERRATA_SPOOL__REMEMBERED_KEYS`
     pub remembered_keys: usize,
 }
 
@@ -122,7 +123,7 @@ impl Default for Spool {
             max_bytes: ByteSize::gib(10),
             reserve_bytes: ByteSize::mib(512),
             segment_bytes: ByteSize::mib(64),
-            remembered_keys: 1_000_000,
+            remembered_keys: 900_000,
         }
     }
 }

@@ -23,13 +23,10 @@ impl Destination for Store {
         while let Some(piece) = rows.next_piece()? {
             let rows = piece.len();
             let events = piece.events().map(|event| event.map_err(Failure::from));
-            for bytes in stream.encode(events, rows)? {
-                insert.send(bytes).await.map_err(Failure::from)?;
-            }
-        }
-        for bytes in stream.finish().map_err(Failure::from)? {
+            let bytes = stream.encode(events, rows)?;
             insert.send(bytes).await.map_err(Failure::from)?;
         }
+        insert.send(stream.finish().map_err(Failure::from)?).await.map_err(Failure::from)?;
         Ok(insert.end().await.map_err(Failure::from)?)
     }
 

@@ -318,13 +318,7 @@ impl<D: Destination> Deliverer<D> {
     }
 
     /// Puts two halves in the place of a batch of which nothing is stored.
-    fn split(
-        &self,
-        plan: &mut Plan,
-        before: &mut Vec<Before>,
-        at: usize,
-        part: &Part,
-    ) -> Result<(), DeliverError> {
+    fn split(&self, plan: &mut Plan, before: &mut Vec<Before>, at: usize, part: &Part) -> Result<(), DeliverError> {
         let halves = bisect(part, &plan.batches[at]);
         before.splice(at..=at, halves.iter().map(|_| Before::Untried));
         plan.batches.splice(at..=at, halves);

@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`], whose class says what to do next. The index may have been written then: that does no harm.
-    pub async fn insert_index(&self, batch_id: Uuid, attempt: u32, index: Bytes) -> Result<(), StoreError> {
+    pub async fn insert_index(&self, batch_id: Uuid, attempt: u32, index: Vec<Bytes>) -> Result<(), StoreError> {
         // Without a token, plain MergeTree compares contents (`insert_deduplicate` is for replicated tables).
         let token = Uuid::new_v4().to_string();
         let mut insert = self.begin(Table::Index, super::rows::INDEX_COLUMNS, batch_id, attempt, &token);
@@ -170,10 +170,12 @@ impl Insert {
     ///
     /// # Errors
     /// [`StoreError`], whose class says what to do next; the insert is over then.
-    pub async fn send(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
-        while !bytes.is_empty() {
-            let chunk = bytes.split_to(CHUNK.min(bytes.len()));
-            self.0.send(chunk).await?;
+    pub async fn send(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
+        for mut bytes in pieces {
+            while !bytes.is_empty() {
+                let chunk = bytes.split_to(CHUNK.min(bytes.len()));
+                self.0.send(chunk).await?;
+            }
         }
         Ok(())
     }

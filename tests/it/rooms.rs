@@ -145,7 +145,8 @@ fn only_delivery_inserts_events() {
     let mut inserts = 0;
     // The store itself puts the call together.
     for source in sources().into_iter().filter(|source| room(&source.path) != "store") {
-        let calls = [".insert_events(", "Store::insert(", "store.insert("].iter().any(|call| source.code.contains(call));
+        let calls =
+            [".insert_events(", "Store::insert(", "store.insert("].iter().any(|call| source.code.contains(call));
         inserts += usize::from(calls);
         assert!(!calls || room(&source.path) == "deliver", "{} inserts events", source.path);
     }

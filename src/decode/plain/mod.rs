@@ -133,7 +133,7 @@ impl<'t> Reading<'t, '_> {
             (Field::UserAgent, MAX_USER_AGENT),
         ] {
             let text = self.fields.text(field, max)?;
-            if !text.is_empty() {
+            if !self.context.scrubber.leaves(text) {
                 memo.clean.get_or_make(text.as_bytes(), || is_same(text, &self.context.scrubber.text(text)))?;
             }
         }
@@ -162,8 +162,7 @@ impl<'t> Reading<'t, '_> {
 
     fn check_identifier(&self, memo: &mut Memo, text: &str) -> Option<()> {
         let scrubber = self.context.scrubber;
-        let is_short_number = text.len() <= FEW_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
-        if text.is_empty() || (is_short_number && !scrubber.has_own_patterns()) {
+        if scrubber.leaves(text) {
             return Some(());
         }
         memo.clean_ids.get_or_make(text.as_bytes(), || is_same(text, &scrubber.identifier(text)))

@@ -26,6 +26,9 @@ pub use self::{
 };
 use self::{names::SecretNames, text::TextRules};
 
+/// Longest word in which no rule finds anything, bytes: a card number has 13 digits at least, a token more.
+const PLAIN_WORD: usize = 12;
+
 /// What stands in for a value under a secret name.
 pub const REDACTED: &str = "[redacted]";
 
@@ -74,6 +77,14 @@ impl Scrubber {
     pub fn path<'t>(&self, target: &'t str) -> Cow<'t, str> {
         let end = target.find(['?', '#']).unwrap_or(target.len());
         self.text(&target[..end])
+    }
+
+    /// Whether a text is surely left as it is, told without the rules: a short word of letters, digits and `._-`. Every rule looks
+    /// for a longer one, or for a sign that is not among these.
+    #[must_use]
+    pub fn leaves(&self, text: &str) -> bool {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        text.len() <= PLAIN_WORD && text.bytes().all(is_part) && !self.has_own_patterns()
     }
 
     /// Whether the configuration has patterns of its own, which may find anything anywhere.

@@ -316,3 +316,26 @@ fn what_was_scrubbed_before_is_left_as_it_is() {
     assert!(matches!(scrubber.text(&once), Cow::Borrowed(_)), "{}", scrubber.text(&once));
     assert_eq!(scrubber.text("[api_key:14b3a48b9ef"), "[api_key:[redacted]", "one digit less is no token of ours");
 }
+
+proptest::proptest! {
+    /// Also of the pieces that rules look for.
+    #[test]
+    fn words_that_are_told_without_the_rules_are_left_alone(
+        pieces in proptest::collection::vec("[A-Za-z0-9._-]{1,12}|[0-9]{1,12}|eyJ|sk-|AKIA|gh[opsur]_|xoxb-|_live_|hf_|token|password|-----BEGIN|\\.", 0..4),
+    ) {
+        let word: String = pieces.concat().chars().take(PLAIN_WORD).collect();
+        proptest::prop_assert!(SCRUBBER.leaves(&word), "{word}");
+        proptest::prop_assert_eq!(SCRUBBER.text(&word), word.as_str());
+        proptest::prop_assert_eq!(SCRUBBER.identifier(&word), word.as_str());
+    }
+}
+
+#[test]
+fn longer_words_and_other_signs_and_patterns_of_ones_own_need_the_rules() {
+    for word in ["abcdefghijklm", "a@b.co", "a b", "k=v", "ü", "a:b"] {
+        assert!(!SCRUBBER.leaves(word), "{word}");
+    }
+    let patterns = vec![Pattern { label: "order".into(), pattern: "ord_[0-9]+".into() }];
+    let own = Scrubber::new(&ScrubConfig { patterns, ..ScrubConfig::default() }).unwrap();
+    assert!(!own.leaves("ord_1") && own.text("ord_1") == "[order]");
+}

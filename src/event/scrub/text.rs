@@ -85,6 +85,7 @@ pub(super) struct TextRules {
     triggers: RegexSet,
     /// In the order of the triggers.
     rules: Vec<(Kind, Regex)>,
+    has_extra: bool,
     hash_key: Option<HashKey>,
 }
 
@@ -112,11 +113,11 @@ impl TextRules {
         }
         let triggers = RegexSet::new(sources.iter().map(|(_, trigger, _)| trigger))
             .map_err(|error| bad("all patterns together", error))?;
-        Ok(Self { triggers, rules, hash_key: config.hash_key.clone() })
+        Ok(Self { triggers, rules, has_extra: !config.patterns.is_empty(), hash_key: config.hash_key.clone() })
     }
 
     pub(super) fn has_extra(&self) -> bool {
-        self.rules.iter().any(|(kind, _)| matches!(kind, Kind::Extra(_)))
+        self.has_extra
     }
 
     pub(super) fn apply<'t>(&self, text: &'t str, names: &SecretNames, cards: Cards) -> Cow<'t, str> {

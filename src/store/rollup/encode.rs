@@ -7,7 +7,6 @@ use arrow_array::{
     StructArray, TimestampMillisecondArray, TimestampSecondArray, UInt16Array, UInt64Array,
     builder::{ListBuilder, StringBuilder},
 };
-use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Fields, TimeUnit};
 use bytes::Bytes;
 
@@ -16,12 +15,13 @@ use super::{
     aggregate::{FailureCell, Per},
     names::{Name, Names},
 };
+use crate::store::rows::whole;
 
 /// A group's rollups as one block of a table: its cells and the marker.
 ///
 /// # Errors
 /// When Arrow refuses the columns, which are always alike.
-pub fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<Bytes, ArrowError> {
+pub fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<Vec<Bytes>, ArrowError> {
     let columns = match table {
         RollupTable::Counts => counts(group, rollups)?,
         RollupTable::Failures => failures(group, rollups)?,
@@ -30,9 +30,7 @@ pub fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<By
     let names = table.columns().split(", ");
     let columns = names.zip(columns).map(|(name, column)| (name, column, false));
     let batch = RecordBatch::try_from_iter_with_nullable(columns)?;
-    let mut writer = StreamWriter::try_new(Vec::with_capacity(batch.get_array_memory_size()), &batch.schema())?;
-    writer.write(&batch)?;
-    Ok(writer.into_inner()?.into())
+    whole(&batch)
 }
 
 fn counts(group: &Group, rollups: &Rollups) -> Result<Vec<ArrayRef>, ArrowError> {

@@ -24,10 +24,10 @@ use crate::event::{Event, EventRef, borrowed::FieldErrorRef, request_id::lookup_
 #[derive(Clone, Debug)]
 pub struct EncodedBatch {
     pub batch_id: Uuid,
-    /// ArrowStream for `events`.
-    pub events: Bytes,
-    /// ArrowStream for `request_index`.
-    pub index: Bytes,
+    /// ArrowStream for `events`, in pieces.
+    pub events: Vec<Bytes>,
+    /// ArrowStream for `request_index`, in pieces.
+    pub index: Vec<Bytes>,
     pub rows: usize,
     /// First and last time of receipt, milliseconds since the Unix epoch: where [`super::Store::count_batch`] looks.
     pub received_ms: (i64, i64),
@@ -99,24 +99,23 @@ pub fn encode(batch_id: Uuid, events: &[Event]) -> Result<EncodedBatch, EncodeEr
     let received = events.iter().map(|event| event.received_at_ms);
     let bounds = received.clone().min().zip(received.max()).ok_or(EncodeError::Empty)?;
     let mut stream = EventStream::new(batch_id);
-    let mut whole = BytesMut::new();
     let refs = events.iter().map(|event| Ok::<_, EncodeError>(EventRef::from(event)));
-    stream.encode(refs, events.len())?.iter().for_each(|bytes| whole.extend_from_slice(bytes));
-    stream.finish()?.iter().for_each(|bytes| whole.extend_from_slice(bytes));
+    let mut pieces = stream.encode(refs, events.len())?;
+    pieces.extend(stream.finish()?);
     let index = encode_index(events.iter().map(|event| IndexRow {
         lookup_key: lookup_key(event.request_id.as_str(), &event.project),
         timestamp_ms: event.timestamp_ms,
         received_at_ms: event.received_at_ms,
     }))?;
-    Ok(EncodedBatch { batch_id, events: whole.into(), index, rows: events.len(), received_ms: bounds })
+    Ok(EncodedBatch { batch_id, events: pieces, index, rows: events.len(), received_ms: bounds })
 }
 
 /// A batch of no rows, to see whether the tables take the columns.
 pub fn encode_empty() -> Result<EncodedBatch, EncodeError> {
     let batch_id = Uuid::new_v4();
     let mut stream = EventStream::new(batch_id);
-    let pieces = stream.encode(std::iter::empty::<Result<_, EncodeError>>(), 0)?.into_iter().chain(stream.finish()?);
-    let events = pieces.flatten().collect();
+    let mut events = stream.encode(std::iter::empty::<Result<_, EncodeError>>(), 0)?;
+    events.extend(stream.finish()?);
     Ok(EncodedBatch { batch_id, events, index: encode_index([].into_iter())?, rows: 0, received_ms: (0, 0) })
 }
 
@@ -195,7 +194,7 @@ pub struct IndexRow {
 ///
 /// # Errors
 /// None that could be named: what Arrow has to say.
-pub fn encode_index(rows: impl ExactSizeIterator<Item = IndexRow>) -> Result<Bytes, EncodeError> {
+pub fn encode_index(rows: impl ExactSizeIterator<Item = IndexRow>) -> Result<Vec<Bytes>, EncodeError> {
     let mut keys = Vec::with_capacity(rows.len());
     let (mut seconds, mut weeks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in rows {
@@ -209,12 +208,15 @@ pub fn encode_index(rows: impl ExactSizeIterator<Item = IndexRow>) -> Result<Byt
         ("week", Arc::new(Date32Array::new(weeks.into(), None))),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, false)))?;
+    Ok(whole(&batch)?)
+}
+
+/// The ArrowStream of one record batch.
+pub(super) fn whole(batch: &RecordBatch) -> Result<Vec<Bytes>, ArrowError> {
     let mut encoder = StreamEncoder::try_new(&batch.schema())?;
-    let mut buffers = encoder.encode(&batch)?;
+    let mut buffers = encoder.encode(batch)?;
     buffers.extend(encoder.finish()?);
-    let mut stream = BytesMut::with_capacity(buffers.iter().map(Buffer::len).sum());
-    buffers.iter().for_each(|buffer| stream.extend_from_slice(buffer));
-    Ok(stream.into())
+    Ok(joined(buffers))
 }
 
 /// A rough size of an event's texts, for the limit.

@@ -287,13 +287,16 @@ async fn failures_are_classed_by_what_really_happened() {
     let started = started().await;
     let store = &started.store;
     let batch = encode(&[event(1)]);
-    let torn = EncodedBatch { events: batch.events.slice(..batch.events.len() / 2), ..batch.clone() };
+    let whole = batch.events.concat();
+    let half = bytes::Bytes::copy_from_slice(&whole[..whole.len() / 2]);
+    let torn = EncodedBatch { events: vec![half], ..batch.clone() };
     let error = store.insert(&torn, 1).await.unwrap_err();
     assert_eq!(error.class(), RetryClass::Ambiguous, "{error}");
     assert_eq!(store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 0, "nothing of a torn body");
     let other_columns = EncodedBatch { events: batch.index.clone(), ..encode(&[event(1)]) };
     assert_eq!(store.insert(&other_columns, 1).await.unwrap_err().class(), RetryClass::Denied, "no row is to blame");
-    let garbage = EncodedBatch { events: bytes::Bytes::from_static(b"no Arrow stream at all"), ..encode(&[event(1)]) };
+    let garbage =
+        EncodedBatch { events: vec![bytes::Bytes::from_static(b"no Arrow stream at all")], ..encode(&[event(1)]) };
     let error = store.insert(&garbage, 1).await.unwrap_err();
     assert_eq!(error.class(), RetryClass::Poison, "{error}");
 
