@@ -201,8 +201,15 @@ impl<D: Destination> Deliverer<D> {
                 before = Before::Unknown;
             }
             self.metrics.insert_retries.with_label_values(&[failure.class.as_str()]).inc();
-            let table = table.name();
-            tracing::warn!(class = failure.class.as_str(), attempt, "adding to {table}: {failure}; again in {pause:?}");
+            let (table, class) = (table.name(), failure.class.as_str());
+            match failure.class {
+                RetryClass::Poison | RetryClass::Denied => tracing::error!(
+                    class,
+                    attempt,
+                    "{table} refuses a group, and delivery waits; check it (`errata migrate status`): {failure}; again in {pause:?}"
+                ),
+                _ => tracing::warn!(class, attempt, "adding to {table}: {failure}; again in {pause:?}"),
+            }
             if !wait(pause, stop).await {
                 return false;
             }

@@ -93,6 +93,7 @@ impl<'a> Rows<'a> {
         let mut is_lost = false;
         let end = self.log.read_with(from, usize::MAX, PIECE_BYTES, |position, item| {
             let Some(expected) = indexes.get(*read).map(|index| part.position(*index)) else { return };
+            // Without this the rest of the log would be read in search of it.
             is_lost |= expected < position;
             if expected == position {
                 payloads.extend_from_slice(item.payload);

@@ -4,7 +4,7 @@ mod rollups;
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -63,6 +63,8 @@ struct Inner {
     /// What is in the rollups: per minute, by table and group; twice when it was added twice.
     rollups: Vec<(RollupTable, Uuid, PerMinute)>,
     rollup_faults: VecDeque<Fault>,
+    /// A file in which a byte is to be flipped when the next insert comes, and where.
+    flip: Option<(PathBuf, usize)>,
 }
 
 impl Fake {
@@ -102,6 +104,11 @@ fn failure(class: RetryClass) -> Failure {
 
 impl Destination for Fake {
     async fn insert(&self, batch: Uuid, _attempt: u32, rows: &mut Rows<'_>) -> Result<(), InsertError> {
+        if let Some((file, at)) = self.0.lock().unwrap().flip.take() {
+            let mut bytes = std::fs::read(&file).unwrap();
+            bytes[at] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
         let mut decodes = true;
         while let Some(piece) = rows.next_piece()? {
             decodes &= piece.events().all(|event| event.is_ok());
@@ -414,6 +421,29 @@ async fn what_cannot_be_decoded_is_set_aside() {
     let kept: Vec<_> = entries.iter().map(|entry| quarantine.get(&entry.id).unwrap().1).collect();
     assert!(kept.contains(&strange) && kept.contains(&broken) && kept.len() == 2, "{kept:?}");
     assert!(entries.iter().any(|entry| entry.reason.contains("version 255")), "{entries:?}");
+}
+
+/// Promise: what the log loses between the plan and the insert is counted as damaged, and costs no other event.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_damaged_while_its_batch_is_under_way_costs_its_own_events_only() {
+    let records = [0..3, 3..5, 5..8];
+    for damaged in 0..records.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let fake = Fake::default();
+        let bench = open(dir.path(), &fake);
+        let segment = dir.path().join("spool/00000000000000000000.seg");
+        let mut ends = vec![];
+        for record in &records {
+            bench.ship(record.clone()).await;
+            ends.push(std::fs::metadata(&segment).unwrap().len() as usize);
+        }
+        fake.0.lock().unwrap().flip = Some((segment, ends[damaged] - 1));
+        let (writer, books, quarantine) = bench.drain().await;
+        let left = records.iter().enumerate().filter(|(n, _)| *n != damaged);
+        assert_eq!(fake.keys(), left.flat_map(|(_, keys)| keys.clone()).collect::<Vec<_>>(), "record {damaged}");
+        assert_eq!(writer.stats().damaged, records[damaged].clone().count() as u64);
+        assert_eq!((books.imbalance(&writer).0, quarantine.list().unwrap().len()), (0, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,10 @@
 //! A stored row as an [`Event`].
 
+use std::borrow::Cow;
+
 use clickhouse::Row;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::{
     event::{Event, EventKey, FieldError, Marks, RequestId},
@@ -13,12 +16,14 @@ use crate::{
     },
 };
 
-/// The columns of `events` that make an event, in their order in a `SELECT ?fields`.
+/// The columns of `events` that make an event, in their order in a `SELECT ?fields`. The project is not among them: every query
+/// names it, and a column less is read; nor are columns that ClickHouse would have to put together.
 #[derive(Debug, Row, Deserialize)]
 pub struct EventRow {
-    pub project: String,
     pub key: u64,
-    pub request_id: String,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub request_uuid: Uuid,
+    pub request_text: String,
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
     pub received_at: i64,
@@ -43,12 +48,16 @@ pub struct EventRow {
     pub details: String,
 }
 
-impl TryFrom<EventRow> for Event {
-    type Error = StoreError;
-
-    fn try_from(row: EventRow) -> Result<Self, StoreError> {
-        let strange = |what: String| StoreError::Answer(format!("the event {} has {what}", row.request_id));
-        let request_id = RequestId::parse(&row.request_id).map_err(|error| strange(format!("an id that {error}")))?;
+impl EventRow {
+    /// The event, of the project that was asked for.
+    ///
+    /// # Errors
+    /// When the row is none that [`rows`](crate::store::rows) makes.
+    pub fn into_event(self, project: &str) -> Result<Event, StoreError> {
+        let row = self;
+        let request_id = request_id_of(row.request_uuid, &row.request_text);
+        let strange = |what: String| StoreError::Answer(format!("the event {request_id} has {what}"));
+        let id = RequestId::parse(&request_id).map_err(|error| strange(format!("an id that {error}")))?;
         let mut details: Details =
             serde_json::from_str(&row.details).map_err(|error| strange(format!("no details: {error}")))?;
         let origin = match details.origin.take() {
@@ -57,7 +66,7 @@ impl TryFrom<EventRow> for Event {
         };
         let [service, environment, release, method, route] = origin;
         let messages = row.errors_message.iter().map(String::as_str);
-        let parts = Fold::from_parts(&row.request_id, &row.error, messages);
+        let parts = Fold::from_parts(&request_id, &row.error, messages);
         let unfold = |text| if details.plain { text } else { parts.unfold(text) };
         let unfold_all = |headers: Vec<(String, String)>| -> Vec<_> {
             headers.into_iter().map(|(name, value)| (name, unfold(value))).collect()
@@ -66,17 +75,17 @@ impl TryFrom<EventRow> for Event {
             0 => details.client_ip,
             address => std::net::Ipv4Addr::from(address).to_string(),
         };
-        Ok(Self {
+        Ok(Event {
             response: unfold(row.body),
             request_headers: unfold_all(details.request_headers.0),
             response_headers: unfold_all(details.response_headers.0),
             path: details.path.unwrap_or_else(|| fold::path_of(&route, &row.path_values)),
             errors: field_errors(row.errors_field, details.paths, row.errors_message, row.errors_rule),
             error_template: details.error_template.unwrap_or_else(|| row.error.clone()),
-            project: row.project,
+            project: project.to_owned(),
             key: EventKey(row.key.into()),
             event_id: details.event_id,
-            request_id,
+            request_id: id,
             timestamp_ms: row.timestamp,
             received_at_ms: row.received_at,
             status: row.status,
@@ -102,6 +111,11 @@ impl TryFrom<EventRow> for Event {
             marks: Marks(details.marks),
         })
     }
+}
+
+/// A request id of its two columns: as [`rows::request_columns`](crate::store::rows) made them.
+fn request_id_of(uuid: Uuid, text: &str) -> Cow<'_, str> {
+    if text.is_empty() { uuid.to_string().into() } else { text.into() }
 }
 
 fn origin_words(origin: &str) -> Option<[String; 5]> {

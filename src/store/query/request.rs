@@ -1,8 +1,12 @@
 //! Lookup by request id, with no time range: the index names the seconds and weeks, the event table has the rest.
+//!
+//! One id in one second, which nearly every lookup is about, is asked for in the plainest way; the few rows are sorted and told
+//! apart here. Sorting, limiting by key and the newer analyzer take ClickHouse half as long again as reading the row
+//! (`docs/decisions/0001-lookup-index.md`).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use clickhouse::Row;
+use clickhouse::{Row, query::Query};
 use serde::Deserialize;
 
 use super::{Sql, Store, StoreError, Value, event_row::EventRow};
@@ -68,23 +72,30 @@ impl Store {
 
     async fn find(&self, project: &str, ids: &[RequestId], limit: usize, keep: Keep) -> Result<Vec<Found>, StoreError> {
         let asked = &ids[..ids.len().min(MAX_REQUESTS)];
-        // One more than is shown, to know that there are more; an index row may be there twice.
-        let places = self.places(project, asked, 2 * (limit + 1), keep).await?;
+        // One more than is shown, to know that there are more; a row may be there twice.
+        let most = 2 * (limit + 1);
+        let places = self.places(project, asked, most, keep).await?;
         let mut events: HashMap<RequestId, Vec<Event>> = HashMap::new();
-        for event in self.events_at(project, asked, &places, limit).await? {
+        for event in self.events_at(project, asked, &places, most).await? {
             events.entry(event.request_id.clone()).or_default().push(event);
         }
         let now_ms = self.clock.now_ms();
         Ok(ids.iter().map(|id| self.found(project, id, events.remove(id), &places, (limit, keep), now_ms)).collect())
     }
 
+    /// Where the requests' events are, `most` places of each.
     async fn places(
         &self,
         project: &str,
         ids: &[RequestId],
-        limit: usize,
+        most: usize,
         keep: Keep,
     ) -> Result<Vec<Place>, StoreError> {
+        if let [id] = ids
+            && let Some(places) = self.few_places(project, id, most).await?
+        {
+            return Ok(places);
+        }
         let order = match keep {
             Keep::Oldest => "",
             Keep::Latest => " DESC",
@@ -93,8 +104,18 @@ impl Store {
         let mut sql = Sql::new("SELECT ?fields FROM ");
         sql.push(&self.table("request_index"));
         sql.push_value(" WHERE k IN {}", Value::UInts(keys.into_iter().collect()));
-        sql.push(&format!(" ORDER BY k, second{order} LIMIT {limit} BY k"));
+        sql.push(&format!(" ORDER BY k, second{order} LIMIT {most} BY k"));
         self.rows("finding a request", &sql).await
+    }
+
+    /// Where the events of one request are; `None` when there are more places than `most`.
+    async fn few_places(&self, project: &str, id: &RequestId, most: usize) -> Result<Option<Vec<Place>>, StoreError> {
+        let mut sql = Sql::new("SELECT ?fields FROM ");
+        sql.push(&self.table("request_index"));
+        sql.push_value(" WHERE k = {}", Value::UInt(index_key(id.lookup_key(project))));
+        sql.push(&format!(" LIMIT {}", most + 1));
+        let places: Vec<Place> = self.rows_of("finding a request", plainly(self.ask(&sql))).await?;
+        Ok((places.len() <= most).then_some(places))
     }
 
     /// The events of the ids at the places, oldest first.
@@ -103,19 +124,54 @@ impl Store {
         project: &str,
         ids: &[RequestId],
         places: &[Place],
-        limit: usize,
+        most: usize,
     ) -> Result<Vec<Event>, StoreError> {
+        let seconds: BTreeSet<u32> = places.iter().map(|place| place.second).collect();
+        let weeks: BTreeSet<u16> = places.iter().map(|place| place.week).collect();
         if places.is_empty() {
             return Ok(Vec::new());
         }
         let mut sql = Sql::new("SELECT ?fields FROM ");
         sql.push(&self.table("events"));
         sql.push_value(" WHERE project = {}", Value::Text(project.to_owned()));
-        push_places(&mut sql, places);
+        if let ([id], 1, 1, Some(place)) = (ids, seconds.len(), weeks.len(), places.first())
+            && let Some(events) = self.few_events(sql.clone(), project, id, place, most).await?
+        {
+            return Ok(events);
+        }
+        push_places(&mut sql, seconds, weeks);
         push_ids(&mut sql, ids);
-        sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", 2 * (limit + 1) * ids.len()));
+        sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", most * ids.len()));
         let rows: Vec<EventRow> = self.rows("reading a request's events", &sql).await?;
-        rows.into_iter().map(Event::try_from).collect()
+        rows.into_iter().map(|row| row.into_event(project)).collect()
+    }
+
+    /// The events of one request in one second, oldest first; `None` when there are more than `most`. The query comes as far as
+    /// its project.
+    async fn few_events(
+        &self,
+        mut sql: Sql,
+        project: &str,
+        id: &RequestId,
+        place: &Place,
+        most: usize,
+    ) -> Result<Option<Vec<Event>>, StoreError> {
+        let first_ms = i64::from(place.second) * 1000;
+        sql.push_value(" AND timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms));
+        sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms + 1000));
+        sql.push_value(" AND toMonday(received_at) = toDate({})", Value::Int(place.week.into()));
+        let (uuid, text) = request_columns(id.as_str());
+        sql.push_value(" AND request_text = {}", Value::Text(text.to_owned()));
+        sql.push_value(" AND request_uuid = toUUID({})", Value::Text(uuid.to_string()));
+        sql.push(&format!(" LIMIT {}", most + 1));
+        let mut rows: Vec<EventRow> = self.rows_of("reading a request's events", plainly(self.ask(&sql))).await?;
+        if rows.len() > most {
+            return Ok(None);
+        }
+        rows.sort_by_key(|row| (row.timestamp, row.key));
+        let mut seen = HashSet::new();
+        rows.retain(|row| seen.insert(row.key));
+        rows.into_iter().map(|row| row.into_event(project)).collect::<Result<_, _>>().map(Some)
     }
 
     fn found(
@@ -145,32 +201,17 @@ impl Store {
     }
 }
 
-/// Where the events are. Nearly always that is one second of one week: a plain range is found soonest.
-fn push_places(sql: &mut Sql, places: &[Place]) {
-    let seconds: BTreeSet<u64> = places.iter().map(|place| place.second.into()).collect();
-    let weeks: BTreeSet<i64> = places.iter().map(|place| place.week.into()).collect();
-    match Vec::from_iter(seconds).as_slice() {
-        [second] => {
-            let first_ms = *second as i64 * 1000;
-            sql.push_value(" AND timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms));
-            sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms + 1000));
-        }
-        seconds => {
-            let seconds = Value::UInts(seconds.to_vec());
-            sql.push_value(" AND toDateTime(timestamp) IN arrayMap(at -> toDateTime(at), {})", seconds);
-        }
-    }
-    match Vec::from_iter(weeks).as_slice() {
-        [week] => {
-            sql.push_value(" AND toMonday(received_at) = toDate({})", Value::Int(*week));
-        }
-        weeks => {
-            sql.push_value(
-                " AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})",
-                Value::Ints(weeks.to_vec()),
-            );
-        }
-    }
+/// Without the newer analyzer, which these queries have no use for.
+fn plainly(query: Query) -> Query {
+    query.with_setting("enable_analyzer", "0")
+}
+
+/// Where the events are.
+fn push_places(sql: &mut Sql, seconds: BTreeSet<u32>, weeks: BTreeSet<u16>) {
+    let seconds = Value::UInts(seconds.into_iter().map(u64::from).collect());
+    sql.push_value(" AND toDateTime(timestamp) IN arrayMap(at -> toDateTime(at), {})", seconds);
+    let weeks = Value::Ints(weeks.into_iter().map(i64::from).collect());
+    sql.push_value(" AND toMonday(received_at) IN arrayMap(day -> toDate(day), {})", weeks);
 }
 
 /// ` AND …` for the ids themselves: two may share a key of the index.

@@ -42,7 +42,7 @@ impl Store {
         sql.push(&newest).push(")").push(&newest);
         let query = IN_ORDER.iter().fold(self.ask(&sql), |query, (name, value)| query.with_setting(*name, *value));
         let rows: Vec<EventRow> = self.rows_of("searching", query).await?;
-        let mut events = rows.into_iter().map(Event::try_from).collect::<Result<Vec<_>, _>>()?;
+        let mut events = rows.into_iter().map(|row| row.into_event(project)).collect::<Result<Vec<_>, _>>()?;
         let is_last = events.len() <= limit;
         events.truncate(limit);
         let next = events.last().filter(|_| !is_last);

@@ -25,6 +25,31 @@ async fn a_request_has_all_its_events_oldest_first_across_weeks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_one_second_has_its_events_in_order_each_once_and_the_oldest_when_they_are_many() {
+    let Started { store, .. } = &started().await;
+    for id in [id("req_busy"), id("0b8b8a6e-0000-4000-8000-000000000002")] {
+        let at = |number: u128, ms: i64| Event {
+            request_id: id.clone(),
+            timestamp_ms: noon() + ms,
+            received_at_ms: noon() + 2000,
+            ..event(number)
+        };
+        // A repetition under the same key, also with another time; in parts of their own.
+        insert(store, &[at(1, 5), at(2, 7), at(3, 5)]).await;
+        insert(store, &[at(1, 5), at(2, 0)]).await;
+        let found = store.request("shop", &id).await.unwrap();
+        let order: Vec<_> = found.events.iter().map(|event| (event.key.0, event.timestamp_ms - noon())).collect();
+        assert_eq!((order, found.more), (vec![(2, 0), (1, 5), (3, 5)], false));
+
+        let many: Vec<Event> = (10..400).rev().map(|number| at(number, number as i64)).collect();
+        insert(store, &many).await;
+        let found = store.request("shop", &id).await.unwrap();
+        let keys: Vec<u128> = found.events.iter().map(|event| event.key.0).collect();
+        assert_eq!((keys.len(), &keys[..4], keys[99], found.more), (100, &[2, 1, 3, 10][..], 106, true));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_ids_with_one_lookup_key_are_told_apart() {
     let started = started().await;
     let store = &started.store;
