@@ -1,0 +1,158 @@
+"""The API over the 100 M events that load_100m.py has loaded: lookups and 30-day charts, idle and under full ingest.
+
+    ERRATA_BENCH_DIR=DIR python3 benches/store/load_100m.py 100
+    cargo build --release -p errata -p errata-load
+    ERRATA_BENCH_DIR=DIR python3 benches/store/api_100m.py 100
+
+The release binary serves on loopback, with the loaded engine as its ClickHouse. The rollups are filled by hours, and by minutes for
+the last two days, as delivery would have filled them. Load: errata-load's events, 500 a request, 8 connections, each sending
+as soon as it is answered.
+"""
+
+import http.client, json, os, pathlib, socket, subprocess, sys, tempfile, threading, time
+import bench
+from lookup_index import LEAN, ids, timed, two_steps
+
+DAY_MS = 86_400_000
+ZERO = "toUUID('00000000-0000-0000-0000-000000000000')"
+ERRATA = str(bench.ROOT / "target/release/errata")
+LOADER = str(bench.ROOT / "target/release/errata-load")
+SHIPPED = int(os.environ.get("BENCH_EVENTS", 1_500_000))
+
+
+def fill_rollups(engine):
+    first, last = (int(ms) for ms in engine.query(
+        "SELECT toUnixTimestamp64Milli(min(received_at)), toUnixTimestamp64Milli(max(received_at)) FROM b.events FORMAT TSV").split())
+    units = {"hour": (first, "toStartOfHour"), "minute": (last - 2 * DAY_MS, "toStartOfMinute")}
+    for per, (since, start_of) in units.items():
+        for day in range(since // DAY_MS, last // DAY_MS + 1):
+            engine.query(
+                f"INSERT INTO b.rollup_counts SELECT toMonday(received_at), {ZERO}, project, '{per}', {start_of}(toDateTime(timestamp, 'UTC')) AS at, "
+                "service, environment, route, method, status, count() FROM b.events "
+                f"WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS}) "
+                "GROUP BY toMonday(received_at), project, at, service, environment, route, method, status")
+    engine.rest()
+
+
+class Collector:
+    def __init__(self, engine):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.directory = tempfile.mkdtemp(prefix="errata-bench-")
+        settings = {"ERRATA_LISTEN": f"127.0.0.1:{self.port}", "ERRATA_DATA_DIR": self.directory,
+                    "ERRATA_CLICKHOUSE__URL": f"http://127.0.0.1:{engine.port}", "ERRATA_CLICKHOUSE__DATABASE": "b"}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("ERRATA_")}
+        self.process = subprocess.Popen([ERRATA, "serve"], env={**others, **settings}, cwd=self.directory,
+                                        stdout=subprocess.DEVNULL, stderr=open(f"{self.directory}/log", "w"))
+        token = pathlib.Path(self.directory, "admin.token")
+        for _ in range(600):
+            if token.exists() and self.ready():
+                break
+            time.sleep(0.05)
+        self.token = token.read_text().strip()
+        self.connection = self.connect()
+
+    def connect(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def ready(self):
+        try:
+            connection = self.connect()
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+    def get(self, path, connection=None):
+        connection = connection or self.connection
+        begin = time.perf_counter()
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+        response = connection.getresponse()
+        data = response.read()
+        took = (time.perf_counter() - begin) * 1000
+        if response.status != 200:
+            raise RuntimeError(f"{path}: {response.status} {data[:500]}")
+        return took, json.loads(data)["data"]
+
+    def ship(self, bodies, counts):
+        connection = self.connect()
+        while bodies:
+            body = bodies.pop()
+            connection.request("POST", "/api/v1/events", body=body, headers={
+                "Authorization": f"Bearer {self.token}", "Content-Type": "application/x-ndjson"})
+            response = connection.getresponse()
+            data = response.read()
+            if response.status != 202:
+                raise RuntimeError(data[:500])
+            counts.append(json.loads(data)["data"]["accepted"])
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def made_bodies():
+    events = subprocess.run([LOADER, "--events", str(SHIPPED), "--seed", str(time.time_ns() % 1_000_000), "events"], stdout=subprocess.PIPE, check=True).stdout
+    lines = events.splitlines(keepends=True)
+    return [b"".join(lines[at:at + 500]) for at in range(0, len(lines), 500)]
+
+
+def measure(engine, collector, rids, go_on):
+    taken = {"`SELECT 1`": [], "lookup: index and event": [], "`GET /api/v1/requests/{id}`": []}
+    for rid in rids:
+        if not go_on():
+            break
+        taken["`SELECT 1`"].append(timed(engine, "SELECT 1", LEAN)[0])
+        taken["lookup: index and event"].append(sum(two_steps(engine, rid, "request_index", "events", {})))
+        took, found = collector.get(f"/api/v1/requests/{rid}")
+        assert found["events"][0]["request_id"] == rid
+        taken["`GET /api/v1/requests/{id}`"].append(took)
+    return taken
+
+
+def show(title, taken):
+    one = bench.percentile(taken["`SELECT 1`"], .5)
+    print(f"| {title} | samples | p50 ms | p99 ms | p50 in `SELECT 1` | p99 |\n|---|---|---|---|---|---|")
+    for name, samples in taken.items():
+        p50, p99 = bench.percentile(samples, .5), bench.percentile(samples, .99)
+        print(f"| {name} | {len(samples)} | {p50:.2f} | {p99:.2f} | {p50 / one:.1f} | {p99 / one:.1f} |")
+    print(flush=True)
+
+
+def main():
+    million = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    engine = bench.Engine(f"lookup-{million}")
+    if engine.query("SELECT count() FROM b.rollup_counts").strip() == "0":
+        begin = time.time()
+        fill_rollups(engine)
+        print(f"rollups filled in {time.time() - begin:.0f} s")
+    print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
+    collector = Collector(engine)
+    try:
+        rids = ids(engine, million * 1_000_000)
+        for rid in rids[:20]:
+            collector.get(f"/api/v1/requests/{rid}")
+        show("idle", measure(engine, collector, rids[20:], lambda: True))
+        for query in ("group_by=status&step=1d", "group_by=status&step=1h", "group_by=service&step=1d", "group_by=status,route&step=1d"):
+            samples = [collector.get(f"/api/v1/rates?from=-30d&{query}")[0] for _ in range(30)]
+            print(f"`GET /api/v1/rates?from=-30d&{query}`: p50 {bench.percentile(samples, .5):.1f} ms, p99 {bench.percentile(samples, .99):.1f} ms")
+        bodies, counts = made_bodies(), []
+        begin = time.time()
+        threads = [threading.Thread(target=collector.ship, args=(bodies, counts)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        taken = measure(engine, collector, rids, lambda: any(thread.is_alive() for thread in threads))
+        for thread in threads:
+            thread.join()
+        print(f"\n{sum(counts)} events acknowledged in {time.time() - begin:.0f} s")
+        show("under load", taken)
+    finally:
+        collector.stop()
+        engine.stop()
+
+
+main()
