@@ -11,6 +11,7 @@ pub mod operate;
 pub(crate) mod params;
 pub mod quarantine;
 pub mod quota;
+pub mod rate_limits;
 mod routes;
 pub mod serve;
 pub mod stored;

@@ -36,6 +36,7 @@ use crate::state::Role;
         super::lookup::ticket::ticket,
         super::analyse::events,
         super::analyse::rates,
+        super::rate_limits::rate_limits,
         super::analyse::validation_failures,
         super::quarantine::list,
         super::quarantine::show,

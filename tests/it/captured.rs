@@ -1,6 +1,7 @@
 //! The captured traffic through a whole collector, against the figures its README gives.
 
 mod counts;
+mod limits;
 mod lookups;
 mod secrets;
 

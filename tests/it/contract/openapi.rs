@@ -165,6 +165,7 @@ async fn answers_are_what_the_description_says() {
         (ticket.json(&json!({"text": "req_1 and req_nope1"})), "post", "/api/v1/requests/lookup"),
         get("/api/v1/events?limit=1", "/api/v1/events"),
         get("/api/v1/rates?group_by=status", "/api/v1/rates"),
+        get("/api/v1/rate-limits", "/api/v1/rate-limits"),
         get("/api/v1/validation/failures?compare=previous", "/api/v1/validation/failures"),
         get("/api/v1/quarantine", "/api/v1/quarantine"),
         get("/api/v1/quarantine/7", "/api/v1/quarantine/{id}"),
