@@ -26,6 +26,7 @@ mod rows;
 mod shortage;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 
 use std::{collections::HashSet, future::Future};
 

@@ -47,7 +47,7 @@ mod clients;
 mod collector;
 mod damage;
 mod disk;
-mod engine;
+pub(crate) mod engine;
 mod index;
 mod load;
 mod machine;
