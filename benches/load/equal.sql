@@ -158,15 +158,16 @@ SELECT bitShiftRight(k, 24) AS k, toDateTime(timestamp, 'UTC') AS second, week F
 CREATE MATERIALIZED VIEW errata.to_counts TO errata.rollup_counts AS
 SELECT
     week, toUUID('00000000-0000-0000-0000-000000000000') AS batch, project, per,
-    if(per = 'minute', minute, toStartOfHour(minute)) AS at,
-    service, environment, route, method, status, sum(events) AS count
+    if(endsWith(per, 'minute'), minute, toStartOfHour(minute)) AS at,
+    service, environment, if(startsWith(per, 'coarse'), '', one.route) AS route, if(startsWith(per, 'coarse'), '', one.method) AS method,
+    status, sum(events) AS count
 FROM
 (
     SELECT week, project, toStartOfMinute(toDateTime(timestamp, 'UTC')) AS minute, service, environment, route, method, status, count() AS events
     FROM errata.known
     GROUP BY ALL
-)
-ARRAY JOIN ['minute', 'hour'] AS per
+) AS one
+ARRAY JOIN ['minute', 'hour', 'coarse_minute', 'coarse_hour'] AS per
 GROUP BY week, project, per, at, service, environment, route, method, status;
 
 CREATE MATERIALIZED VIEW errata.to_failures TO errata.rollup_failures AS

@@ -26,11 +26,12 @@ def fill_rollups(engine):
     units = {"hour": (first, "toStartOfHour"), "minute": (last - 2 * DAY_MS, "toStartOfMinute")}
     for per, (since, start_of) in units.items():
         for day in range(since // DAY_MS, last // DAY_MS + 1):
-            engine.query(
-                f"INSERT INTO b.rollup_counts SELECT toMonday(received_at), {ZERO}, project, '{per}', {start_of}(toDateTime(timestamp, 'UTC')) AS at, "
-                "service, environment, route, method, status, count() FROM b.events "
-                f"WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS}) "
-                "GROUP BY toMonday(received_at), project, at, service, environment, route, method, status")
+            for name, of_cell in ((per, "route, method"), (f"coarse_{per}", "'' AS cell_route, '' AS cell_method")):
+                engine.query(
+                    f"INSERT INTO b.rollup_counts SELECT toMonday(received_at), {ZERO}, project, '{name}', {start_of}(toDateTime(timestamp, 'UTC')) AS at, "
+                    f"service, environment, {of_cell}, status, count() FROM b.events "
+                    f"WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS}) "
+                    "GROUP BY ALL")
     engine.rest()
 
 

@@ -22,7 +22,9 @@ LAST = "max(CAST((timestamp, request_id), 'Tuple(at DateTime64(3, \\'UTC\\'), re
 CELLS = {
     "rollup_counts": (
         "SELECT {who}, 1::Int8 AS per, {minute}, service, environment, route, method, status, count() AS count {rows} GROUP BY ALL "
-        "UNION ALL SELECT {who}, 2::Int8 AS per, {hour}, service, environment, route, method, status, count() AS count {rows} GROUP BY ALL",
+        "UNION ALL SELECT {who}, 2::Int8 AS per, {hour}, service, environment, route, method, status, count() AS count {rows} GROUP BY ALL "
+        "UNION ALL SELECT {who}, 3::Int8 AS per, {minute}, service, environment, '' AS route, '' AS method, status, count() AS count {rows} GROUP BY ALL "
+        "UNION ALL SELECT {who}, 4::Int8 AS per, {hour}, service, environment, '' AS route, '' AS method, status, count() AS count {rows} GROUP BY ALL",
         "project, per, toStartOfHour(at), service, environment, route, method, status, at"),
     "rollup_failures": (
         "SELECT {who}, {hour}, service, environment, route, `errors.field`[1]::LowCardinality(String) AS field, "

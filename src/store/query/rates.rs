@@ -67,7 +67,7 @@ struct Point {
 /// Where the events of one piece of a question are counted.
 enum Source {
     Events(Range),
-    /// Of `rollup_counts`: `minute` or `hour`.
+    /// Of `rollup_counts`, by the name of its `per`.
     Counts(Vec<(&'static str, Range)>),
     /// Of `rollup_accounts`, hours.
     Accounts(Vec<Range>),
@@ -139,8 +139,10 @@ fn sources(filter: &Filter, group_by: &[RateKey], step_ms: i64, since_ms: i64) -
         };
         let hours = whole(HOUR_MS);
         if filter.account_ids.is_empty() {
-            let minutes = whole(MINUTE_MS).into_iter().map(|range| ("minute", range));
-            let cells: Vec<_> = hours.into_iter().map(|range| ("hour", range)).chain(minutes).collect();
+            let (minute, hour) =
+                if is_coarse(filter, group_by) { ("coarse_minute", "coarse_hour") } else { ("minute", "hour") };
+            let minutes = whole(MINUTE_MS).into_iter().map(|range| (minute, range));
+            let cells: Vec<_> = hours.into_iter().map(|range| (hour, range)).chain(minutes).collect();
             sources.extend((!cells.is_empty()).then_some(Source::Counts(cells)));
         } else {
             sources.extend((!hours.is_empty()).then_some(Source::Accounts(hours)));
@@ -160,6 +162,12 @@ fn in_rollups(filter: &Filter, group_by: &[RateKey]) -> bool {
         && fingerprints.is_empty()
         && text.is_none()
         && account_ids.iter().all(|account| !account.is_empty())
+}
+
+/// Whether cells without route and method will do.
+fn is_coarse(filter: &Filter, group_by: &[RateKey]) -> bool {
+    let tells = group_by.iter().any(|key| matches!(key, RateKey::Route | RateKey::Method));
+    !tells && filter.routes.is_empty() && filter.methods.is_empty()
 }
 
 fn series(group_by: &[RateKey], points: Vec<Point>) -> Vec<Series> {

@@ -45,6 +45,8 @@ struct Series {
     texts: [Name; 5],
     status: u16,
     place: u32,
+    /// The series of the same status and no route and method.
+    coarse: u32,
     next: u32,
     /// The latest minute and its entry in [`Rollups::counts`]: events come about in order.
     latest: (u32, u32),
@@ -103,6 +105,9 @@ pub(super) struct CountCell {
 pub(super) enum Per {
     Minute = 1,
     Hour = 2,
+    /// Without route and method, as the next: a long range has far fewer of these cells.
+    CoarseMinute = 3,
+    CoarseHour = 4,
 }
 
 /// Events of one hour and account.
@@ -183,12 +188,18 @@ impl Rollups {
             }
             number = series.next;
         }
+        let [project, service, environment, route, method] = texts;
+        let is_coarse = route.is_empty() && method.is_empty();
+        let coarse = (!is_coarse).then(|| self.series([project, service, environment, "", ""], status));
+        // It may have the same hash, and be the first of it now.
+        let first = self.by_hash.get(&hash).copied().unwrap_or(END);
         let number = self.series.len() as u32;
         let texts = texts.map(|text| self.names.number(text));
         let places = self.places.len() as u32;
         let [project, service, environment, route, _] = texts;
         let place = *self.places.entry([project, service, environment, route]).or_insert(places);
-        self.series.push(Series { texts, status, place, next: first, latest: (END, 0) });
+        let coarse = coarse.unwrap_or(number);
+        self.series.push(Series { texts, status, place, coarse, next: first, latest: (END, 0) });
         self.by_hash.insert(hash, number);
         number
     }
@@ -258,12 +269,18 @@ impl Rollups {
     /// The cells of [`super::RollupTable::Counts`], in the order of the table: ClickHouse need not sort them.
     pub(super) fn counts(&self) -> Vec<CountCell> {
         let order = self.order();
-        let mut keys: Vec<_> = Vec::with_capacity(2 * self.counts.len());
+        let mut keys: Vec<_> = Vec::with_capacity(4 * self.counts.len());
         for Minute { series, at, count } in &self.counts {
-            let (hour, rank) = (at - at % HOUR_S, order.series[*series as usize]);
-            let project = order.names[self.series[*series as usize].texts[0] as usize];
-            keys.push((project, Per::Minute, hour, rank, *at, *series, *count));
-            keys.push((project, Per::Hour, hour, rank, hour, *series, *count));
+            let (at, hour, Series { texts, coarse, .. }) = (*at, at - at % HOUR_S, &self.series[*series as usize]);
+            let project = order.names[texts[0] as usize];
+            for (per, at, series) in [
+                (Per::Minute, at, *series),
+                (Per::Hour, hour, *series),
+                (Per::CoarseMinute, at, *coarse),
+                (Per::CoarseHour, hour, *coarse),
+            ] {
+                keys.push((project, per, hour, order.series[series as usize], at, series, *count));
+            }
         }
         keys.sort_unstable();
         let mut cells: Vec<CountCell> = Vec::with_capacity(keys.len());

@@ -8,6 +8,7 @@ const EVENTS: &str = "FROM {table} WHERE batch_id IN {batches:Array(UUID)} \
     AND received_at >= fromUnixTimestamp64Milli({first:Int64}, 'UTC') \
     AND received_at <= fromUnixTimestamp64Milli({last:Int64}, 'UTC') LIMIT 1 BY batch_id, key";
 
+const MINUTE: &str = "toStartOfMinute(toDateTime(timestamp, 'UTC'))";
 const HOUR: &str = "toStartOfHour(toDateTime(timestamp, 'UTC'))";
 
 /// The cells and the marker of a group, in the table's columns; further parameters `group` and `week`.
@@ -26,10 +27,10 @@ pub(super) fn select(table: RollupTable, events: &str) -> String {
 
 fn counts() -> String {
     format!(
-        "project, step.1, step.2, service, environment, route, method, status, count() FROM (SELECT project, timestamp, \
-         service, environment, route, method, status {{events}}) ARRAY JOIN \
-         [('minute', toStartOfMinute(toDateTime(timestamp, 'UTC'))), ('hour', {HOUR})] AS step \
-         GROUP BY project, step, service, environment, route, method, status"
+        "project, step.1, step.2, service, environment, if(step.3, route, '') AS step_route, if(step.3, method, '') AS step_method, \
+         status, count() FROM (SELECT project, timestamp, service, environment, toString(route) AS route, toString(method) AS method, \
+         status {{events}}) ARRAY JOIN [('minute', {MINUTE}, true), ('hour', {HOUR}, true), ('coarse_minute', {MINUTE}, false), \
+         ('coarse_hour', {HOUR}, false)] AS step GROUP BY project, step, service, environment, step_route, step_method, status"
     )
 }
 
