@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{sync::watch, time::Instant};
+use tracing::{Instrument, field::Empty};
 
 use super::{
     BatchRef, Books, Destination, Failure, RetryClass, Stored,
@@ -23,6 +24,7 @@ use crate::{
     memory,
     metrics::Metrics,
     spool::{Item, ItemRef, Position, Reader, SpoolError, Writer},
+    telemetry::{Origins, SPANS},
 };
 
 /// Events in the queue from which on they come fast: a batch of fewer is a small one.
@@ -83,6 +85,7 @@ pub struct Deliverer<D> {
     pub quarantine: Quarantine,
     pub books: Arc<Books>,
     pub metrics: Arc<Metrics>,
+    pub origins: Arc<Origins>,
     pub clock: Clock,
     /// Keys that an earlier run stored under a plan that could not be followed to its end; empty to begin with.
     pub stored_before: HashSet<EventKey>,
@@ -299,7 +302,8 @@ impl<D: Destination> Deliverer<D> {
         let mut stored = Vec::new();
         while let Some(batch) = plan.batches.get(next).cloned() {
             let rows = decoded.of(&batch);
-            match self.deliver(&batch, rows.clone(), before[next], stop).await {
+            let span = self.origins.delivery(batch.from.0, batch.to.0, rows.len());
+            match self.deliver(&batch, rows.clone(), before[next], stop).instrument(span).await {
                 Outcome::Interrupted => return Ok(None),
                 Outcome::Stored => {
                     stored.push(batch);
@@ -422,7 +426,8 @@ impl<D: Destination> Deliverer<D> {
         let mut out_of_memory = 0;
         for attempt in 1.. {
             let started = Instant::now();
-            let failure = match self.attempt(batch, attempt, &rows, before).await {
+            let span = insert_span(attempt);
+            let failure = match self.attempt(batch, attempt, &rows, before).instrument(span.clone()).await {
                 Ok(how) => {
                     self.metrics.insert_batches.with_label_values(&[how]).inc();
                     self.metrics.insert_duration.observe(started.elapsed().as_secs_f64());
@@ -430,6 +435,7 @@ impl<D: Destination> Deliverer<D> {
                 }
                 Err(failure) => failure,
             };
+            span.record("otel.status_code", "ERROR");
             self.metrics.insert_batches.with_label_values(&["failed"]).inc();
             if failure.class == RetryClass::Poison && self.tables_are_right().await {
                 return Outcome::Refused(failure.message);
@@ -510,6 +516,19 @@ impl<D: Destination> Deliverer<D> {
         }
         probe.is_ok()
     }
+}
+
+/// The span of one attempt, its verification included.
+fn insert_span(attempt: u32) -> tracing::Span {
+    tracing::info_span!(
+        target: SPANS,
+        "insert",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system.name = "clickhouse",
+        db.operation.name = "INSERT",
+        errata.attempt = attempt,
+    )
 }
 
 /// Takes an item in, or notes why it does not decode.

@@ -45,6 +45,7 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         books: Arc::new(Books::default()),
         quarantine: Quarantine::open(dir.join("quarantine")).unwrap(),
         health: Health::default(),
+        origins: Arc::default(),
         receiving: body::Budget::new(config.ingest.max_in_flight.as_usize()),
         in_flight: Arc::new(tokio::sync::Semaphore::new(config.ingest.max_in_flight.as_usize() / 1024)),
         workbenches: ingest::Workbenches::default(),

@@ -17,3 +17,4 @@ mod reference;
 mod rollups;
 mod rooms;
 mod store;
+mod traces;

@@ -16,6 +16,7 @@ use axum::{
     response::Response,
 };
 use serde::Serialize;
+use tracing::Instrument;
 use utoipa::ToSchema;
 
 use super::{
@@ -116,7 +117,7 @@ async fn ship(shared: Shared, token: TokenInfo, headers: &HeaderMap, body: &mut 
     // Read again: a body may take a minute to arrive, and its quota is that of its arrival.
     let sent = Sent { format, encoding, body, received_at_ms: shared.clock.now_ms() };
     // A task of its own: what is kept is counted, and memory is held while it is used, also when the client has gone.
-    let taken = tokio::spawn(take(shared, token, sent))
+    let taken = tokio::spawn(take(shared, token, sent).in_current_span())
         .await
         .map_err(|error| ApiError::internal("taking events", &error))??;
     Ok(Data(StatusCode::ACCEPTED, taken))
