@@ -13,6 +13,7 @@ mod faults;
 mod hostile;
 mod lookup;
 mod migrate;
+mod monitoring;
 mod reference;
 mod rollups;
 mod rooms;
