@@ -1,6 +1,10 @@
 //! What we ship for those who watch: rules for Prometheus, dashboards for Grafana, and metrics that stay small.
 
+mod boards;
+mod clickhouse;
+mod promql;
 mod rules;
+mod structure;
 
 use std::{
     path::{Path, PathBuf},
