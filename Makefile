@@ -40,7 +40,7 @@ test-engine:
 # Tests that use these skip their check without them, except in CI, where they fail.
 test-tools:
 	@command -v promtool >/dev/null || [ "$(CI)" = true ] || \
-		printf '\n*** SKIPPED: the check of /metrics by promtool. It is missing: apt-get install prometheus ***\n\n' >&2
+		printf '\n*** SKIPPED: the checks of metrics, rules and dashboards by promtool and Prometheus. Missing: apt-get install prometheus ***\n\n' >&2
 	@[ "$$(id -u)" = 0 ] && command -v strace >/dev/null && command -v mkfs.ext4 >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: tests of power cuts, full disks and failing system calls. They need root, and: apt-get install strace e2fsprogs libfaketime ***\n\n' >&2
 

@@ -3,16 +3,19 @@
 //! Label sets are bounded: past a family's limit, labels whose values clients choose become `other`, so that hostile or
 //! careless input cannot grow `/metrics` without end. Never a request id, an account or a message as a label.
 
+mod bounded;
+
 use std::{
     collections::HashMap,
+    fmt::Write,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::{Collector, Desc},
 };
 
@@ -22,17 +25,14 @@ use crate::{
     event::{FieldError, Marks, view::EventView},
 };
 
-/// Value of a label whose own value came after the family's limit was reached.
-pub const OTHER: &str = "other";
-
-/// Longest label value as it stands in the text format, bytes; longer ones are cut.
-const LABEL_BYTES: usize = 120;
+use bounded::Series;
+pub use bounded::{BoundedCounter, OTHER};
 
 /// All series. Help texts are the second argument of each constructor call in [`Metrics::new`].
 pub struct Metrics {
-    registry: Registry,
+    registry: Families,
     /// Families whose labels are unknown before their first event, with their types: the client library says nothing of
-    /// a family without a series.
+    /// a family without a series. The bounded ones are among them.
     later: Vec<(Desc, &'static str)>,
     pub api_errors: BoundedCounter<3>,
     pub api_errors_by_route: BoundedCounter<4>,
@@ -92,7 +92,7 @@ impl Metrics {
     /// Never with the names below; registering a name twice would be one.
     #[allow(clippy::too_many_lines)] // a table
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
+        let registry = Families::default();
         let r = &registry;
         let build = IntGauge::with_opts(
             Opts::new("errata_build_info", "Version of the collector; the value is always 1.")
@@ -309,78 +309,66 @@ impl Metrics {
     /// # Errors
     /// When a series does not encode, which the client library rules out for registered ones.
     pub fn encode(&self) -> prometheus::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        let families = self.registry.gather();
-        TextEncoder::new().encode(&families, &mut text)?;
+        let mut text = String::new();
+        let families = self.registry.plain.gather();
+        TextEncoder::new().encode_utf8(&families, &mut text)?;
+        let bounded = self.registry.bounded.lock().unwrap_or_else(PoisonError::into_inner);
         for (Desc { fq_name, help, .. }, kind) in &self.later {
             if families.iter().all(|known| known.name() != fq_name) {
-                text.extend_from_slice(format!("# HELP {fq_name} {help}\n# TYPE {fq_name} {kind}\n").as_bytes());
+                // Writing to a String does not fail.
+                let _ = write!(text, "# HELP {fq_name} {help}\n# TYPE {fq_name} {kind}\n");
+            }
+            if let Some(series) = bounded.get(fq_name.as_str()) {
+                series.write(&mut text);
             }
         }
-        Ok(text)
+        Ok(text.into_bytes())
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
+/// Every family there is.
+#[derive(Default)]
+struct Families {
+    plain: Registry,
+    /// By name.
+    bounded: Mutex<HashMap<&'static str, Arc<Series>>>,
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Families, collector: C) -> prometheus::Result<C> {
+    registry.plain.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
 
 fn bounded<const N: usize>(
-    registry: &Registry,
-    name: &str,
+    registry: &Families,
+    name: &'static str,
     help: &str,
-    labels: [&str; N],
+    labels: [&'static str; N],
     limit: usize,
 ) -> prometheus::Result<BoundedCounter<N>> {
-    Ok(BoundedCounter { vec: counters(registry, name, help, &labels)?, known: Mutex::default(), limit })
+    let counter = BoundedCounter::new(IntCounterVec::new(Opts::new(name, help), &labels)?, name, labels, limit);
+    registry.bounded.lock().unwrap_or_else(PoisonError::into_inner).insert(name, counter.series());
+    Ok(counter)
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+fn counters(registry: &Families, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+fn counter(registry: &Families, name: &str, help: &str) -> prometheus::Result<IntCounter> {
     register(registry, IntCounter::new(name, help)?)
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+fn gauge(registry: &Families, name: &str, help: &str) -> prometheus::Result<IntGauge> {
     register(registry, IntGauge::new(name, help)?)
 }
 
-fn float(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+fn float(registry: &Families, name: &str, help: &str) -> prometheus::Result<Gauge> {
     register(registry, Gauge::new(name, help)?)
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+fn histogram(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
     register(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-}
-
-/// A counter family with `N` labels and at most `limit` series (and those that fold what comes after).
-pub struct BoundedCounter<const N: usize> {
-    vec: IntCounterVec,
-    known: Mutex<HashMap<[String; N], IntCounter>>,
-    limit: usize,
-}
-
-impl<const N: usize> BoundedCounter<N> {
-    /// The counter of these labels, or the one that stands for all past the limit. `free` are the leading labels, whose values
-    /// clients choose; `fixed` the others, which are few by nature.
-    pub fn counter<const A: usize, const B: usize>(&self, free: [&str; A], fixed: [&str; B]) -> IntCounter {
-        const { assert!(A + B == N, "one value for each label") };
-        let labels: [String; N] = std::array::from_fn(|i| cut(if i < A { free[i] } else { fixed[i - A] }));
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = known.get(&labels) {
-            return counter.clone();
-        }
-        if known.len() >= self.limit {
-            let folded: [&str; N] = std::array::from_fn(|i| if i < A { OTHER } else { fixed[i - A] });
-            return self.vec.with_label_values(&folded);
-        }
-        let counter = self.vec.with_label_values(&labels);
-        known.insert(labels, counter.clone());
-        counter
-    }
 }
 
 /// The counters of an accepted event.
@@ -394,40 +382,5 @@ impl EventCounters {
     }
 }
 
-fn cut(value: &str) -> String {
-    // The text format writes a backslash before these.
-    let written = |c: char| c.len_utf8() + usize::from(matches!(c, '\\' | '"' | '\n'));
-    let mut room = LABEL_BYTES;
-    let fits = |c: &char| room.checked_sub(written(*c)).inspect(|left| room = *left).is_some();
-    value.chars().take_while(fits).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(metrics: &Metrics) -> String {
-        String::from_utf8(metrics.encode().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn past_the_limit_free_labels_fold_and_nothing_is_uncounted() {
-        let metrics = Metrics::new().unwrap();
-        for i in 0..100_000 {
-            metrics.rate_limited.counter([&format!("service{i}"), "/"], []).inc();
-        }
-        let text = text(&metrics);
-        let series: Vec<_> = text.lines().filter(|line| line.starts_with("errata_rate_limited_total{")).collect();
-        assert_eq!(series.len(), 501);
-        assert!(series.contains(&r#"errata_rate_limited_total{route="other",service="other"} 99500"#));
-    }
-
-    #[test]
-    fn a_long_label_is_cut_at_a_character() {
-        let metrics = Metrics::new().unwrap();
-        metrics.rate_limited.counter([&"é".repeat(1000), "/"], []).inc();
-        assert!(text(&metrics).contains(&format!("service=\"{}\"", "é".repeat(LABEL_BYTES / 2))));
-        metrics.rate_limited.counter([&"\n".repeat(1000), "/"], []).inc();
-        assert!(text(&metrics).contains(&format!("service=\"{}\"", "\\n".repeat(LABEL_BYTES / 2))));
-    }
-}
+mod tests;

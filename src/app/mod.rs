@@ -129,6 +129,7 @@ impl App {
             quarantine: Quarantine::open(config.data_dir.join("quarantine"))?,
             books: Arc::new(Books::default()),
             health: Health::default(),
+            origins: Arc::default(),
             quota: http::quota::Quota::default(),
             swagger: Arc::new(
                 utoipa_swagger_ui::Config::from("/api/v1/openapi.json")

@@ -82,6 +82,7 @@ pub(super) fn deliver_events(
         quarantine: shared.quarantine.clone(),
         books: Arc::clone(&shared.books),
         metrics: Arc::clone(&shared.metrics),
+        origins: Arc::clone(&shared.origins),
         clock: shared.clock.clone(),
         stored_before: std::collections::HashSet::new(),
         pending: deliver::rollup::Pending::default(),

@@ -31,15 +31,16 @@ Examples:
 Environment, beside that of the settings (`errata config example`):
   ERRATA_ENGINE_DIR    where the embedded ClickHouse is installed; default: errata/engine in the cache directory
   ERRATA_LOG           what is logged: info, debug, errata::deliver=debug …
-  ERRATA_LOG_FORMAT    pretty or json")]
+  ERRATA_LOG_FORMAT    pretty or json
+  OTEL_EXPORTER_OTLP_ENDPOINT   where traces are sent by OTLP over HTTP: http://127.0.0.1:4318")]
 pub struct Args {}
 
 pub fn run(_args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let config = settings.load()?;
-    telemetry::init().map_err(anyhow::Error::msg)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the system gives no event loop")?;
-    runtime.block_on(async {
+    let telemetry = telemetry::init(runtime.handle()).map_err(anyhow::Error::msg)?;
+    let ended = runtime.block_on(async {
         let token_file = std::path::absolute(config.data_dir.join(ADMIN_TOKEN_FILE))?;
         let app = App::build(config, Outside::system()).await?;
         let shutdown = shutdown()?;
@@ -48,7 +49,9 @@ pub fn run(_args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         terminal::print(&greeting(&local_url(app.address()?), &token_file, &request_id, &program))?;
         app.run(shutdown).await?;
         Ok(Exit::Done)
-    })
+    });
+    telemetry.end();
+    ended
 }
 
 /// Completes with the first SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once.

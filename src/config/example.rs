@@ -39,6 +39,7 @@ const SETTINGS: &[Setting] = &[
     ),
     setting("clickhouse.database", "Database that holds Errata's tables; letters, digits and _."),
     setting("clickhouse.memory_limit", "Memory the embedded ClickHouse may use, at least 512MiB."),
+    setting("clickhouse.slow_query_ms", "Milliseconds from which on a query is logged as slow; 0: never."),
     setting("spool.max_bytes", "Size past which events are refused with 503 until ClickHouse has caught up."),
     setting("spool.reserve_bytes", "Free disk space below which events are refused with 503."),
     setting("spool.segment_bytes", "Size of one segment file."),
@@ -78,10 +79,11 @@ const INTRODUCTION: &str = "\
 # errata serve --config errata.toml        (./errata.toml is read without being named)
 # errata config check                      shows what is in effect
 #
-# Three variables are no settings of this file:
+# These variables are no settings of this file:
 # ERRATA_ENGINE_DIR       where the embedded ClickHouse is installed; default: errata/engine in the user's cache directory
 # ERRATA_LOG              what is logged: info, debug, errata::deliver=debug …
 # ERRATA_LOG_FORMAT       pretty or json
+# OTEL_EXPORTER_OTLP_ENDPOINT  where traces are sent (http://127.0.0.1:4318); others of OpenTelemetry: docs/operations/traces.md
 ";
 
 /// The commented example. It loads as it is, to the defaults.

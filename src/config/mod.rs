@@ -59,6 +59,8 @@ pub struct ClickHouse {
     pub database: String,
     /// Memory the embedded ClickHouse may use, at least 512 MiB. `ERRATA_CLICKHOUSE__MEMORY_LIMIT`
     pub memory_limit: ByteSize,
+    /// Milliseconds from which on a query is logged as slow; 0: never. `ERRATA_CLICKHOUSE__SLOW_QUERY_MS`
+    pub slow_query_ms: u64,
 }
 
 /// The durable log in front of ClickHouse.
@@ -113,7 +115,7 @@ impl Default for Config {
 
 impl Default for ClickHouse {
     fn default() -> Self {
-        Self { url: EMBEDDED.into(), database: "errata".into(), memory_limit: ByteSize::gib(2) }
+        Self { url: EMBEDDED.into(), database: "errata".into(), memory_limit: ByteSize::gib(2), slow_query_ms: 1000 }
     }
 }
 

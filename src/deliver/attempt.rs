@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
+use tracing::{Instrument, field::Empty};
 
 use super::{
     BatchRef, DeliverError, Deliverer, Destination, Failure, InsertError, RetryClass, Stored,
@@ -11,6 +12,7 @@ use super::{
     rollup::Tally,
     rows::{LogError, Rows},
 };
+use crate::telemetry::SPANS;
 
 /// Attempts that fail for want of memory before a batch is halved.
 const MEMORY_ATTEMPTS: u32 = 3;
@@ -53,7 +55,8 @@ impl<D: Destination> Deliverer<D> {
         let mut out_of_memory = 0;
         for attempt in 1.. {
             let started = Instant::now();
-            let failure = match self.attempt(batch, attempt, part, before).await {
+            let span = insert_span(attempt);
+            let failure = match self.attempt(batch, attempt, part, before).instrument(span.clone()).await {
                 Ok(how) => {
                     self.metrics.insert_batches.with_label_values(&[how]).inc();
                     self.metrics.insert_duration.observe(started.elapsed().as_secs_f64());
@@ -63,6 +66,7 @@ impl<D: Destination> Deliverer<D> {
                 Err(InsertError::Log(LogError::Lost)) => return Err(DeliverError::Lost),
                 Err(InsertError::Destination(failure)) => failure,
             };
+            span.record("otel.status_code", "ERROR");
             self.metrics.insert_batches.with_label_values(&["failed"]).inc();
             if failure.class == RetryClass::Poison && self.tables_are_right().await {
                 return Ok(Outcome::Refused(failure.message));
@@ -155,6 +159,19 @@ impl<D: Destination> Deliverer<D> {
         }
         probe.is_ok()
     }
+}
+
+/// The span of one attempt, its verification included.
+fn insert_span(attempt: u32) -> tracing::Span {
+    tracing::info_span!(
+        target: SPANS,
+        "insert",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system.name = "clickhouse",
+        db.operation.name = "INSERT",
+        errata.attempt = attempt,
+    )
 }
 
 /// Sleeps unless delivery is to stop: then there is one pause at most before the end.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{sync::watch, time::Instant};
+use tracing::Instrument;
 
 use super::{
     Books, Destination,
@@ -24,6 +25,7 @@ use crate::{
     event::{EventKey, codec::DecodeError},
     metrics::Metrics,
     spool::{Item, Position, Reader, SpoolError, Writer},
+    telemetry::Origins,
 };
 
 /// Events in the queue from which on they come fast: a batch of fewer is a small one.
@@ -84,6 +86,7 @@ pub struct Deliverer<D> {
     pub quarantine: Quarantine,
     pub books: Arc<Books>,
     pub metrics: Arc<Metrics>,
+    pub origins: Arc<Origins>,
     pub clock: Clock,
     /// Keys that an earlier run stored under a plan that could not be followed to its end; empty to begin with.
     pub stored_before: HashSet<EventKey>,
@@ -278,7 +281,8 @@ impl<D: Destination> Deliverer<D> {
         let mut stored = Vec::new();
         while let Some(batch) = plan.batches.get(next).cloned() {
             let rows = batch.rows;
-            match self.deliver(&batch, part, before[next], stop).await? {
+            let span = self.origins.delivery(batch.from.0, batch.to.0, rows);
+            match self.deliver(&batch, part, before[next], stop).instrument(span).await? {
                 Outcome::Interrupted => return Ok(None),
                 Outcome::Stored => {
                     stored.push(batch);

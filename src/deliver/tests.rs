@@ -282,6 +282,7 @@ fn open(dir: &Path, destination: &Fake) -> Bench {
         quarantine: quarantine.clone(),
         books: Arc::clone(&books),
         metrics,
+        origins: Arc::default(),
         clock: Clock::system(),
         stored_before: HashSet::new(),
         pending: Pending::default(),

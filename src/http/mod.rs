@@ -15,6 +15,7 @@ pub mod rate_limits;
 mod routes;
 pub mod serve;
 pub mod stored;
+mod trace;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -29,6 +30,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{Instrument, field::Empty};
 
 use self::answer::ApiError;
 pub use self::routes::{Access, Route, routes};
@@ -42,6 +44,7 @@ use crate::{
     spool,
     state::State,
     store::{RetryClass, Store, StoreError},
+    telemetry::{self, Origins, SPANS},
 };
 
 /// What handlers share.
@@ -63,6 +66,8 @@ pub struct Parts {
     pub books: Arc<Books>,
     pub quarantine: Quarantine,
     pub health: Health,
+    /// The traces that events on their way to ClickHouse belong to.
+    pub origins: Arc<Origins>,
     /// Memory for request bodies that arrive.
     pub receiving: body::Budget,
     /// KiB of request bodies that may be worked on at once.
@@ -72,15 +77,34 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Asks ClickHouse and times the answer under the question's name.
+    /// Asks ClickHouse and times the answer under the question's name, in the metrics, in the trace, and in the log if it was slow.
     async fn timed<T>(
         &self,
         query: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let span = tracing::info_span!(
+            target: SPANS,
+            "query",
+            otel.name = format!("query {query}"),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = "clickhouse",
+            db.query.summary = query,
+        );
         let started = Instant::now();
-        let answer = answer.await;
-        self.metrics.query_duration.with_label_values(&[query]).observe(started.elapsed().as_secs_f64());
+        let answer = answer.instrument(span.clone()).await;
+        let took = started.elapsed();
+        self.metrics.query_duration.with_label_values(&[query]).observe(took.as_secs_f64());
+        if answer.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        let slow_ms = self.config.clickhouse.slow_query_ms;
+        if slow_ms > 0 && took.as_millis() >= u128::from(slow_ms) {
+            let error = answer.as_ref().err().map(tracing::field::display);
+            let trace_id = telemetry::trace_id();
+            tracing::warn!(query, took_ms = took.as_millis() as u64, slow_ms, error, trace_id, "a slow query");
+        }
         answer
     }
 }
@@ -132,6 +156,7 @@ fn around(table: Router<Shared>, shared: Shared) -> Router {
         .layer(from_fn_with_state(Arc::clone(&shared), ingest::count))
         .layer(from_fn_with_state(Arc::clone(&shared), auth::identify))
         .layer(from_fn(answer::envelope))
+        .layer(from_fn(trace::record))
         .with_state(shared)
 }
 

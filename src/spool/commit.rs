@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AppendError, Appended, SpoolError,
+    AppendError, Appended, Position, SpoolError,
     files::{Dir, File, PlaceError, failed, is_out_of_space, place},
     format::{SEGMENT_HEADER_BYTES, SegmentHeader},
     group::{Call, Group, Limits, Stamp},
@@ -171,7 +171,7 @@ impl Committer {
             let outcome = match limits.check(call.bytes, self.group.bytes.len() as u64) {
                 Ok(()) => {
                     self.group.add(&items, &call.fresh, self.shared.tuning.record_bytes);
-                    Ok(Appended { duplicates: call.duplicates })
+                    Ok(Appended { duplicates: call.duplicates, end: Position(self.group.next) })
                 }
                 Err(refused) => {
                     if repeats == Repeats::Drop {

@@ -129,6 +129,8 @@ pub struct Position(pub u64);
 pub struct Appended {
     /// Indexes of the items that were known already.
     pub duplicates: Vec<usize>,
+    /// The position after the last item that was kept of it.
+    pub end: Position,
 }
 
 #[derive(Debug, thiserror::Error)]

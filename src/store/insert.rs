@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clickhouse::{insert_formatted::InsertFormatted, query::Query};
 use uuid::Uuid;
 
-use super::{EncodedBatch, Store, StoreError};
+use super::{EncodedBatch, Store, StoreError, traced};
 use crate::event::EventKey;
 
 /// A chunk of this size may wait this long for the connection to take it.
@@ -94,8 +94,7 @@ impl Store {
 
     /// Begins one insert of an Arrow stream.
     pub(super) fn insert_stream(&self, sql: &str, query_id: &str, token: &str) -> Insert {
-        let mut insert = self
-            .write
+        let mut insert = traced(&self.write)
             .insert_formatted_with(sql)
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
             .with_setting("query_id", query_id)
@@ -136,7 +135,7 @@ impl Store {
              fromUnixTimestamp64Milli({{first:Int64}}, 'UTC') AND received_at <= fromUnixTimestamp64Milli({{last:Int64}}, 'UTC')",
             self.database
         );
-        let query = self.write.query(&sql).param("batch", batch_id.to_string());
+        let query = traced(&self.write).query(&sql).param("batch", batch_id.to_string());
         query.param("first", received_ms.0).param("last", received_ms.1).with_setting("max_threads", "1")
     }
 

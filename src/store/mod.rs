@@ -23,10 +23,16 @@ use std::sync::{
 
 use tokio::sync::OnceCell;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, telemetry};
 use client::{Clients, Database};
 pub use error::{RetryClass, StoreError};
 pub use rows::{EncodedBatch, encode};
+
+/// A client whose requests say which trace they belong to, if the current span is in one.
+fn traced(client: &clickhouse::Client) -> clickhouse::Client {
+    let headers = telemetry::of_current_span();
+    headers.into_iter().fold(client.clone(), |client, (name, value)| client.with_header(name, value))
+}
 
 /// Events in ClickHouse. Cheap to clone.
 #[derive(Clone)]

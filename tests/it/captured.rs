@@ -91,7 +91,7 @@ impl Readme {
     }
 
     /// What the README says where the pattern's groups are.
-    fn says<const N: usize>(&self, pattern: &str) -> [String; N] {
+    pub(crate) fn says<const N: usize>(&self, pattern: &str) -> [String; N] {
         let found = regex::Regex::new(pattern).unwrap().captures(&self.0);
         let found = found.unwrap_or_else(|| panic!("the README says {pattern}"));
         std::array::from_fn(|group| found[group + 1].to_owned())

@@ -44,13 +44,13 @@
 
 mod checker;
 mod clients;
-mod collector;
+pub(crate) mod collector;
 mod damage;
 mod disk;
 pub(crate) mod engine;
 mod index;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod network;
 mod power;
 mod process;

@@ -17,6 +17,7 @@ use axum::{
     response::Response,
 };
 use serde::Serialize;
+use tracing::Instrument;
 use utoipa::ToSchema;
 
 use super::{
@@ -110,7 +111,7 @@ async fn ship(shared: Shared, token: TokenInfo, headers: &HeaderMap, body: &mut 
     }
     let sent = arrived(&shared, format, headers, body).await?;
     // A task of its own: what is kept is counted, and memory is held while it is used, also when the client has gone.
-    let taken = tokio::spawn(take(shared, token, sent))
+    let taken = tokio::spawn(take(shared, token, sent).in_current_span())
         .await
         .map_err(|error| ApiError::internal("taking events", &error))??;
     Ok(Data(StatusCode::ACCEPTED, taken))

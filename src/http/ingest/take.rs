@@ -4,6 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracing::Instrument;
 
 use super::{
     PROTOCOL, Taken, refused, refused_append, rejects,
@@ -15,8 +16,9 @@ use crate::{
     http::{Shared, answer::ApiError, body::Received, quota::Charge},
     memory,
     metrics::{EventCounters, Metrics},
-    spool::Batch,
+    spool::{AppendError, Appended, Batch},
     state::TokenInfo,
+    telemetry::SPANS,
 };
 
 /// Events of a body are made durable in chunks of about this much memory, bytes.
@@ -40,9 +42,10 @@ pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result
     let (sender, chunks) = mpsc::channel(1);
     let decoding = Decoding { shared: Arc::clone(&shared), token: token.clone(), sent, charge: None, chunks: sender };
     let room = shared.workbenches.room().await;
+    let span = tracing::info_span!(target: SPANS, "decode", http.request.body.size = decoding.sent.body.bytes.len());
     let decoding = tokio::task::spawn_blocking(move || {
         let _room = room;
-        decoding.run()
+        span.in_scope(|| decoding.run())
     });
     let mut taken = Taken::default();
     let kept = keep(&shared, chunks, &mut taken).await;
@@ -79,7 +82,14 @@ pub(super) async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemapho
 /// Makes each chunk durable and counts it, while the next one is decoded.
 async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), ApiError> {
     while let Some(Chunk { counters, items, .. }) = chunks.recv().await {
-        let appended = shared.spool.append_batch(items).await.map_err(|error| refused_append(&error))?;
+        let span = tracing::info_span!(
+            target: SPANS,
+            "append to spool",
+            otel.kind = "producer",
+            messaging.batch.message_count = items.len()
+        );
+        let append = append(shared, items).instrument(span);
+        let appended = append.await.map_err(|error| refused_append(&error))?;
         let duplicates = appended.duplicates.len();
         let accepted = counters.ends.len() - duplicates;
         counters.count_all_but(&appended.duplicates);
@@ -90,6 +100,16 @@ async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Ta
         taken.duplicates += duplicates;
     }
     Ok(())
+}
+
+/// Returns when the items are durable; their delivery will name the current span as where they came from.
+async fn append(shared: &Shared, items: Batch) -> Result<Appended, AppendError> {
+    let count = items.len();
+    let appended = shared.spool.append_batch(items).await?;
+    if appended.duplicates.len() < count {
+        shared.origins.note(appended.end.0);
+    }
+    Ok(appended)
 }
 
 /// Events of a body on their way into the spool, and the items they become.

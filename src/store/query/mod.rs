@@ -22,7 +22,7 @@ use std::{fmt::Write as _, time::Duration};
 use clickhouse::query::Query;
 use serde::Serialize;
 
-use super::{Store, StoreError, insert::within};
+use super::{Store, StoreError, insert::within, traced};
 
 pub use cursor::Cursor;
 pub use filter::{Filter, StatusFilter};
@@ -102,7 +102,7 @@ impl Sql {
 impl Store {
     /// A read with its parameters, lean settings and limits.
     fn ask(&self, sql: &Sql) -> Query {
-        let mut query = self.read.query(&sql.text);
+        let mut query = traced(&self.read).query(&sql.text);
         for (name, value) in &sql.params {
             query = query.param(name, value);
         }
