@@ -80,6 +80,7 @@ ORDER BY (project, timestamp)
 TTL toDateTime(received_at) + INTERVAL 90 DAY
 SETTINGS
     index_granularity = 1024,
+    min_compress_block_size = 16384,
     non_replicated_deduplication_window = 1000,
     ttl_only_drop_parts = 1,
     materialize_ttl_recalculate_only = 1,

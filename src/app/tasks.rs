@@ -84,7 +84,7 @@ pub(super) fn deliver_events(
         metrics: Arc::clone(&shared.metrics),
         origins: Arc::clone(&shared.origins),
         clock: shared.clock.clone(),
-        stored_before: std::collections::HashSet::new(),
+        earlier: deliver::Earlier::default(),
         pending: deliver::rollup::Pending::default(),
     };
     shared.metrics.rollup_pending.set(1);

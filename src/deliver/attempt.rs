@@ -6,11 +6,11 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{Instrument, field::Empty};
 
 use super::{
-    BatchRef, DeliverError, Deliverer, Destination, Failure, InsertError, RetryClass, Stored,
+    DeliverError, Deliverer, Destination, Failure, InsertError, RetryClass, Stored,
     part::{Part, missing},
     plan::Batch,
     rollup::Tally,
-    rows::{LogError, Rows},
+    rows::{Index, LogError, Rows},
 };
 use crate::telemetry::SPANS;
 
@@ -53,10 +53,11 @@ impl<D: Destination> Deliverer<D> {
         }
         let mut pause = self.options.retry.0;
         let mut out_of_memory = 0;
+        let mut index = Index::Missing;
         for attempt in 1.. {
             let started = Instant::now();
             let span = insert_span(attempt);
-            let failure = match self.attempt(batch, attempt, part, before).instrument(span.clone()).await {
+            let failure = match self.attempt(batch, attempt, part, before, &mut index).instrument(span.clone()).await {
                 Ok(how) => {
                     self.metrics.insert_batches.with_label_values(&[how]).inc();
                     self.metrics.insert_duration.observe(started.elapsed().as_secs_f64());
@@ -68,7 +69,10 @@ impl<D: Destination> Deliverer<D> {
             };
             span.record("otel.status_code", "ERROR");
             self.metrics.insert_batches.with_label_values(&["failed"]).inc();
-            if failure.class == RetryClass::Poison && self.tables_are_right().await {
+            if failure.class == RetryClass::Poison
+                && self.tables_are_right().await
+                && self.stores_nothing_of(batch).await
+            {
                 return Ok(Outcome::Refused(failure.message));
             }
             if failure.class != RetryClass::Resend {
@@ -105,6 +109,7 @@ impl<D: Destination> Deliverer<D> {
         attempt: u32,
         part: &Part,
         before: Before,
+        index: &mut Index,
     ) -> Result<&'static str, InsertError> {
         let mut uncounted = Tally::Lost;
         let tally = self.pending.tally(batch).unwrap_or(&mut uncounted);
@@ -125,12 +130,10 @@ impl<D: Destination> Deliverer<D> {
                     }
                 },
             };
-            let mut rows = Rows::new(part, &indexes, &mut self.reader, &mut *tally);
+            let mut rows = Rows::new(part, &indexes, &mut self.reader, &mut *tally, index);
             destination.insert(batch.id, attempt, &mut rows).await?;
             let is_counted = rows.are_read() && indexes.len() == whole.len();
-            // An event of the plan that the log has lost since is no longer expected.
-            let expected = BatchRef { rows: whole.len(), ..batch.reference() };
-            match destination.stored(&expected, false).await? {
+            match destination.stored(&batch.reference(), false).await.map_err(after_an_answer)? {
                 Stored::All => Ok((is_counted, "stored")),
                 Stored::Nothing | Stored::Some(_) => Err(InsertError::Destination(Failure {
                     class: RetryClass::Ambiguous,
@@ -158,6 +161,14 @@ impl<D: Destination> Deliverer<D> {
             );
         }
         probe.is_ok()
+    }
+}
+
+/// A failure after the destination has answered an insert: what is there is unknown then, also if it cannot be asked at all.
+pub(super) fn after_an_answer(failure: Failure) -> Failure {
+    match failure.class {
+        RetryClass::Resend => Failure { class: RetryClass::Ambiguous, ..failure },
+        _ => failure,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::{BatchRef, Destination, Failure, InsertError, RetryClass, Rows, Stored, rollup::Counts};
+use super::{BatchRef, Destination, Failure, Index, InsertError, RetryClass, Rows, Stored, rollup::Counts};
 use crate::{
     event::{EventKey, codec::DecodeError},
     store::{
@@ -16,12 +16,15 @@ use crate::{
 
 impl Destination for Store {
     async fn insert(&self, batch: Uuid, attempt: u32, rows: &mut Rows<'_>) -> Result<(), InsertError> {
-        let index = encode_index(rows.index_rows()).map_err(Failure::from)?;
-        self.insert_index(batch, attempt, index).await.map_err(Failure::from)?;
+        if *rows.index == Index::Missing {
+            let index = encode_index(rows.index_rows()).map_err(Failure::from)?;
+            self.insert_index(batch, attempt, index).await.map_err(Failure::from)?;
+            *rows.index = Index::Stored;
+        }
         let mut insert = self.insert_events(batch, attempt);
         let mut stream = EventStream::new(batch);
         while let Some(piece) = rows.next_piece()? {
-            let rows = piece.len();
+            let rows = piece.rows();
             let events = piece.events().map(|event| event.map_err(Failure::from));
             let bytes = stream.encode(events, rows)?;
             insert.send(bytes).await.map_err(Failure::from)?;

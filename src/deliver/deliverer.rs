@@ -88,10 +88,18 @@ pub struct Deliverer<D> {
     pub metrics: Arc<Metrics>,
     pub origins: Arc<Origins>,
     pub clock: Clock,
-    /// Keys that an earlier run stored under a plan that could not be followed to its end; empty to begin with.
-    pub stored_before: HashSet<EventKey>,
+    /// What is stored of plans that could not be followed to their end; nothing to begin with.
+    pub earlier: Earlier,
     /// What is not in the rollups yet; nothing to begin with.
     pub pending: Pending,
+}
+
+/// Batches of plans that could not be followed to their end, and the keys that are stored under them. Each further plan names
+/// them, so that they are known after a crash too, until the log is empty.
+#[derive(Default)]
+pub struct Earlier {
+    batches: Vec<Batch>,
+    keys: HashSet<EventKey>,
 }
 
 /// What ended the wait for events.
@@ -158,7 +166,8 @@ impl<D: Destination> Deliverer<D> {
             }
             let batches = batches(&part);
             let groups = self.pending.groups_for(&batches);
-            let plan = Plan::new(part.start, part.end, batches, groups);
+            let mut plan = Plan::new(part.start, part.end, batches, groups);
+            plan.earlier.clone_from(&self.earlier.batches);
             plan.save(&dir)?;
             // Before the spool forgets them, so that an event is always in one of the two gauges.
             self.metrics.rollup_pending.set((self.pending.events() + part.len() as u64) as i64);
@@ -167,15 +176,22 @@ impl<D: Destination> Deliverer<D> {
                 self.pending.add(batch);
             }
             self.metrics.rollup_pending.set(self.pending.events() as i64);
+            if self.writer.stats().items == 0 {
+                self.earlier = Earlier::default();
+            }
         }
     }
 
     /// Finishes what an earlier run had under way; `false` when interrupted.
     async fn take_up(&mut self, dir: &Path, stop: &mut watch::Receiver<bool>) -> Result<bool, DeliverError> {
-        if let Some(plan) = Plan::load(dir)?.filter(|plan| plan.end > self.reader.start())
-            && !self.resume(plan, stop).await?
-        {
-            return Ok(false);
+        if let Some(plan) = Plan::load(dir)? {
+            self.earlier = Earlier::default();
+            if self.writer.stats().items > 0 && !self.leave_out(plan.earlier.clone(), stop).await {
+                return Ok(false);
+            }
+            if plan.end > self.reader.start() && !self.resume(plan, stop).await? {
+                return Ok(false);
+            }
         }
         // Read again: it has other batches when some had to be cut.
         let groups = Plan::load(dir)?.map(Plan::complete_groups).unwrap_or_default();
@@ -188,6 +204,27 @@ impl<D: Destination> Deliverer<D> {
         Ok(true)
     }
 
+    /// Asks what is stored under these batches, so that it is not delivered again; `false` when interrupted.
+    async fn leave_out(&mut self, batches: Vec<Batch>, stop: &mut watch::Receiver<bool>) -> bool {
+        for batch in batches {
+            let mut pause = self.options.retry.0;
+            loop {
+                match self.destination.stored_keys(&batch.reference()).await {
+                    Ok(keys) => break self.earlier.keys.extend(keys),
+                    Err(failure) => {
+                        tracing::warn!("asking for a batch of an earlier run: {failure}; again in {pause:?}");
+                    }
+                }
+                if !wait(pause, stop).await {
+                    return false;
+                }
+                pause = (pause * 2).min(self.options.retry.1);
+            }
+            self.earlier.batches.push(batch);
+        }
+        true
+    }
+
     /// Goes on with the plan of an earlier run; `false` when interrupted.
     ///
     /// If the log does not hold what the plan is about (its files were moved away, or damaged since), the plan is dropped. What
@@ -197,7 +234,7 @@ impl<D: Destination> Deliverer<D> {
         let mut part = Part::new(plan.start);
         let mut undecodable = Vec::new();
         self.reader.read_range_with(plan.start, plan.end, |position, item| {
-            if let Err(error) = part.take(position, item, &self.stored_before) {
+            if let Err(error) = part.take(position, item, &self.earlier.keys) {
                 undecodable.push((position, item.to_item(), error));
             }
         })?;
@@ -216,22 +253,7 @@ impl<D: Destination> Deliverer<D> {
             return Ok(self.execute(plan, &part, Before::Unknown, stop).await?.is_some());
         }
         tracing::warn!("the spool does not hold what was under way; asking ClickHouse what of it is stored");
-        for batch in &plan.batches {
-            let mut pause = self.options.retry.0;
-            loop {
-                match self.destination.stored_keys(&batch.reference()).await {
-                    Ok(keys) => break self.stored_before.extend(keys),
-                    Err(failure) => {
-                        tracing::warn!("asking for a batch of an earlier run: {failure}; again in {pause:?}");
-                    }
-                }
-                if !wait(pause, stop).await {
-                    return Ok(false);
-                }
-                pause = (pause * 2).min(self.options.retry.1);
-            }
-        }
-        Ok(true)
+        Ok(self.leave_out(plan.batches, stop).await)
     }
 
     /// Waits until there is something worth a batch, or something to roll up, or it is time to end.
@@ -339,7 +361,7 @@ impl<D: Destination> Deliverer<D> {
             let end = self.reader.read_with(part.end, rows, bytes.min(PIECE_BYTES), |position, item| {
                 items += 1;
                 payloads += item.payload.len();
-                if let Err(error) = part.take(position, item, &self.stored_before) {
+                if let Err(error) = part.take(position, item, &self.earlier.keys) {
                     undecodable.push((position, item.to_item(), error));
                 }
             })?;

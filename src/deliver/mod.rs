@@ -33,8 +33,8 @@ use std::{collections::HashSet, future::Future};
 use uuid::Uuid;
 
 pub use books::Books;
-pub use deliverer::{DeliverError, Deliverer, Options};
-pub use rows::{LogError, Piece, Rows};
+pub use deliverer::{DeliverError, Deliverer, Earlier, Options};
+pub use rows::{Index, LogError, Piece, Rows};
 
 pub use crate::store::RetryClass;
 

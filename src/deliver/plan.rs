@@ -35,12 +35,15 @@ pub struct Plan {
     /// The range, at record boundaries of the log.
     pub start: Position,
     pub end: Position,
-    /// In order; between them lies nothing but what could not be decoded.
+    /// In order; between them lies nothing but what could not be decoded, or is stored under an earlier batch.
     pub batches: Vec<Batch>,
     /// What was not in the rollups when this was written, and the groups that the plan's own batches will be in: see
     /// [`super::rollup`].
     #[serde(default)]
     pub groups: Vec<Group>,
+    /// Batches of plans that could not be followed: what is stored under them is in no batch of this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Batch>,
     /// 0 in memory.
     #[serde(default)]
     crc: u32,
@@ -78,7 +81,7 @@ pub enum PlanError {
 
 impl Plan {
     pub fn new(start: Position, end: Position, batches: Vec<Batch>, groups: Vec<Group>) -> Self {
-        Self { version: VERSION, start, end, batches, groups, crc: 0 }
+        Self { version: VERSION, start, end, batches, groups, earlier: Vec::new(), crc: 0 }
     }
 
     /// The groups, each with the plan's own batches in it.

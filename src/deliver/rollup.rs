@@ -20,7 +20,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Deliverer, Destination, Failure, RetryClass,
-    attempt::{Before, wait},
+    attempt::{Before, after_an_answer, wait},
     plan::Batch,
 };
 use crate::{
@@ -231,7 +231,7 @@ impl<D: Destination> Deliverer<D> {
             return Ok(());
         }
         self.destination.roll_up(group, table, counts, attempt).await?;
-        if self.destination.rolled_up(group, table, false).await? {
+        if self.destination.rolled_up(group, table, false).await.map_err(after_an_answer)? {
             return Ok(());
         }
         let message = "the insert was answered, but its marker is not there".to_owned();

@@ -1,9 +1,11 @@
 //! The events of a batch on their way to the destination, read from the log piece by piece.
 
 use super::{part::Part, rollup::Tally};
+#[cfg(test)]
+use crate::event::EventKey;
 use crate::{
     event::{
-        EventKey, EventRef,
+        EventRef,
         codec::{self, DecodeError},
     },
     spool::{Position, Reader, SpoolError},
@@ -23,6 +25,14 @@ pub enum LogError {
     Lost,
 }
 
+/// Whether the lookup index has the rows of a batch, as far as this run knows. Every further copy would be a row more that
+/// lookups read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    Missing,
+    Stored,
+}
+
 /// Events of a batch, in order. They are counted for the rollups as they are decoded.
 pub struct Rows<'a> {
     part: &'a Part,
@@ -30,6 +40,8 @@ pub struct Rows<'a> {
     indexes: &'a [usize],
     log: &'a mut Reader,
     tally: &'a mut Tally,
+    /// Of the whole batch; the destination says when it is stored.
+    pub index: &'a mut Index,
     /// How many of them were read.
     read: usize,
     /// Where the next piece begins.
@@ -40,20 +52,18 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(part: &'a Part, indexes: &'a [usize], log: &'a mut Reader, tally: &'a mut Tally) -> Self {
-        Self { part, indexes, log, tally, read: 0, at: Position(0), payloads: Vec::new(), ends: Vec::new() }
+    pub(super) fn new(
+        part: &'a Part,
+        indexes: &'a [usize],
+        log: &'a mut Reader,
+        tally: &'a mut Tally,
+        index: &'a mut Index,
+    ) -> Self {
+        let (payloads, ends) = (Vec::new(), Vec::new());
+        Self { part, indexes, log, tally, index, read: 0, at: Position(0), payloads, ends }
     }
 
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.indexes.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.indexes.is_empty()
-    }
-
+    #[cfg(test)]
     pub fn keys(&self) -> impl Iterator<Item = EventKey> {
         self.indexes.iter().map(|index| self.part.key(*index))
     }
@@ -117,14 +127,10 @@ pub struct Piece<'p> {
 }
 
 impl<'p> Piece<'p> {
+    /// How many events it has.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.ends.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 
     /// Decodes them one after the other, each once.

@@ -1,5 +1,6 @@
 //! Delivery against a destination that fails as told. The spool, the plan and the quarantine are real files.
 
+mod crossings;
 mod rollups;
 
 use std::{
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    BatchRef, Books, Deliverer, Destination, Failure, InsertError, Options, RetryClass, Rows, Stored,
+    BatchRef, Books, Deliverer, Destination, Earlier, Failure, InsertError, Options, RetryClass, Rows, Stored,
     quarantine::Quarantine,
     rollup::{Counts, Pending},
 };
@@ -63,6 +64,9 @@ struct Inner {
     /// What is in the rollups: per minute, by table and group; twice when it was added twice.
     rollups: Vec<(RollupTable, Uuid, PerMinute)>,
     rollup_faults: VecDeque<Fault>,
+    /// What becomes of the questions whether a batch, or a group, is there: a class fails one of them.
+    batch_questions: VecDeque<Option<RetryClass>>,
+    group_questions: VecDeque<Option<RetryClass>>,
     /// A file in which a byte is to be flipped when the next insert comes, and where.
     flip: Option<(PathBuf, usize)>,
 }
@@ -120,7 +124,7 @@ impl Destination for Fake {
                 return Err(failure(RetryClass::Poison).into());
             }
             let fault = inner.faults.pop_front().unwrap_or(Fault::None);
-            if inner.fits > 0 && rows.len() > inner.fits {
+            if inner.fits > 0 && rows.keys().count() > inner.fits {
                 return Err(failure(RetryClass::Memory).into());
             }
             if rows.keys().any(|key| inner.poison.contains(&key)) || !decodes {
@@ -155,6 +159,9 @@ impl Destination for Fake {
     }
 
     async fn stored(&self, batch: &BatchRef, _may_run: bool) -> Result<Stored, Failure> {
+        if let Some(Some(class)) = self.0.lock().unwrap().batch_questions.pop_front() {
+            return Err(failure(class));
+        }
         let keys = self.stored_keys(batch).await?;
         Ok(match keys.len() {
             0 => Stored::Nothing,
@@ -186,7 +193,10 @@ impl Destination for Fake {
     }
 
     async fn rolled_up(&self, group: &Group, table: RollupTable, _may_run: bool) -> Result<bool, Failure> {
-        let inner = self.0.lock().unwrap();
+        let mut inner = self.0.lock().unwrap();
+        if let Some(Some(class)) = inner.group_questions.pop_front() {
+            return Err(failure(class));
+        }
         Ok(inner.rollups.iter().any(|(of, id, _)| (*of, *id) == (table, group.id)))
     }
 }
@@ -284,7 +294,7 @@ fn open(dir: &Path, destination: &Fake) -> Bench {
         metrics,
         origins: Arc::default(),
         clock: Clock::system(),
-        stored_before: HashSet::new(),
+        earlier: Earlier::default(),
         pending: Pending::default(),
     };
     Bench { writer, books, quarantine, deliverer }

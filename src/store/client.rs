@@ -110,7 +110,7 @@ pub struct Access {
     idle: Duration,
 }
 
-/// Clients of one endpoint, by duty. Each is cheap to clone; clones share connections.
+/// Clients of one endpoint, by duty. Each is cheap to clone; clones share connections, duties do not.
 #[derive(Clone)]
 pub struct Clients {
     /// Migrations and upkeep. Has no default database (it makes ours): qualify table names.
@@ -173,12 +173,16 @@ impl Access {
     }
 
     fn clients_of(&self, endpoint: &Endpoint) -> Result<Clients, AccessError> {
-        let base = transport(self.idle)?.with_url(&endpoint.origin);
-        let client = |login: &Login| base.clone().with_user(&login.user).with_password(login.password.expose());
+        // Connections of its own for each duty: one is driven by the thread that opened it, and delivery's is busy for some
+        // milliseconds at a time, which a lookup on its connection would wait for.
+        let client = |login: &Login| {
+            let client = transport(self.idle)?.with_url(&endpoint.origin);
+            Ok(client.with_user(&login.user).with_password(login.password.expose()))
+        };
         Ok(Clients {
-            admin: client(&endpoint.admin),
-            write: client(&endpoint.write).with_database(self.database.as_str()),
-            read: client(&endpoint.read).with_database(self.database.as_str()),
+            admin: client(&endpoint.admin)?,
+            write: client(&endpoint.write)?.with_database(self.database.as_str()),
+            read: client(&endpoint.read)?.with_database(self.database.as_str()),
             database: self.database.clone(),
             origin: endpoint.origin.clone(),
         })

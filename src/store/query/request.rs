@@ -43,6 +43,15 @@ enum Keep {
     Latest,
 }
 
+impl Keep {
+    const fn order(self) -> &'static str {
+        match self {
+            Self::Oldest => "",
+            Self::Latest => " DESC",
+        }
+    }
+}
+
 /// Where an event of a request is.
 #[derive(Debug, Row, Deserialize)]
 struct Place {
@@ -76,7 +85,7 @@ impl Store {
         let most = 2 * (limit + 1);
         let places = self.places(project, asked, most, keep).await?;
         let mut events: HashMap<RequestId, Vec<Event>> = HashMap::new();
-        for event in self.events_at(project, asked, &places, most).await? {
+        for event in self.events_at(project, asked, &places, most, keep).await? {
             events.entry(event.request_id.clone()).or_default().push(event);
         }
         let now_ms = self.clock.now_ms();
@@ -96,21 +105,18 @@ impl Store {
         {
             return Ok(places);
         }
-        let order = match keep {
-            Keep::Oldest => "",
-            Keep::Latest => " DESC",
-        };
         let keys: BTreeSet<u64> = ids.iter().map(|id| index_key(id.lookup_key(project))).collect();
-        let mut sql = Sql::new("SELECT ?fields FROM ");
+        // A batch that was refused for a while is in the index as often as it was tried.
+        let mut sql = Sql::new("SELECT DISTINCT ?fields FROM ");
         sql.push(&self.table("request_index"));
         sql.push_value(" WHERE k IN {}", Value::UInts(keys.into_iter().collect()));
-        sql.push(&format!(" ORDER BY k, second{order} LIMIT {most} BY k"));
+        sql.push(&format!(" ORDER BY k, second{} LIMIT {most} BY k", keep.order()));
         self.rows("finding a request", &sql).await
     }
 
     /// Where the events of one request are; `None` when there are more places than `most`.
     async fn few_places(&self, project: &str, id: &RequestId, most: usize) -> Result<Option<Vec<Place>>, StoreError> {
-        let mut sql = Sql::new("SELECT ?fields FROM ");
+        let mut sql = Sql::new("SELECT DISTINCT ?fields FROM ");
         sql.push(&self.table("request_index"));
         sql.push_value(" WHERE k = {}", Value::UInt(index_key(id.lookup_key(project))));
         sql.push(&format!(" LIMIT {}", most + 1));
@@ -118,36 +124,44 @@ impl Store {
         Ok((places.len() <= most).then_some(places))
     }
 
-    /// The events of the ids at the places, oldest first.
+    /// The events of the ids at the places, oldest first, `most` of each id.
     async fn events_at(
         &self,
         project: &str,
         ids: &[RequestId],
         places: &[Place],
         most: usize,
+        keep: Keep,
     ) -> Result<Vec<Event>, StoreError> {
         let seconds: BTreeSet<u32> = places.iter().map(|place| place.second).collect();
         let weeks: BTreeSet<u16> = places.iter().map(|place| place.week).collect();
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = Sql::new("SELECT ?fields FROM ");
-        sql.push(&self.table("events"));
-        sql.push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        let mut from = Sql::new(" FROM ");
+        from.push(&self.table("events"));
+        from.push_value(" WHERE project = {}", Value::Text(project.to_owned()));
         if let ([id], 1, 1, Some(place)) = (ids, seconds.len(), weeks.len(), places.first())
-            && let Some(events) = self.few_events(sql.clone(), project, id, place, most).await?
+            && let Some(events) = self.few_events(from.clone(), project, id, place, most).await?
         {
             return Ok(events);
         }
-        push_places(&mut sql, seconds, weeks);
-        push_ids(&mut sql, ids);
-        sql.push(&format!(" ORDER BY timestamp, key LIMIT 1 BY key LIMIT {}", most * ids.len()));
+        push_places(&mut from, seconds, weeks);
+        push_ids(&mut from, ids);
+        let mut sql = from.clone();
+        sql.text = format!(
+            "SELECT ?fields{from} AND (timestamp, key) IN (SELECT timestamp, key FROM (SELECT timestamp, key, request_uuid, \
+             request_text{from} ORDER BY timestamp, key LIMIT 1 BY key) ORDER BY timestamp{order}, key LIMIT {most} BY request_uuid, \
+             request_text) ORDER BY timestamp, key LIMIT 1 BY key",
+            from = from.text,
+            order = keep.order()
+        );
         let rows: Vec<EventRow> = self.rows("reading a request's events", &sql).await?;
         rows.into_iter().map(|row| row.into_event(project)).collect()
     }
 
-    /// The events of one request in one second, oldest first; `None` when there are more than `most`. The query comes as far as
-    /// its project.
+    /// The events of one request in one second, oldest first; `None` when there are more than `most`. `sql` comes from its table to its
+    /// project.
     async fn few_events(
         &self,
         mut sql: Sql,
@@ -156,6 +170,7 @@ impl Store {
         place: &Place,
         most: usize,
     ) -> Result<Option<Vec<Event>>, StoreError> {
+        sql.text.insert_str(0, "SELECT ?fields");
         let first_ms = i64::from(place.second) * 1000;
         sql.push_value(" AND timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms));
         sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first_ms + 1000));

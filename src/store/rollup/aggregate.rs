@@ -12,6 +12,9 @@ const MINUTE_S: u32 = 60;
 const HOUR_S: u32 = 3600;
 const DAY_S: u32 = 86_400;
 
+/// The longest request id, bytes: what a failure keeps of its last event.
+const MAX_ID: usize = 128;
+
 /// No further series has the same hash.
 const END: u32 = u32::MAX;
 
@@ -148,11 +151,11 @@ impl Rollups {
     /// Bytes of memory, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.names.len() * 80
+        self.names.memory()
             + self.series.len() * (size_of::<Series>() + 24)
             + self.counts.len() * (size_of::<Minute>() + 24)
             + self.accounts.len() * 12
-            + self.failures.len() * (size_of::<Failure>() + 64)
+            + self.failures.len() * (size_of::<Failure>() + 64 + MAX_ID)
             + self.failure_accounts.len() * 8
     }
 

@@ -16,6 +16,8 @@ pub(super) type Name = u32;
 pub(super) struct Names {
     numbers: HashMap<Arc<str>, Name, Seeded>,
     texts: Vec<Arc<str>>,
+    /// Of all texts.
+    bytes: usize,
 }
 
 impl Names {
@@ -25,6 +27,7 @@ impl Names {
         }
         let number = self.texts.len() as Name;
         let text: Arc<str> = text.into();
+        self.bytes += text.len();
         self.texts.push(Arc::clone(&text));
         self.numbers.insert(text, number);
         number
@@ -36,6 +39,11 @@ impl Names {
 
     pub(super) fn len(&self) -> usize {
         self.texts.len()
+    }
+
+    /// Bytes of memory, about.
+    pub(super) fn memory(&self) -> usize {
+        self.texts.len() * 80 + self.bytes
     }
 }
 

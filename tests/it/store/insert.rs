@@ -5,7 +5,7 @@ use errata::{
     store::{
         RetryClass, StoreError,
         query::{FailureKey, RateKey},
-        rows::EncodeError,
+        rows::{EncodeError, EventStream},
     },
 };
 
@@ -223,6 +223,48 @@ async fn a_large_batch_is_one_block_of_one_part() {
     let written: (u64, u64) = started.clients.admin.query(query).fetch_one().await.unwrap();
     assert_eq!(written, (1, 70_000));
     assert_eq!(started.store.count_batch(batch.batch_id, batch.received_ms).await.unwrap(), 70_000);
+}
+
+/// Promise: a batch of many record batches, each with dictionaries of its own, is one block, or nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_in_pieces_is_one_block_of_one_part_and_nothing_when_it_is_broken_off() {
+    let started = started().await;
+    let store = &started.store;
+    let of_piece = |piece: u128| -> Vec<Event> {
+        // The key as it is stored: its lower half.
+        let of = |number: u128| Event { key: EventKey(number), ..full_of(number, &format!("p{piece}")) };
+        (piece * 100..(piece + 1) * 100).map(of).collect()
+    };
+    let events: Vec<Vec<Event>> = (0..4).map(of_piece).collect();
+    let send = async |batch_id: Uuid, pieces: usize| {
+        let mut stream = EventStream::new(batch_id);
+        let mut insert = store.insert_events(batch_id, 1);
+        for piece in &events[..pieces] {
+            let refs = piece.iter().map(|event| Ok::<_, EncodeError>(event.into()));
+            insert.send(stream.encode(refs, piece.len()).unwrap()).await.unwrap();
+        }
+        (insert, stream)
+    };
+    let whole = events.concat();
+    let bounds = encode(&whole).received_ms;
+    for pieces in 1..4 {
+        let broken = Uuid::now_v7();
+        drop(send(broken, pieces).await);
+        store.settle(broken).await.unwrap();
+        assert_eq!(store.count_batch(broken, bounds).await.unwrap(), 0, "broken off after {pieces} pieces");
+    }
+    store.insert_index(Uuid::now_v7(), 1, encode(&whole).index).await.unwrap();
+    let batch = Uuid::now_v7();
+    let (mut insert, stream) = send(batch, 4).await;
+    insert.send(stream.finish().unwrap()).await.unwrap();
+    insert.end().await.unwrap();
+    assert_eq!(store.count_batch(batch, bounds).await.unwrap(), 400);
+    let parts = "SELECT count() FROM (SELECT name FROM system.parts WHERE database = 'errata_it' AND table = 'events' AND level = 0 GROUP BY name)";
+    assert_eq!(started.clients.admin.query(parts).fetch_one::<u64>().await.unwrap(), 1);
+    for event in &whole {
+        let found = store.request("shop", &event.request_id).await.unwrap();
+        assert!(found.events.contains(event), "{event:?}\n{found:?}");
+    }
 }
 
 #[test]

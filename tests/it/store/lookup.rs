@@ -50,6 +50,51 @@ async fn a_request_of_one_second_has_its_events_in_order_each_once_and_the_oldes
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_busy_request_hides_no_quiet_one_and_shows_its_latest_events() {
+    let Started { store, .. } = &started().await;
+    let at = |id: &RequestId, number: u128, ms: i64| Event {
+        request_id: id.clone(),
+        timestamp_ms: noon() + ms,
+        received_at_ms: noon() + 5000,
+        ..event(number)
+    };
+    let (busy, quiet) = (id("req_busy"), id("req_quiet"));
+    let mut events: Vec<Event> = (0..40).map(|number| at(&busy, number, number as i64)).collect();
+    events.push(at(&quiet, 99, 3000));
+    insert(store, &events).await;
+    let found = store.requests("shop", &[busy, quiet]).await.unwrap();
+    let keys: Vec<Vec<u128>> = found.iter().map(|f| f.events.iter().map(|event| event.key.0).collect()).collect();
+    assert_eq!((keys, found[0].more), (vec![vec![35, 36, 37, 38, 39], vec![99]], true));
+}
+
+/// As after an hour in which ClickHouse took the index and refused the events.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_an_index_row_hide_no_other() {
+    let started = started().await;
+    let store = &started.store;
+    let shared = id("req_tried_often");
+    let at = |number: u128, ms: i64| Event {
+        request_id: shared.clone(),
+        timestamp_ms: noon() + ms,
+        received_at_ms: noon() + 5000,
+        ..event(number)
+    };
+    insert(store, &[at(1, 0), at(2, 3000)]).await;
+    let first = noon() / 1000;
+    let copy = format!(
+        "INSERT INTO {{}}.request_index SELECT k, second, week FROM {{}}.request_index ARRAY JOIN range(300) AS copy WHERE second = {first}"
+    );
+    started.run(&copy).await;
+    for found in [
+        store.request("shop", &shared).await.unwrap(),
+        store.requests("shop", &[shared.clone(), id("req_none")]).await.unwrap().remove(0),
+    ] {
+        let keys: Vec<u128> = found.events.iter().map(|event| event.key.0).collect();
+        assert_eq!((keys, found.more), (vec![1, 2], false));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_ids_with_one_lookup_key_are_told_apart() {
     let started = started().await;
     let store = &started.store;
