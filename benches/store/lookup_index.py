@@ -12,7 +12,7 @@ import bench
 LEAN = {"max_threads": 1, "optimize_use_projections": 0, "optimize_use_implicit_projections": 0,
         "use_query_condition_cache": 0, "use_skip_indexes": 0}
 DEFAULTS = {"max_threads": 2, "optimize_use_projections": 1, "optimize_use_implicit_projections": 1,
-            "use_query_condition_cache": 1, "use_skip_indexes": 1}
+            "use_query_condition_cache": 1, "use_skip_indexes": 1, "enable_analyzer": 1}
 BLOCK = {"max_insert_block_size": 1_000_000, "min_insert_block_size_rows": 1_000_000, "max_block_size": 1_000_000,
          "min_insert_block_size_bytes": 0, "max_threads": 1, "max_partitions_per_insert_block": 0}
 INDEX = "k UInt64 CODEC(T64('bit'), ZSTD(1)), second DateTime('UTC') CODEC(T64('bit'), ZSTD(1)), week Date CODEC(ZSTD(1))"

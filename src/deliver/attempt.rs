@@ -69,18 +69,12 @@ impl<D: Destination> Deliverer<D> {
             };
             span.record("otel.status_code", "ERROR");
             self.metrics.insert_batches.with_label_values(&["failed"]).inc();
-            if failure.class == RetryClass::Poison
-                && self.tables_are_right().await
-                && self.stores_nothing_of(batch).await
-            {
-                return Ok(Outcome::Refused(failure.message));
+            out_of_memory = if failure.class == RetryClass::Memory { out_of_memory + 1 } else { 0 };
+            if let Some(outcome) = self.fate(batch, &failure, rows > 1 && out_of_memory >= MEMORY_ATTEMPTS).await {
+                return Ok(outcome);
             }
             if failure.class != RetryClass::Resend {
                 before = Before::Unknown;
-            }
-            out_of_memory = if failure.class == RetryClass::Memory { out_of_memory + 1 } else { 0 };
-            if out_of_memory >= MEMORY_ATTEMPTS && rows > 1 && self.stores_nothing_of(batch).await {
-                return Ok(Outcome::TooLarge);
             }
             self.metrics.insert_retries.with_label_values(&[failure.class.as_str()]).inc();
             tracing::warn!(
@@ -146,6 +140,16 @@ impl<D: Destination> Deliverer<D> {
             *tally = Tally::Lost;
         }
         outcome.map(|(_, how)| how)
+    }
+
+    /// Whether a failure is the last word on a batch: only if nothing of it is stored.
+    async fn fate(&self, batch: &Batch, failure: &Failure, is_too_large: bool) -> Option<Outcome> {
+        let outcome = match failure.class {
+            RetryClass::Poison if self.tables_are_right().await => Outcome::Refused(failure.message.clone()),
+            RetryClass::Memory if is_too_large => Outcome::TooLarge,
+            _ => return None,
+        };
+        self.stores_nothing_of(batch).await.then_some(outcome)
     }
 
     async fn stores_nothing_of(&self, batch: &Batch) -> bool {

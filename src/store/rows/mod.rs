@@ -20,7 +20,7 @@ use uuid::Uuid;
 use self::events::EventColumns;
 use crate::event::{Event, EventRef, borrowed::FieldErrorRef, request_id::lookup_key};
 
-/// A batch as it goes to ClickHouse. The same events give the same bytes: a retry is byte-identical.
+/// A whole batch, encoded at once: delivery sends its own in pieces. The same events give the same bytes.
 #[derive(Clone, Debug)]
 pub struct EncodedBatch {
     pub batch_id: Uuid,
@@ -39,7 +39,7 @@ pub enum EncodeError {
     Empty,
     #[error("the batch spans two weeks of receipt and would not be inserted as one block: cut it at the week's start")]
     SpansWeeks,
-    #[error("the batch holds {0} bytes of text, more than {MAX_TEXT_BYTES}: make smaller batches")]
+    #[error("a piece of the batch holds {0} bytes of text, more than {MAX_TEXT_BYTES}: make smaller pieces")]
     TooLarge(usize),
     #[error("the batch does not encode: {0}")]
     Arrow(#[from] ArrowError),
