@@ -9,12 +9,17 @@ DEBUG := target/debug/errata
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-run: build ## set up and start the collector with its embedded ClickHouse
+run: require-npm build ## set up and start the collector with its embedded ClickHouse
 	@$(RELEASE) engine install >/dev/null
 	@exec $(RELEASE) serve $(ARGS)
 
 build: require-cargo
 	@$(CARGO) build --release --locked
+
+# Asked before the build, which takes minutes: `serve` needs npm once, to install the embedded engine.
+require-npm:
+	@command -v npm >/dev/null || [ -n "$$ERRATA_CLICKHOUSE__URL" ] || { [ -x $(RELEASE) ] && $(RELEASE) engine status >/dev/null 2>&1; } || { \
+		echo "npm is missing, which fetches the embedded ClickHouse once: apt-get install npm (or set ERRATA_CLICKHOUSE__URL to a ClickHouse of yours)" >&2; exit 1; }
 
 demo: build ## stream realistic traffic into the running collector
 	@exec $(RELEASE) demo $(ARGS)
@@ -84,4 +89,4 @@ deny: ## licences, sources and banned crates of the dependencies
 require-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
 
-.PHONY: help run build demo test faults test-engine test-tools bench bench-outage bench-recovery fuzz lint deny require-cargo
+.PHONY: help run build demo test faults test-engine test-tools bench bench-outage bench-recovery fuzz lint deny require-cargo require-npm

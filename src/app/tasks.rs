@@ -1,6 +1,11 @@
 //! What runs beside the HTTP server.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -19,6 +24,9 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How often ClickHouse is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is said again that ClickHouse is not ready.
+const REMIND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a delivery ended with.
 type Delivery = oneshot::Receiver<Result<(), DeliverError>>;
@@ -146,6 +154,7 @@ pub(super) async fn mind_clickhouse(
     shared: http::Shared,
     migrated: watch::Sender<bool>,
 ) -> Result<Infallible, MigrateError> {
+    let mut said = None;
     loop {
         let attempt = async {
             access.first_reachable().await?;
@@ -155,8 +164,16 @@ pub(super) async fn mind_clickhouse(
         match attempt.await {
             Ok(()) => break,
             Err(error) if error.is_transient() => {
-                tracing::warn!("ClickHouse is not ready: {error}; events are taken and queue in the spool");
-                shared.health.set(Err(error.to_string()));
+                let problem = error.to_string();
+                // Once, and again when it changes or a minute is over.
+                if said
+                    .as_ref()
+                    .is_none_or(|(last, at): &(String, Instant)| *last != problem || at.elapsed() >= REMIND_INTERVAL)
+                {
+                    tracing::warn!("ClickHouse is not ready: {problem}; events are taken and queue in the spool");
+                    said = Some((problem.clone(), Instant::now()));
+                }
+                shared.health.set(Err(problem));
                 tokio::time::sleep(HEALTH_INTERVAL).await;
             }
             Err(error) => return Err(error),

@@ -85,6 +85,13 @@ pub fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
         Command::Create(args) => {
             let token = state.create_token(&args.new_token(now_ms), now_ms)?;
+            if is_new {
+                terminal::note(&format!(
+                    "no collector has used {} yet: a collector elsewhere will not know this token (name its data directory by \
+                     --data-dir or ERRATA_DATA_DIR)",
+                    std::path::absolute(&data_dir)?.display()
+                ));
+            }
             terminal::note(&format!(
                 "made the token {:?} for the project {:?}; it is shown this once, keep it safe:",
                 args.name, args.project

@@ -48,7 +48,9 @@ pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) 
     let known = Table::try_from(Config::default())
         .map_err(|error| ConfigError::BadValue { origin: "defaults".into(), message: error.to_string() })?;
     let variables = environment
-        .filter(|(name, _)| name.starts_with("ERRATA_") && !NOT_SETTINGS.contains(&name.as_str()))
+        .filter(|(name, _)| {
+            name.starts_with("ERRATA_") && !NOT_SETTINGS.contains(&name.as_str()) && !is_of_kubernetes(name)
+        })
         .map(|(name, value)| {
             let path = name["ERRATA_".len()..].to_lowercase().replace("__", ".");
             (name, path, value)
@@ -68,6 +70,12 @@ pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) 
     Err(ConfigError::Invalid(
         problems.iter().map(|(setting, message)| format!("{setting} ({}): {message}", name(setting))).collect(),
     ))
+}
+
+/// Variables that Kubernetes sets in every pod beside a service named `errata`.
+fn is_of_kubernetes(name: &str) -> bool {
+    let rest = &name["ERRATA_".len()..];
+    rest == "PORT" || ["PORT_", "SERVICE_"].iter().any(|prefix| rest.starts_with(prefix))
 }
 
 fn read_file(named: Option<&Path>) -> Result<Table, ConfigError> {
@@ -154,7 +162,10 @@ fn one_line(error: &toml::de::Error) -> String {
 fn unknown(origin: &str, path: &str, known: &Table) -> ConfigError {
     let mut paths = Vec::new();
     leaves(known, "", &mut paths);
-    let near = |candidate: &&String| candidate.rsplit('.').next() == path.rsplit('.').next();
+    // The same word in another table, or one underscore in the place of two.
+    let near = |candidate: &&String| {
+        candidate.rsplit('.').next() == path.rsplit('.').next() || candidate.replace('.', "_") == path.replace('.', "_")
+    };
     let hint = paths.iter().find(near).map(|path| format!(", did you mean {path:?}?")).unwrap_or_default();
     ConfigError::Unknown { origin: origin.to_owned(), setting: path.to_owned(), hint }
 }
@@ -181,6 +192,14 @@ mod tests {
     #[test]
     fn nothing_at_all_is_a_good_configuration() {
         assert_eq!(from(&[]).unwrap().retention_days, 90);
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_of_our_name_is_no_setting() {
+        from(&[("ERRATA_PORT", "tcp://10.0.0.1:80"), ("ERRATA_PORT_80_TCP", "x"), ("ERRATA_SERVICE_HOST", "10.0.0.1")])
+            .unwrap();
+        let error = from(&[("ERRATA_CLICKHOUSE_URL", "http://a")]).unwrap_err().to_string();
+        assert!(error.contains("did you mean \"clickhouse.url\""), "{error}");
     }
 
     #[test]

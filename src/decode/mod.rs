@@ -133,7 +133,7 @@ impl Reason {
 /// Why a whole body was refused; nothing of it was taken. The texts are shown to clients.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("the body is empty: send at least one item")]
+    #[error("the body holds no item: send at least one")]
     Empty,
     #[error("line {line}, column {column}: {message}")]
     NotJson { line: usize, column: usize, message: String },

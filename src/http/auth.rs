@@ -53,7 +53,9 @@ fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<TokenInfo, ApiEr
     })?;
     let invalid = || ApiError::unauthorized("Invalid or expired token");
     let text = header.to_str().map_err(|_| invalid())?;
-    let (scheme, token) = text.split_once(' ').ok_or_else(invalid)?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(|| {
+        invalid().field("Authorization", "send Authorization: Bearer <token>; the word Bearer is missing, or the token")
+    })?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(ApiError::unauthorized("Authentication required")
             .field("Authorization", "send Authorization: Bearer <token>; no other scheme is taken"));

@@ -52,7 +52,7 @@ pub enum StateError {
     Open { path: PathBuf, source: rusqlite::Error },
     #[error("the state database: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    #[error("cannot make {path}: {source}", path = path.display())]
+    #[error("cannot make {path}: {source}; name a directory that this user may write by --data-dir or ERRATA_DATA_DIR", path = path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error("the state database {path} was made by a newer errata (schema {found}, this build knows {known}); start that version", path = path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },

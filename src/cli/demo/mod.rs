@@ -51,7 +51,7 @@ Examples:
   errata demo --replay captured.ndjson.gz --speed 60   two days in 48 minutes")]
 pub struct Args {
     /// Events per second
-    #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = positive, allow_negative_numbers = true)]
     rate: f64,
     /// Stop after this time; default: never
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
