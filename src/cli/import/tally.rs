@@ -28,7 +28,7 @@ pub struct Tally {
     earlier: u64,
 }
 
-/// Lines that were not taken, by message. Of bounded size: it is a part of the resume record.
+/// Lines that were not taken, by message but for the numbers in it. Of bounded size: it is a part of the resume record.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rejections {
     pub count: u64,
@@ -40,6 +40,9 @@ pub struct Rejections {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Kind {
     count: u64,
+    /// The first one's.
+    #[serde(default)]
+    message: String,
     /// `file:line` of the first ones.
     examples: Vec<String>,
 }
@@ -51,8 +54,11 @@ impl Rejections {
         self.unlisted += unlisted;
         for rejection in listed {
             let message: String = rejection.message.chars().take(MESSAGE + 1).collect();
-            let kind = self.kind(message);
+            let kind = self.kind(without_numbers(&message));
             kind.count += 1;
+            if kind.message.is_empty() {
+                kind.message = message;
+            }
             if kind.examples.len() < EXAMPLES {
                 kind.examples.push(format!("{input}:{}", rejection.line));
             }
@@ -62,19 +68,38 @@ impl Rejections {
     fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.unlisted += other.unlisted;
-        for (message, theirs) in other.kinds {
-            let kind = self.kind(message);
+        for (form, theirs) in other.kinds {
+            let kind = self.kind(form);
             kind.count += theirs.count;
+            if kind.message.is_empty() {
+                kind.message = theirs.message;
+            }
             let room = EXAMPLES.saturating_sub(kind.examples.len());
             kind.examples.extend(theirs.examples.into_iter().take(room));
         }
     }
 
-    fn kind(&mut self, message: String) -> &mut Kind {
-        let is_new = !self.kinds.contains_key(&message);
-        let message = if is_new && self.kinds.len() >= KINDS { "other messages".into() } else { message };
-        self.kinds.entry(message).or_default()
+    fn kind(&mut self, form: String) -> &mut Kind {
+        if !self.kinds.contains_key(&form) && self.kinds.len() >= KINDS {
+            let kind = self.kinds.entry(String::new()).or_default();
+            kind.message = "for other reasons".into();
+            return kind;
+        }
+        self.kinds.entry(form).or_default()
     }
+}
+
+/// A message with each run of digits as one sign: what differs by a time or a count only is one kind.
+fn without_numbers(message: &str) -> String {
+    let mut form = String::with_capacity(message.len());
+    for character in message.chars() {
+        match character {
+            '0'..='9' if form.ends_with('#') => {}
+            '0'..='9' => form.push('#'),
+            other => form.push(other),
+        }
+    }
+    form
 }
 
 impl Tally {
@@ -129,15 +154,15 @@ impl Rejections {
         if !kinds.is_empty() {
             text.push_str("\nrejected:\n");
         }
-        for (message, kind) in kinds.iter().take(LISTED_KINDS) {
-            let message = terminal::cut(&terminal::clean(message), MESSAGE);
+        for (_, kind) in kinds.iter().take(LISTED_KINDS) {
+            let message = terminal::cut(&terminal::clean(&kind.message), MESSAGE);
             let examples = terminal::clean(&kind.examples.join(", "));
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{:>8} × {message}\n           first at {examples}", grouped(kind.count));
         }
         if let Some((_, rest)) = kinds.split_at_checked(LISTED_KINDS).filter(|(_, rest)| !rest.is_empty()) {
             let count: u64 = rest.iter().map(|(_, kind)| kind.count).sum();
-            let _ = writeln!(text, "{:>8} × {} further messages", grouped(count), rest.len());
+            let _ = writeln!(text, "{:>8} × for {} further reasons", grouped(count), rest.len());
         }
         if self.unlisted > 0 {
             let _ = writeln!(
@@ -174,10 +199,21 @@ mod tests {
     #[test]
     fn messages_without_end_take_bounded_memory() {
         let mut tally = Tally::default();
-        let rejected = (0..1000).map(|line| Rejection { line, message: format!("bad {line}") }).collect();
+        let bad = |line: u64| Rejection { line, message: format!("bad {}", "x".repeat(line as usize)) };
+        let rejected = (0..300).map(bad).chain((0..700).map(|_| bad(299))).collect();
         tally.add("a", &Outcome { rejected, ..Outcome::default() });
         assert!(tally.rejections.kinds.len() <= KINDS + 1);
         let text = tally.summary(Duration::from_secs(1));
-        assert!(text.contains("800 × other messages") && text.contains("191 × 191 further messages"), "{text}");
+        assert!(text.contains("800 × for other reasons") && text.contains("191 × for 191 further reasons"), "{text}");
+    }
+
+    #[test]
+    fn what_differs_by_numbers_only_is_one_kind() {
+        let mut tally = Tally::default();
+        let old =
+            |line| Rejection { line, message: format!("timestamp: 2026-11-17T00:00:{line}Z is before 2026-11-21") };
+        tally.add("a", &Outcome { rejected: (10..60).map(old).collect(), ..Outcome::default() });
+        let text = tally.summary(Duration::from_secs(1));
+        assert!(text.contains("50 × timestamp: 2026-11-17T00:00:10Z is before 2026-11-21\n"), "{text}");
     }
 }
