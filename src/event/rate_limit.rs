@@ -292,6 +292,8 @@ mod tests {
             ("RateLimit-Policy", r#""a,b;r=1";q=100;w=60, "c\",d";q=10;w=10;qu="requests""#),
         ];
         assert_eq!(read(&quoted), Some(state(10, 2, NOW + 6)));
+        let within = [("RateLimit", r#""x;r=0;y";r=4;t=30, "c, \"x;r=0;t=9\"";r=2;t=5"#)];
+        assert_eq!(read(&within), Some(state(None, 2, NOW + 6)), "what stands in quotes is no parameter");
         let lines = [
             ("RateLimit", "\"day\";r=900;t=3600"),
             ("ratelimit", "\"burst\";r=0;t=5"),

@@ -22,6 +22,7 @@ mod scrub;
 mod settings;
 mod sound;
 mod texts;
+mod totals;
 
 #[cfg(test)]
 mod mutate;
@@ -42,8 +43,9 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     target("events", events::run),
+    target("totals", totals::run),
     target("encodings", encodings::run),
     target("timestamps", reports::timestamps),
     target("rate_limits", reports::rate_limits),

@@ -40,6 +40,7 @@ macro_rules! seeded {
 
 seeded!(
     events,
+    totals,
     encodings,
     timestamps,
     rate_limits,

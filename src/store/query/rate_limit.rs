@@ -75,7 +75,7 @@ impl Store {
         Ok(self.rows("reading a rate-limit episode", &sql).await?.pop())
     }
 
-    /// Selects episodes; of the clients of one address where one is given.
+    /// Selects episodes; what was told of the limit is read at once, which the three columns of it would do one after the other. Of the clients of one address where one is given.
     fn episodes(&self, project: &str, filter: &Filter, client_ip: Option<&String>) -> Sql {
         let mut sql = Sql::new(
             "SELECT any(account) AS account_id, any(address) AS client_ip, any(of_service) AS service, \
@@ -94,7 +94,8 @@ impl Store {
              if(account_id = '', client_ip, '') AS address, toString(service) AS of_service, \
              toString(environment) AS of_environment, toString(route) AS of_route, \
              cityHash64(account, address, of_service, of_environment, of_route) AS who, \
-             rate_limit AS allowed, rate_limit_remaining AS left, rate_limit_reset AS resets FROM ",
+             JSONExtract(details, 'rate_limit', 'Tuple(limit Nullable(UInt64), remaining Nullable(UInt64), reset Nullable(Int64))') AS quota, \
+             quota.1 AS allowed, quota.2 AS left, quota.3 AS resets FROM ",
         );
         let filter = Filter { statuses: vec![StatusFilter::Code(429)], ..filter.clone() };
         sql.push(&self.table("events")).push_filter(project, &filter);
