@@ -36,6 +36,7 @@ pub struct Metrics {
     later: Vec<(Desc, &'static str)>,
     pub api_errors: BoundedCounter<3>,
     pub api_errors_by_route: BoundedCounter<4>,
+    pub api_requests: BoundedCounter<3>,
     pub rate_limited: BoundedCounter<2>,
     pub validation_failures: BoundedCounter<3>,
     /// Labels: protocol, code.
@@ -67,6 +68,12 @@ pub struct Metrics {
     /// Label: query.
     pub query_duration: prometheus::HistogramVec,
     pub clickhouse_up: IntGauge,
+    pub totals_accepted: IntCounter,
+    /// Label: reason.
+    pub totals_rejected: IntCounterVec,
+    pub totals_pending: IntGauge,
+    pub totals_stored: IntCounter,
+    pub totals_refused: IntCounter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -106,7 +113,14 @@ impl Metrics {
                 "errata_api_errors_by_route_total",
                 "Error events accepted, by route template.",
                 ["service", "route", "method", "status"],
-                1500,
+                1100,
+            )?,
+            api_requests: bounded(
+                r,
+                "errata_api_requests_total",
+                "Requests served, by status code, from request totals; a total that repeats adds what it has more.",
+                ["service", "environment", "status"],
+                600,
             )?,
             rate_limited: bounded(
                 r,
@@ -207,6 +221,24 @@ impl Metrics {
                 register(r, prometheus::HistogramVec::new(opts, &["query"])?)?
             },
             clickhouse_up: gauge(r, "errata_clickhouse_up", "1 if ClickHouse answered the last check, else 0.")?,
+            totals_accepted: counter(
+                r,
+                "errata_totals_accepted_total",
+                "Request totals accepted, repetitions included.",
+            )?,
+            totals_rejected: counters(
+                r,
+                "errata_totals_rejected_total",
+                "Request totals rejected on arrival, by reason.",
+                &["reason"],
+            )?,
+            totals_pending: gauge(r, "errata_totals_pending", "Request totals that ClickHouse does not have yet.")?,
+            totals_stored: counter(r, "errata_totals_stored_total", "Request totals stored in ClickHouse.")?,
+            totals_refused: counter(
+                r,
+                "errata_totals_refused_total",
+                "Request totals set aside because they could not be delivered.",
+            )?,
             damaged: AtomicU64::new(0),
             registry,
             later: Vec::new(),
@@ -222,6 +254,7 @@ impl Metrics {
         }
         for reason in Reason::ALL {
             self.ingest_rejected.with_label_values(&[reason.as_str()]);
+            self.totals_rejected.with_label_values(&[reason.as_str()]);
         }
         for (_, mark) in Marks::NAMES {
             self.ingest_marked.with_label_values(&[mark]);
@@ -235,6 +268,7 @@ impl Metrics {
         let counters = [
             self.api_errors.vec.desc(),
             self.api_errors_by_route.vec.desc(),
+            self.api_requests.vec.desc(),
             self.rate_limited.vec.desc(),
             self.validation_failures.vec.desc(),
             self.ingest_requests.desc(),

@@ -28,7 +28,7 @@ const REQUEST: [&str; 16] = [
 ];
 
 /// Kept of the response, besides [`RESPONSE_FAMILIES`].
-const RESPONSE: [&str; 15] = [
+const RESPONSE: [&str; 16] = [
     "allow",
     "cache-control",
     "content-encoding",
@@ -38,6 +38,7 @@ const RESPONSE: [&str; 15] = [
     "date",
     "request-id",
     "retry-after",
+    "retry-after-ms",
     "server",
     "vary",
     "via",

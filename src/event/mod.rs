@@ -14,12 +14,14 @@ pub mod request_id;
 pub mod route;
 pub mod rule;
 pub mod scrub;
+pub mod total;
 pub mod view;
 
 use serde::{Deserialize, Serialize};
 
 pub use borrowed::EventRef;
 pub use request_id::RequestId;
+pub use total::RequestTotal;
 
 /// One error response of an API server, normalised and scrubbed.
 ///

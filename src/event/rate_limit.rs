@@ -3,10 +3,12 @@
 //! Dialects in order of precedence; each value comes from the first that has it:
 //!
 //! 1. `X-Throttle-Limit`, `-Remaining`, `-Reset` (the error reference);
-//! 2. `X-RateLimit-…` and `X-Rate-Limit-…` (GitHub, Twitter, OpenAI's `-Requests`, Discord's `-Reset-After`);
+//! 2. `X-RateLimit-…` and `X-Rate-Limit-…` (GitHub, Twitter, OpenAI's `-Requests`, Kong's `-Minute` and its like, Discord's
+//!    `-Reset-After`);
 //! 3. `RateLimit-Limit`, `-Remaining`, `-Reset` (IETF drafts up to 6);
-//! 4. `RateLimit` with `RateLimit-Policy`: `"default";r=0;t=30` (drafts from 8) or `limit=100, remaining=0, reset=5` (draft 7);
-//! 5. `Retry-After`, for the reset alone.
+//! 4. `RateLimit` with `RateLimit-Policy`, also on several lines: `"default";r=0;t=30` (drafts from 8) or
+//!    `limit=100, remaining=0, reset=5` (draft 7);
+//! 5. `Retry-After-Ms` and `Retry-After`, for the reset alone.
 
 use chrono::{DateTime, NaiveDateTime};
 
@@ -31,6 +33,9 @@ const LAST_EPOCH_MILLISECONDS: f64 = 1e13;
 const PREFIXES: [&str; 4] = ["x-throttle-", "x-ratelimit-", "x-rate-limit-", "ratelimit-"];
 const SUFFIXES: [&str; 2] = ["", "-requests"];
 
+/// What Kong puts after limit and remaining, for each window there is.
+const WINDOWS: [&str; 6] = ["-second", "-minute", "-hour", "-day", "-month", "-year"];
+
 /// Reads the state of the client's quota. `timestamp_ms` is when the response was sent, milliseconds since the Unix epoch: what
 /// delays count from. Names match without case. `None` where no header says anything.
 ///
@@ -46,15 +51,18 @@ pub fn from_headers(headers: &[(String, String)], timestamp_ms: i64) -> Option<R
             found.remaining = found.remaining.or_else(|| value("remaining").and_then(count));
             found.reset = found.reset.or_else(|| value("reset").and_then(|text| reset(text, timestamp_ms)));
         }
+        let window = headers.scarcest_window(prefix);
+        found.limit = found.limit.or(window.limit);
+        found.remaining = found.remaining.or(window.remaining);
         let after = || headers.get(&[prefix, "reset-after"]).and_then(|text| reset(text, timestamp_ms));
         found.reset = found.reset.or_else(after);
     }
-    if let Some(structured) = headers.get(&["ratelimit"]) {
-        let structured = of_structured(structured, headers.get(&["ratelimit-policy"]), timestamp_ms);
-        found.limit = found.limit.or(structured.limit);
-        found.remaining = found.remaining.or(structured.remaining);
-        found.reset = found.reset.or(structured.reset);
-    }
+    let structured = of_structured(&headers.list("ratelimit"), &headers.list("ratelimit-policy"), timestamp_ms);
+    found.limit = found.limit.or(structured.limit);
+    found.remaining = found.remaining.or(structured.remaining);
+    found.reset = found.reset.or(structured.reset);
+    found.reset =
+        found.reset.or_else(|| headers.get(&["retry-after-ms"]).and_then(|text| after_ms(text, timestamp_ms)));
     found.reset = found.reset.or_else(|| headers.get(&["retry-after"]).and_then(|text| reset(text, timestamp_ms)));
     (found != RateLimit::default()).then_some(found)
 }
@@ -74,6 +82,35 @@ impl<'a> Headers<'a> {
         };
         self.0.iter().find(|(name, _)| is_named(name)).map(|(_, value)| value.trim())
     }
+
+    /// The members of a list that may be on several lines (RFC 9110, 5.3).
+    fn list(&self, name: &str) -> Vec<&'a str> {
+        let lines = self.0.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        lines.flat_map(|(_, value)| split(value, ',')).filter(|member| !member.is_empty()).collect()
+    }
+
+    /// Of several windows, the one with the least left is the one that bites.
+    fn scarcest_window(&self, prefix: &str) -> RateLimit {
+        let windows = WINDOWS.iter().map(|window| RateLimit {
+            limit: self.get(&[prefix, "limit", window]).and_then(count),
+            remaining: self.get(&[prefix, "remaining", window]).and_then(count),
+            reset: None,
+        });
+        let stated = windows.filter(|window| *window != RateLimit::default());
+        stated.min_by_key(|window| window.remaining.unwrap_or(u64::MAX)).unwrap_or_default()
+    }
+}
+
+/// The parts of a structured field between separators that are in no quotes, without white space around them.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut in_quotes, mut is_escaped) = (false, false);
+    let parts = text.split(move |c: char| {
+        let is_quote = c == '"' && !is_escaped;
+        is_escaped = in_quotes && c == '\\' && !is_escaped;
+        in_quotes ^= is_quote;
+        c == separator && !in_quotes
+    });
+    parts.map(str::trim)
 }
 
 /// A count: the first number of `100, 100;w=60`; a negative one is 0.
@@ -94,6 +131,13 @@ fn reset(text: &str, timestamp_ms: i64) -> Option<i64> {
         Some(number) => of_number(number, timestamp_ms),
         None => date(text),
     };
+    reset.filter(|reset| (0..=LATEST_RESET).contains(reset))
+}
+
+/// Of a delay in milliseconds, which is never a time.
+fn after_ms(text: &str, timestamp_ms: i64) -> Option<i64> {
+    let seconds = text.parse::<f64>().ok()? / 1000.0;
+    let reset = of_number(seconds, timestamp_ms).filter(|_| seconds < FIRST_EPOCH_SECONDS);
     reset.filter(|reset| (0..=LATEST_RESET).contains(reset))
 }
 
@@ -143,38 +187,45 @@ fn date(text: &str) -> Option<i64> {
         .or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp()))
 }
 
-/// Reads a structured `RateLimit`. Of several policies, the one with the least left is the one that bites.
-fn of_structured(text: &str, policies: Option<&str>, timestamp_ms: i64) -> RateLimit {
-    if text.contains("limit=") || text.contains("remaining=") {
-        let member = |name| members(text).find_map(|member| parameter(member, name));
+/// Reads the members of a structured `RateLimit`. Of several policies, the one with the least left is the one that bites; the policies alone
+/// tell the limit of the first.
+fn of_structured(items: &[&str], policies: &[&str], timestamp_ms: i64) -> RateLimit {
+    // Draft 7: a dictionary.
+    let entry = |name| items.iter().flat_map(|item| split(item, ';')).find_map(|part| value_of(part, name));
+    if ["limit", "remaining"].into_iter().any(|name| entry(name).is_some()) {
         return RateLimit {
-            limit: member("limit").and_then(count),
-            remaining: member("remaining").and_then(count),
-            reset: member("reset").and_then(|value| reset(value, timestamp_ms)),
+            limit: entry("limit").and_then(count),
+            remaining: entry("remaining").and_then(count),
+            reset: entry("reset").and_then(|value| reset(value, timestamp_ms)),
         };
     }
-    let left = |item: &&str| parameter(item, "r").and_then(count).unwrap_or(u64::MAX);
-    let Some(item) = text.split(',').min_by_key(left) else {
-        return RateLimit::default();
+    let left = |item: &&&str| parameter(item, "r").and_then(count).unwrap_or(u64::MAX);
+    let Some(item) = items.iter().min_by_key(left) else {
+        return RateLimit { limit: policies.first().and_then(|policy| quota(policy)), ..RateLimit::default() };
     };
-    let policy = policies.and_then(|policies| policies.split(',').find(|policy| name(policy) == name(item)));
+    let policy = policies.iter().find(|policy| name(policy) == name(item));
     RateLimit {
-        limit: policy.and_then(|policy| parameter(policy, "q")).and_then(count),
+        limit: policy.and_then(|policy| quota(policy)),
         remaining: parameter(item, "r").and_then(count),
         reset: parameter(item, "t").and_then(|value| reset(value, timestamp_ms)),
     }
 }
 
-fn members(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ';'])
+/// Requests a policy allows: `"default";q=100;w=60`, or `100;w=60` (drafts up to 7).
+fn quota(policy: &str) -> Option<u64> {
+    parameter(policy, "q").or_else(|| split(policy, ';').next()).and_then(count)
 }
 
 fn parameter<'a>(item: &'a str, name: &str) -> Option<&'a str> {
-    members(item).find_map(|member| member.trim().strip_prefix(name)?.strip_prefix('=')).map(str::trim)
+    split(item, ';').find_map(|part| value_of(part, name))
+}
+
+fn value_of<'a>(part: &'a str, name: &str) -> Option<&'a str> {
+    part.strip_prefix(name)?.strip_prefix('=').map(str::trim)
 }
 
 fn name(item: &str) -> &str {
-    item.split(';').next().unwrap_or_default().trim().trim_matches('"')
+    split(item, ';').next().unwrap_or_default().trim_matches('"')
 }
 
 #[cfg(test)]
@@ -232,6 +283,56 @@ mod tests {
             ("RateLimit-Policy", "\"day\";q=1000;w=86400, \"burst\";q=10;w=10"),
         ];
         assert_eq!(read(&headers), Some(state(10, 0, NOW + 6)));
+    }
+
+    #[test]
+    fn quotes_lines_and_policies_alone_are_read_as_the_draft_has_them() {
+        let quoted = [
+            ("RateLimit", r#""a,b;r=1";r=4;t=30, "c\",d";r=2;pk=:YWI=:;t=5"#),
+            ("RateLimit-Policy", r#""a,b;r=1";q=100;w=60, "c\",d";q=10;w=10;qu="requests""#),
+        ];
+        assert_eq!(read(&quoted), Some(state(10, 2, NOW + 6)));
+        let lines = [
+            ("RateLimit", "\"day\";r=900;t=3600"),
+            ("ratelimit", "\"burst\";r=0;t=5"),
+            ("RateLimit-Policy", "\"day\";q=1000;w=86400"),
+            ("RateLimit-Policy", "\"burst\";q=10;w=10"),
+            ("Retry-After", "30"),
+        ];
+        assert_eq!(read(&lines), Some(state(10, 0, NOW + 6)));
+        assert_eq!(read(&[("RateLimit-Policy", "\"default\";q=100;w=60")]), Some(state(100, None, None)));
+        assert_eq!(read(&[("RateLimit-Policy", "100;w=60;comment=\"q=7\"")]), Some(state(100, None, None)));
+        let without_reset = [("RateLimit", "\"default\";r=0"), ("Retry-After", "Tue, 14 Nov 2023 22:14:20 GMT")];
+        assert_eq!(read(&without_reset), Some(state(None, 0, NOW + 60)));
+        let draft_7 = [("RateLimit", "limit=100;w=60, remaining=5"), ("RateLimit", "reset=5")];
+        assert_eq!(read(&draft_7), Some(state(100, 5, NOW + 6)));
+    }
+
+    #[test]
+    fn the_dialects_of_gateways_and_sites_are_read() {
+        let kong = [
+            ("X-RateLimit-Limit-Hour", "1000"),
+            ("X-RateLimit-Remaining-Hour", "412"),
+            ("X-RateLimit-Limit-Minute", "60"),
+            ("X-RateLimit-Remaining-Minute", "0"),
+            ("Retry-After", "12"),
+        ];
+        assert_eq!(read(&kong), Some(state(60, 0, NOW + 13)));
+        let github = [
+            ("x-ratelimit-limit", "5000"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-used", "5000"),
+            ("x-ratelimit-reset", "1700003600"),
+            ("x-ratelimit-resource", "core"),
+        ];
+        assert_eq!(read(&github), Some(state(5000, 0, NOW + 3600)));
+        let twitter =
+            [("x-rate-limit-limit", "15"), ("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "1700000900")];
+        assert_eq!(read(&twitter), Some(state(15, 0, NOW + 900)));
+        assert_eq!(read(&[("retry-after-ms", "1500"), ("Retry-After", "2")]), Some(state(None, None, NOW + 2)));
+        for nonsense in ["-1", "soon", "1e300", "NaN"] {
+            assert_eq!(read(&[("Retry-After-Ms", nonsense)]), None, "{nonsense}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod operate;
 pub(crate) mod params;
 pub mod quarantine;
 pub mod quota;
+pub mod rate_limits;
 mod routes;
 pub mod serve;
 pub mod stored;
@@ -61,6 +62,7 @@ pub struct Parts {
     pub limits: Limits,
     pub store: Store,
     pub spool: spool::Writer,
+    pub totals: ingest::totals::Intake,
     pub books: Arc<Books>,
     pub quarantine: Quarantine,
     pub health: Health,

@@ -31,10 +31,12 @@ use crate::state::Role;
     ),
     paths(
         super::ingest::events,
+        super::ingest::totals::request_totals,
         super::lookup::request,
         super::lookup::ticket::ticket,
         super::analyse::events,
         super::analyse::rates,
+        super::rate_limits::rate_limits,
         super::analyse::validation_failures,
         super::quarantine::list,
         super::quarantine::show,

@@ -92,14 +92,20 @@ impl Params {
         self.problems.entry(name.to_owned()).or_default().push(message.into());
     }
 
-    /// The filters of `GET /api/v1/events`.
-    pub fn filter(&mut self, now_ms: i64) -> Filter {
+    /// `from` and `to`, milliseconds since the Unix epoch.
+    pub fn range(&mut self, now_ms: i64) -> (i64, i64) {
         const WHEN: &str = "RFC 3339 (2026-11-22T10:00:00Z) or a time before now (-24h, -30m, -7d)";
         let to_ms = self.parsed("to", WHEN, |text| when(text, now_ms)).unwrap_or(now_ms + 1);
         let from_ms = self.parsed("from", WHEN, |text| when(text, now_ms)).unwrap_or(to_ms - DEFAULT_RANGE_MS);
         if from_ms >= to_ms {
             self.problem("from", "must be before `to`");
         }
+        (from_ms, to_ms)
+    }
+
+    /// The filters of `GET /api/v1/events`.
+    pub fn filter(&mut self, now_ms: i64) -> Filter {
+        let (from_ms, to_ms) = self.range(now_ms);
         Filter {
             from_ms,
             to_ms,

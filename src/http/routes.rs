@@ -5,7 +5,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-use super::{Shared, analyse, ingest, lookup, openapi, operate, quarantine};
+use super::{Shared, analyse, ingest, lookup, openapi, operate, quarantine, rate_limits};
 use crate::state::Role;
 
 /// Who may use a route.
@@ -42,9 +42,11 @@ pub fn routes() -> Vec<Route> {
     vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
         reads(ingest::PATH, SEARCH, get(analyse::events)),
+        writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
         writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)),
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)),
         reads("/api/v1/rates", WATCH, get(analyse::rates)),
+        reads("/api/v1/rate-limits", WATCH, get(rate_limits::rate_limits)),
         reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
         reads("/api/v1/quarantine", ADMIN, get(quarantine::list)),
         reads("/api/v1/quarantine/{id}", ADMIN, get(quarantine::show)),

@@ -13,6 +13,7 @@ pub mod migrate;
 pub mod query;
 pub mod rollup;
 pub mod rows;
+pub mod totals;
 pub mod upkeep;
 
 use std::sync::{

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use super::{Store, StoreError, insert::within, rollup::RollupTable, rows::week_of};
 
-/// Tables by week of receipt whose reads open every part.
-const WEEKLY: [&str; 4] =
-    ["request_index", RollupTable::Counts.name(), RollupTable::Failures.name(), RollupTable::Accounts.name()];
+/// Tables by week (of receipt; request totals: of their minutes) whose reads open every part.
+const WEEKLY: [&str; 6] = [
+    "request_index",
+    RollupTable::Counts.name(),
+    RollupTable::Failures.name(),
+    RollupTable::Accounts.name(),
+    "request_totals",
+    "request_totals_hours",
+];
 
 /// One partition of the index is a few gigabytes at most (11 bytes an event): minutes on a slow disk.
 const MERGE_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -14,7 +20,7 @@ const MERGE_TIMEOUT: Duration = Duration::from_secs(1800);
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Store {
-    /// Merges each closed week of the lookup index and of the rollups into one part; returns table and week (its Monday).
+    /// Merges each closed week of the lookup index, the rollups and the request totals into one part; returns table and week (its Monday).
     ///
     /// A read opens every part, so the number of parts is what a lookup costs (docs/decisions/0001-lookup-index.md); a rollup's
     /// cells are fewest when they are merged.

@@ -1,6 +1,7 @@
 //! The captured traffic through a whole collector, against the figures its README gives.
 
 mod counts;
+mod limits;
 mod lookups;
 mod secrets;
 
@@ -13,12 +14,12 @@ use serde_json::Value;
 use crate::collector::{Collector, answer};
 
 /// The captured two days, as a part of a query string.
-const SPAN: &str = "from=2026-11-17T00:00:00Z&to=2026-11-19T00:00:00Z";
+pub(crate) const SPAN: &str = "from=2026-11-17T00:00:00Z&to=2026-11-19T00:00:00Z";
 
 /// Lines a request.
 const BATCH: usize = 2000;
 
-fn data(name: &str) -> PathBuf {
+pub(crate) fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 

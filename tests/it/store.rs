@@ -17,6 +17,7 @@ mod insert;
 mod lookup;
 mod rollup;
 mod search;
+mod totals;
 
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 86_400_000;

@@ -155,12 +155,8 @@ async fn rate_limit(
 ) -> Result<Option<RateLimitAnswer>, crate::store::StoreError> {
     let reported = events.iter().rev().find(|event| event.status == 429 || event.rate_limit.is_some());
     let Some(event) = reported else { return Ok(None) };
-    let episode = if event.status == 429 {
-        let asked = shared.store.episode(project, &event.account_id, &event.route, event.timestamp_ms);
-        shared.timed("episode", asked).await?
-    } else {
-        None
-    };
+    let episode =
+        if event.status == 429 { shared.timed("episode", shared.store.episode(project, event)).await? } else { None };
     let limit = event.rate_limit.unwrap_or_default();
     let now_ms = shared.clock.now_ms();
     // A client that has requests left need not wait.

@@ -14,8 +14,12 @@ macro_rules! migration {
 }
 
 /// Ascending, without gaps. An entry is never changed or removed once it is released.
-pub const MIGRATIONS: &[Migration] =
-    &[migration!(1, "0001_events"), migration!(2, "0002_request_index"), migration!(3, "0003_rollups")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_events"),
+    migration!(2, "0002_request_index"),
+    migration!(3, "0003_rollups"),
+    migration!(4, "0004_request_totals"),
+];
 
 /// The tables whose rows expire, with the expression of time each goes by.
 pub const RETENTION: &[Ttl] = &[
@@ -27,4 +31,6 @@ pub const RETENTION: &[Ttl] = &[
     Ttl { table: "rollup_counts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_failures", time: "week", extra_days: 7 },
     Ttl { table: "rollup_accounts", time: "week", extra_days: 7 },
+    Ttl { table: "request_totals", time: "toMonday(minute)", extra_days: 7 },
+    Ttl { table: "request_totals_hours", time: "toMonday(hour)", extra_days: 7 },
 ];

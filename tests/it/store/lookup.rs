@@ -63,7 +63,8 @@ async fn projects_never_see_each_other() {
     assert!(store.search(other, &whole_time(), 10, None).await.unwrap().events.is_empty());
     assert_eq!(store.impact(other, &mine).await.unwrap().events, 0);
     assert!(store.account_around(other, "17", noon(), DAY, 10).await.unwrap().is_empty());
-    assert_eq!(store.episode(other, "17", &mine.route, noon()).await.unwrap(), None);
+    assert_eq!(store.episode(other, &mine).await.unwrap(), None);
+    assert!(store.rate_limit_episodes(other, &whole_time()).await.unwrap().is_empty());
     assert!(store.rates(other, &whole_time(), &[RateKey::Status], 60).await.unwrap().is_empty());
     let failures = store.validation_failures(other, &whole_time(), &[FailureKey::Field], None, 10).await.unwrap();
     assert!(failures.is_empty());
@@ -152,18 +153,23 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
         Event { route: "/other".to_owned(), ..at(9, 62) },
     ];
     insert(store, &events).await;
-    let route = &events[0].route;
-    let episode = store.episode("shop", "17", route, noon() + MINUTE).await.unwrap().unwrap();
+    let episode = store.episode("shop", &events[1]).await.unwrap().unwrap();
     assert_eq!(
         (episode.start_ms, episode.end_ms),
         (noon(), noon() + 59_000),
         "359 s after 59 s is exactly 301 s later"
     );
     assert_eq!((episode.events, episode.limit, episode.retries_before_reset), (3, Some(60), 2));
-    let later = store.episode("shop", "17", route, noon() + 400_000).await.unwrap().unwrap();
+    let later = store.episode("shop", &events[3]).await.unwrap().unwrap();
     assert_eq!((later.start_ms, later.events, later.limit), (noon() + 360_000, 2, Some(60)));
-    assert_eq!(store.episode("shop", "17", route, noon() + 60 * MINUTE).await.unwrap(), None);
-    assert_eq!(store.episode("shop", "", route, noon()).await.unwrap(), None);
+    let not_stored = Event { timestamp_ms: noon() + 100_000, ..events[0].clone() };
+    let nearest = store.episode("shop", &not_stored).await.unwrap().unwrap();
+    assert_eq!((nearest.start_ms, nearest.end_ms), (episode.start_ms, episode.end_ms));
+    let elsewhere = Event { timestamp_ms: noon() + 60 * MINUTE, ..events[0].clone() };
+    assert_eq!(store.episode("shop", &elsewhere).await.unwrap(), None);
+    let nobody = Event { account_id: String::new(), ..events[0].clone() };
+    assert_eq!(store.episode("shop", &nobody).await.unwrap(), None);
+    assert_eq!(store.episode("shop", &Event { status: 400, ..events[0].clone() }).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,224 @@
+//! `GET /api/v1/rate-limits`: who was refused for asking too often, when, and on which routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::{Extension, extract::State as AxumState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Shared,
+    answer::{ApiError, Data},
+    params::Params,
+    unavailable,
+};
+use crate::{
+    clock::rfc3339,
+    state::TokenInfo,
+    store::query::{Episode, Filter, rate_limit::GAP_MS},
+};
+
+/// Episodes unless `limit` says otherwise, and at most.
+const EPISODES: (usize, usize) = (100, 1000);
+
+/// Accounts, and routes, that are listed.
+const TOP: usize = 20;
+
+/// 429s as episodes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RateLimits {
+    pub from: String,
+    pub to: String,
+    /// A longer pause between two 429s ends an episode, seconds.
+    pub gap_seconds: i64,
+    /// Most events first.
+    pub episodes: Vec<LimitEpisode>,
+    /// Episodes there are in all. The sums below are of the 20,000 largest of them.
+    pub episodes_in_all: u64,
+    /// The 20 accounts with most 429s; clients without an account by their address.
+    pub accounts: Vec<LimitedAccount>,
+    /// The 20 routes with most 429s: what the limits were spent on.
+    pub routes: Vec<LimitedRoute>,
+}
+
+/// 429s of one client on one route, with no longer pause than the gap. Cut at the range's ends.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LimitEpisode {
+    /// Null where the client had no account.
+    pub account_id: Option<String>,
+    /// The client's address, where it had no account.
+    pub client_ip: Option<String>,
+    pub service: String,
+    pub environment: String,
+    pub route: String,
+    /// First 429.
+    pub start: String,
+    /// Last 429.
+    pub end: String,
+    /// 429s.
+    pub events: u64,
+    /// Requests allowed per window, as last reported.
+    pub limit: Option<u64>,
+    /// Requests left, as last reported.
+    pub remaining: Option<u64>,
+    /// When the window resets, as last reported.
+    pub reset: Option<String>,
+    /// 429s before a reset that an earlier one had announced.
+    pub retries_before_reset: u64,
+}
+
+/// The episodes of one client.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LimitedAccount {
+    /// Null where the client had no account.
+    pub account_id: Option<String>,
+    /// The client's address, where it had no account.
+    pub client_ip: Option<String>,
+    pub episodes: usize,
+    pub events: u64,
+    pub retries_before_reset: u64,
+    /// Routes it was refused on.
+    pub routes: usize,
+}
+
+/// The episodes on one route.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LimitedRoute {
+    pub service: String,
+    pub environment: String,
+    pub route: String,
+    pub episodes: usize,
+    pub events: u64,
+    pub retries_before_reset: u64,
+    /// Accounts, or addresses without one, that were refused.
+    pub accounts: usize,
+}
+
+/// Rate-limit episodes.
+///
+/// Runs of 429s of one account on one route (of one address, where there is no account), with the limit that was told and how many of them came
+/// before the reset: what a patient client would have spared itself. Five minutes without a 429 end an episode.
+#[utoipa::path(
+    get, path = "/api/v1/rate-limits", tag = "watch", operation_id = "rate_limits",
+    params(
+        ("service" = Option<String>, Query, description = "service that answered, as shipped; several"),
+        ("environment" = Option<String>, Query, description = "`production`, `staging` … as shipped; several"),
+        ("route" = Option<String>, Query, description = "template of the path: `/api/orders/{id}`; repeat it for several"),
+        ("account_id" = Option<String>, Query, description = "account the request was made for; several"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
+        ("limit" = Option<u32>, Query, description = "episodes: 1 to 1000, default 100")),
+    responses((status = 200, description = "episodes, top accounts and routes", body = RateLimits), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn rate_limits(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<RateLimits>, ApiError> {
+    let (from_ms, to_ms) = params.range(shared.clock.now_ms());
+    let filter = Filter {
+        from_ms,
+        to_ms,
+        services: params.list("service"),
+        environments: params.list("environment"),
+        routes: params.texts("route"),
+        account_ids: params.list("account_id"),
+        ..Filter::default()
+    };
+    let limit = params.limit(EPISODES.0, EPISODES.1);
+    params.finish()?;
+    let asked = shared.store.rate_limit_episodes(&token.project, &filter);
+    let episodes = shared.timed("rate_limits", asked).await.map_err(|error| unavailable(&error))?;
+    Ok(Data::ok(RateLimits {
+        from: rfc3339(from_ms),
+        to: rfc3339(to_ms),
+        gap_seconds: GAP_MS / 1000,
+        episodes_in_all: episodes.first().map_or(0, |episode| episode.in_all),
+        accounts: accounts(&episodes),
+        routes: routes(&episodes),
+        episodes: episodes.into_iter().take(limit).map(LimitEpisode::from).collect(),
+    }))
+}
+
+/// Of several episodes.
+#[derive(Default)]
+struct Sum<'a> {
+    episodes: usize,
+    events: u64,
+    retries: u64,
+    others: BTreeSet<[&'a str; 3]>,
+}
+
+/// Sums by a key, most events first; also how many others each has.
+fn sums<'a, const N: usize>(
+    episodes: &'a [Episode],
+    key: impl Fn(&'a Episode) -> [&'a str; N],
+    other: impl Fn(&'a Episode) -> [&'a str; 3],
+) -> Vec<([&'a str; N], Sum<'a>)> {
+    let mut sums: BTreeMap<[&str; N], Sum<'_>> = BTreeMap::new();
+    for episode in episodes {
+        let sum = sums.entry(key(episode)).or_default();
+        sum.episodes += 1;
+        sum.events += episode.events;
+        sum.retries += episode.retries_before_reset;
+        sum.others.insert(other(episode));
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.events));
+    sums.truncate(TOP);
+    sums
+}
+
+fn place(episode: &Episode) -> [&str; 3] {
+    [&episode.service, &episode.environment, &episode.route]
+}
+
+fn accounts(episodes: &[Episode]) -> Vec<LimitedAccount> {
+    let sums = sums(episodes, |episode| [episode.account_id.as_str(), episode.client_ip.as_str()], place);
+    let account = |([account_id, client_ip], sum): ([&str; 2], Sum<'_>)| LimitedAccount {
+        account_id: some(account_id),
+        client_ip: some(client_ip),
+        episodes: sum.episodes,
+        events: sum.events,
+        retries_before_reset: sum.retries,
+        routes: sum.others.len(),
+    };
+    sums.into_iter().map(account).collect()
+}
+
+fn routes(episodes: &[Episode]) -> Vec<LimitedRoute> {
+    let sums = sums(episodes, place, |episode| [&episode.account_id, &episode.client_ip, ""]);
+    let route = |([service, environment, route], sum): ([&str; 3], Sum<'_>)| LimitedRoute {
+        service: service.to_owned(),
+        environment: environment.to_owned(),
+        route: route.to_owned(),
+        episodes: sum.episodes,
+        events: sum.events,
+        retries_before_reset: sum.retries,
+        accounts: sum.others.len(),
+    };
+    sums.into_iter().map(route).collect()
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+impl From<Episode> for LimitEpisode {
+    fn from(episode: Episode) -> Self {
+        Self {
+            account_id: some(&episode.account_id),
+            client_ip: some(&episode.client_ip),
+            service: episode.service,
+            environment: episode.environment,
+            route: episode.route,
+            start: rfc3339(episode.start_ms),
+            end: rfc3339(episode.end_ms),
+            events: episode.events,
+            limit: episode.limit,
+            remaining: episode.remaining,
+            reset: episode.reset.map(|seconds| rfc3339(seconds.saturating_mul(1000))),
+            retries_before_reset: episode.retries_before_reset,
+        }
+    }
+}
