@@ -1,5 +1,5 @@
 //! What the collector says of itself while it works: logs, pretty on a terminal and JSON otherwise, and traces, where
-//! OpenTelemetry is configured ([`export`]).
+//! OpenTelemetry is configured (`export`).
 //!
 //! Spans of [`SPANS`] are for traces alone. Nobody asks for them where no exporter is, and a span nobody asks for is not made:
 //! its fields are not even evaluated.
@@ -12,13 +12,12 @@ use std::io::IsTerminal;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter, Layer, Registry,
     filter::{FilterExt, Targets, filter_fn},
     fmt,
     layer::SubscriberExt,
-    registry::LookupSpan,
     util::SubscriberInitExt,
 };
 
@@ -56,6 +55,17 @@ pub fn init(runtime: &tokio::runtime::Handle) -> Result<Telemetry, String> {
         Err(_) => !std::io::stderr().is_terminal(),
     };
     let traces = export::provider(runtime)?;
+    // A subscriber that is there already (another test's) is as good.
+    let _ = tracing_subscriber::registry().with(layers(filter, json, traces.as_ref())).try_init();
+    Ok(Telemetry { traces })
+}
+
+/// Who listens. A list, and not an optional layer for traces: one that is none would ask for every span there is.
+fn layers(
+    filter: EnvFilter,
+    json: bool,
+    traces: Option<&SdkTracerProvider>,
+) -> Vec<Box<dyn Layer<Registry> + Send + Sync>> {
     let filter = filter.and(filter_fn(|metadata| metadata.target() != SPANS));
     let layer = fmt::layer().with_writer(std::io::stderr);
     let logs = if json {
@@ -63,16 +73,11 @@ pub fn init(runtime: &tokio::runtime::Handle) -> Result<Telemetry, String> {
     } else {
         layer.with_target(false).with_filter(filter).boxed()
     };
-    // A subscriber that is there already (another test's) is as good.
-    let _ = tracing_subscriber::registry().with(logs).with(traces.as_ref().map(spans)).try_init();
-    Ok(Telemetry { traces })
+    [logs].into_iter().chain(traces.map(|traces| spans(traces).boxed())).collect()
 }
 
 /// What makes traces of spans; warnings and errors that are logged inside one become its events.
-fn spans<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
+fn spans(provider: &SdkTracerProvider) -> impl Layer<Registry> + use<> {
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("errata"))
         .with_location(false)
@@ -89,6 +94,28 @@ impl Telemetry {
             && let Err(error) = traces.shutdown_with_timeout(export::LAST_WAIT)
         {
             tracing::warn!("the last traces are not sent: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_made_only_where_there_is_a_receiver() {
+        let provider = SdkTracerProvider::builder().build();
+        for traces in [None, Some(&provider)] {
+            let subscriber = tracing_subscriber::registry().with(layers(EnvFilter::new("info"), true, traces));
+            tracing::subscriber::with_default(subscriber, || {
+                let mut evaluated = false;
+                let span = tracing::info_span!(target: SPANS, "ours", field = { evaluated = true; 1 });
+                assert_eq!((span.is_disabled(), evaluated), (traces.is_none(), traces.is_some()));
+                assert!(tracing::debug_span!(target: SPANS, "too detailed").is_disabled());
+                let _in = span.enter();
+                assert_eq!(trace_id().is_some(), traces.is_some());
+                assert_eq!(of_current_span().contains_key("traceparent"), traces.is_some());
+            });
         }
     }
 }
