@@ -22,6 +22,7 @@ use tokio::{
 use tower::Layer;
 
 use crate::{
+    alerts::RuleSet,
     clock::Clock,
     config::{Config, EMBEDDED},
     decode::Limits,
@@ -99,6 +100,7 @@ impl App {
         // Links in answers name it: with port 0 the system has chosen one.
         config.listen = listener.local_addr().map_err(AppError::Serve)?;
         let catalog = load_catalog(&config)?;
+        let rules = Arc::new(load_rules(&config)?);
         let scrubber = Scrubber::new(&config.scrub)?;
         let metrics = Arc::new(Metrics::new()?);
         let (writer, reader) = spool::open(spool_options(&config))?;
@@ -139,6 +141,7 @@ impl App {
             state,
             metrics,
             catalog,
+            rules,
             scrubber,
             store,
         };
@@ -267,4 +270,19 @@ pub fn load_catalog(config: &Config) -> Result<&'static Catalog, AppError> {
         let lines: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
         AppError::Catalog { path, problems: lines.join("\n") }
     })
+}
+
+/// Reads the configured alert rules, or takes the built-in ones.
+///
+/// # Errors
+/// When the file cannot be read, or a rule is bad: each problem names its rule and key.
+pub fn load_rules(config: &Config) -> Result<RuleSet, AppError> {
+    let path = PathBuf::from(&config.alerts);
+    let text = if config.alerts.is_empty() {
+        String::new()
+    } else {
+        let unreadable = |source| AppError::Io { action: "cannot read the alert rules", path: path.clone(), source };
+        fs::read_to_string(&path).map_err(unreadable)?
+    };
+    RuleSet::parse(&text).map_err(|problems| AppError::Rules { path, problems })
 }

@@ -1,5 +1,6 @@
 //! The HTTP edge: routes as one table, one middleware stack, one way to answer.
 
+pub mod alerts;
 pub mod analyse;
 pub mod answer;
 mod auth;
@@ -32,6 +33,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::answer::ApiError;
 pub use self::routes::{Access, Route, routes};
 use crate::{
+    alerts::RuleSet,
     clock::Clock,
     config::Config,
     decode::Limits,
@@ -54,6 +56,7 @@ pub struct Parts {
     pub quota: quota::Quota,
     pub metrics: Arc<Metrics>,
     pub catalog: &'static Catalog,
+    pub rules: Arc<RuleSet>,
     pub scrubber: Scrubber,
     pub limits: Limits,
     pub store: Store,

@@ -36,6 +36,7 @@ use crate::state::Role;
         super::analyse::events,
         super::analyse::rates,
         super::analyse::validation_failures,
+        super::alerts::test,
         super::quarantine::list,
         super::quarantine::show,
         super::quarantine::retry,

@@ -5,7 +5,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-use super::{Shared, analyse, ingest, lookup, openapi, operate, quarantine};
+use super::{Shared, alerts, analyse, ingest, lookup, openapi, operate, quarantine};
 use crate::state::Role;
 
 /// Who may use a route.
@@ -46,6 +46,7 @@ pub fn routes() -> Vec<Route> {
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)),
         reads("/api/v1/rates", WATCH, get(analyse::rates)),
         reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
+        writes("/api/v1/alerts/test", WATCH, post(alerts::test)),
         reads("/api/v1/quarantine", ADMIN, get(quarantine::list)),
         reads("/api/v1/quarantine/{id}", ADMIN, get(quarantine::show)),
         writes("/api/v1/quarantine/{id}/retry", ADMIN, post(quarantine::retry)),

@@ -40,6 +40,7 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         quota: quota::Quota::default(),
         metrics: Arc::new(Metrics::new().unwrap()),
         catalog: Catalog::builtin(),
+        rules: Arc::default(),
         scrubber: Scrubber::new(&config.scrub).unwrap(),
         limits: Limits::default(),
         books: Arc::new(Books::default()),

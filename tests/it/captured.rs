@@ -18,12 +18,12 @@ const SPAN: &str = "from=2026-11-17T00:00:00Z&to=2026-11-19T00:00:00Z";
 /// Lines a request.
 const BATCH: usize = 2000;
 
-fn data(name: &str) -> PathBuf {
+pub fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 /// The exchanges as text, one a line.
-fn capture() -> String {
+pub fn capture() -> String {
     let file = std::fs::File::open(data("drf-exchanges.ndjson.gz")).unwrap();
     std::io::read_to_string(GzDecoder::new(file)).unwrap()
 }
@@ -40,7 +40,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Ships every line, as gzip NDJSON; returns the sums of `accepted`, `duplicates` and `rejected`.
-async fn ship(collector: &Collector, capture: &str) -> [u64; 3] {
+pub async fn ship(collector: &Collector, capture: &str) -> [u64; 3] {
     let lines: Vec<&str> = capture.split_inclusive('\n').collect();
     let mut sums = [0; 3];
     for batch in lines.chunks(BATCH) {

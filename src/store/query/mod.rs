@@ -3,6 +3,7 @@
 //! Values travel as server-side parameters, identifiers come from enums, every query names its project, and reads
 //! deduplicate by event key: an event that was stored twice is seen once.
 
+pub mod alerts;
 pub mod cursor;
 mod event_row;
 pub mod filter;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 use super::{Store, StoreError, insert::within};
 
+pub use alerts::{AlertCell, AlertColumn, FieldHour, TotalCell};
 pub use cursor::Cursor;
 pub use filter::{Filter, StatusFilter};
 pub use impact::{EventSummary, Impact};

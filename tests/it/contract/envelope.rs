@@ -89,7 +89,7 @@ fn roles_reach_what_the_contract_says() {
     let expected: [(Role, &[&str]); 4] = [
         (Role::Ingest, &["POST /api/v1/events"]),
         (Role::Support, &["GET /api/v1/requests/{request_id}", "POST /api/v1/requests/lookup", search]),
-        (Role::Sre, &["GET /api/v1/rates", search]),
+        (Role::Sre, &["GET /api/v1/rates", "POST /api/v1/alerts/test", search]),
         (Role::Product, &["GET /api/v1/validation/failures", search]),
     ];
     for (role, paths) in expected {

@@ -151,6 +151,7 @@ async fn answers_are_what_the_description_says() {
         (request.body(body.to_owned()), "post", "/api/v1/events")
     };
     let ticket = collector.request(Method::POST, "/api/v1/requests/lookup");
+    let test = collector.request(Method::POST, "/api/v1/alerts/test");
     let questions = [
         ship(&ndjson(&events)),
         ship("{\"status\": 1}\n"),
@@ -161,6 +162,7 @@ async fn answers_are_what_the_description_says() {
         get("/api/v1/events?limit=1", "/api/v1/events"),
         get("/api/v1/rates?group_by=status", "/api/v1/rates"),
         get("/api/v1/validation/failures?compare=previous", "/api/v1/validation/failures"),
+        (test.json(&json!({"rule": "rate-limited"})), "post", "/api/v1/alerts/test"),
         get("/api/v1/quarantine", "/api/v1/quarantine"),
         get("/api/v1/quarantine/7", "/api/v1/quarantine/{id}"),
         get("/readyz", "/readyz"),

@@ -80,9 +80,8 @@ async fn totals_keep_every_column_and_expire_with_the_events() {
                reporter, toString(count), toString(received_at)) FROM {}.request_totals"
         .replace("{}", started.clients.database.as_str());
     let day = chrono::DateTime::from_timestamp_millis(noon()).unwrap().format("%Y-%m-%d");
-    let expected = format!(
-        "shop|{day} 12:03:00|api|production|1|/api/v1/items/{{id}}/|GET|204|api-7|4|{day} 12:00:00.123456"
-    );
+    let expected =
+        format!("shop|{day} 12:03:00|api|production|1|/api/v1/items/{{id}}/|GET|204|api-7|4|{day} 12:00:00.123456");
     assert_eq!(started.clients.read.query(&sql).fetch_one::<String>().await.unwrap(), expected);
     started.store.apply_retention(30).await.unwrap();
     let ttls = "SELECT extract(engine_full, 'TTL (.*) SETTINGS') FROM system.tables WHERE name LIKE 'request_totals%' ORDER BY name";

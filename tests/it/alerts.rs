@@ -1,0 +1,3 @@
+//! Alerts in a whole collector: what fires, what does not, and who is told.
+
+mod captured;
