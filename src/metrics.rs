@@ -12,7 +12,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
     core::{Collector, Desc},
 };
 
@@ -67,6 +68,8 @@ pub struct Metrics {
     /// Label: query.
     pub query_duration: prometheus::HistogramVec,
     pub clickhouse_up: IntGauge,
+    /// Label: rule.
+    pub alerts_firing: IntGaugeVec,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -207,6 +210,10 @@ impl Metrics {
                 register(r, prometheus::HistogramVec::new(opts, &["query"])?)?
             },
             clickhouse_up: gauge(r, "errata_clickhouse_up", "1 if ClickHouse answered the last check, else 0.")?,
+            alerts_firing: register(
+                r,
+                IntGaugeVec::new(Opts::new("errata_alerts_firing", "Alerts that fire, by rule."), &["rule"])?,
+            )?,
             damaged: AtomicU64::new(0),
             registry,
             later: Vec::new(),
@@ -241,7 +248,8 @@ impl Metrics {
         ];
         let kinds = counters.into_iter().flatten().map(|desc| (desc, "counter"));
         let durations = self.query_duration.desc().into_iter().map(|desc| (desc, "histogram"));
-        self.later = kinds.chain(durations).map(|(desc, kind)| (desc.clone(), kind)).collect();
+        let gauges = self.alerts_firing.desc().into_iter().map(|desc| (desc, "gauge"));
+        self.later = kinds.chain(durations).chain(gauges).map(|(desc, kind)| (desc.clone(), kind)).collect();
     }
 
     /// Counts what the spool set aside by itself; `total` since this process began to open it.

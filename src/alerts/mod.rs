@@ -1,7 +1,8 @@
 //! Alerts: rules over what is stored, what state each is in, and who is told.
 //!
 //! [`parse`] makes a [`RuleSet`] of `alerts.toml` once. [`samples`] reads what a rule needs from the store, [`evaluate`] says of one
-//! series at one time whether the rule's condition holds, and why; it is pure, so [`replay`] asks it the same over history.
+//! series at one time whether the rule's condition holds, and why; it is pure, so [`replay`] asks it the same over history. [`machine`]
+//! moves a series from state to state, and [`evaluator`] does all this again and again, and writes the states down.
 //!
 //! # Time
 //!
@@ -10,14 +11,18 @@
 //! arrives, as long as a window still covers that time; an old backlog falls into windows that nobody evaluates any more and raises
 //! nothing. Replay goes by the same timestamps: an import's `received_at` is the time of the import and says nothing about then.
 
+pub mod alert;
 pub mod counted;
 pub mod evaluate;
+pub mod evaluator;
+pub mod evidence;
 mod keys;
 pub mod machine;
 pub mod parse;
 pub mod replay;
 pub mod rule;
 pub mod samples;
+pub mod status;
 
 pub use parse::Problems;
 pub use rule::{Rule, RuleSet};

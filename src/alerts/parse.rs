@@ -348,6 +348,7 @@ mod tests {
     fn the_most_exact_objective_counts() {
         let set = RuleSet::parse("[objectives]\n'*' = 99\na = 98\n'a/staging' = 50").unwrap();
         let of = |service, environment| set.objectives.of(service, environment);
-        assert_eq!([of("b", "p"), of("a", "p"), of("a", "staging")], [0.99, 0.98, 0.5]);
+        let percent = [of("b", "p"), of("a", "p"), of("a", "staging")].map(|part| (part * 100.0).round() as u8);
+        assert_eq!(percent, [99, 98, 50]);
     }
 }

@@ -60,10 +60,9 @@ fn of_series(rule: &Rule, series: &Series, first: i64, to: i64, condition: impl 
                 }
             }
             (None, Some(progress)) => {
-                if let Some(firing) = firings.last_mut().filter(|firing| firing.resolved_ms.is_none()) {
-                    if progress.finding.value > firing.finding.value {
-                        firing.finding = progress.finding.clone();
-                    }
+                let running = firings.last_mut().filter(|firing| firing.resolved_ms.is_none());
+                if let Some(firing) = running.filter(|firing| progress.finding.value > firing.finding.value) {
+                    firing.finding = progress.finding.clone();
                 }
             }
             _ => {}

@@ -216,7 +216,9 @@ impl Reader<'_> {
             }
             let before = Filter { from_ms, to_ms: recent.from_ms, fingerprints, ..recent.clone() };
             let seen = self.store.seen_fingerprints(self.project, &before).await?;
-            seen.iter().for_each(|fingerprint| familiar.add(self.project, *fingerprint, end));
+            for fingerprint in &seen {
+                familiar.add(self.project, *fingerprint, end);
+            }
             frequent.retain(|found| !seen.contains(&found.fingerprint));
             from_ms = recent.from_ms;
         }

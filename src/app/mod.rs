@@ -22,7 +22,7 @@ use tokio::{
 use tower::Layer;
 
 use crate::{
-    alerts::RuleSet,
+    alerts::{RuleSet, status::Status},
     clock::Clock,
     config::{Config, EMBEDDED},
     decode::Limits,
@@ -142,6 +142,7 @@ impl App {
             metrics,
             catalog,
             rules,
+            alerts: Status::default(),
             scrubber,
             store,
         };

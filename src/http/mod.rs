@@ -33,7 +33,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::answer::ApiError;
 pub use self::routes::{Access, Route, routes};
 use crate::{
-    alerts::RuleSet,
+    alerts::{RuleSet, status::Status},
     clock::Clock,
     config::Config,
     decode::Limits,
@@ -57,6 +57,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub catalog: &'static Catalog,
     pub rules: Arc<RuleSet>,
+    /// How the evaluation of alerts is.
+    pub alerts: Status,
     pub scrubber: Scrubber,
     pub limits: Limits,
     pub store: Store,

@@ -2,7 +2,7 @@
 
 use axum::{
     http::Method,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 use super::{Shared, alerts, analyse, ingest, lookup, openapi, operate, quarantine};
@@ -46,6 +46,16 @@ pub fn routes() -> Vec<Route> {
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)),
         reads("/api/v1/rates", WATCH, get(analyse::rates)),
         reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
+        reads("/api/v1/alerts", WATCH, get(alerts::list)),
+        reads("/api/v1/alerts/history", WATCH, get(alerts::history)),
+        writes("/api/v1/alerts/silences", WATCH, post(alerts::silence)),
+        Route {
+            method: Method::DELETE,
+            path: "/api/v1/alerts/silences/{id}",
+            access: WATCH,
+            handler: delete(alerts::end_silence),
+        },
+        writes("/api/v1/alerts/{rule}/acknowledge", WATCH, post(alerts::acknowledge)),
         writes("/api/v1/alerts/test", WATCH, post(alerts::test)),
         reads("/api/v1/quarantine", ADMIN, get(quarantine::list)),
         reads("/api/v1/quarantine/{id}", ADMIN, get(quarantine::show)),

@@ -41,6 +41,7 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         metrics: Arc::new(Metrics::new().unwrap()),
         catalog: Catalog::builtin(),
         rules: Arc::default(),
+        alerts: crate::alerts::status::Status::default(),
         scrubber: Scrubber::new(&config.scrub).unwrap(),
         limits: Limits::default(),
         books: Arc::new(Books::default()),

@@ -1,3 +1,4 @@
 //! Alerts in a whole collector: what fires, what does not, and who is told.
 
 mod captured;
+mod running;

@@ -1,5 +1,7 @@
 //! Each kind at its edges.
 
+#![allow(clippy::float_cmp, reason = "counts and thresholds are whole numbers")]
+
 use super::*;
 use crate::alerts::{RuleSet, counted::Counts};
 

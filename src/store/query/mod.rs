@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod cursor;
 mod event_row;
+mod evidence;
 pub mod filter;
 pub mod impact;
 pub mod rate_limit;

@@ -1,23 +1,15 @@
-//! Alerts: what a set of rules would have done over stored history.
-
-use std::time::Duration;
+//! `POST /api/v1/alerts/test`: what a set of rules would have done over stored history.
 
 use axum::{
     Extension,
     body::Body,
     extract::State as AxumState,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    Shared,
-    answer::{ApiError, Data},
-    body,
-    params::when,
-    unavailable,
-};
+use super::read;
 use crate::{
     alerts::{
         RuleSet,
@@ -27,11 +19,14 @@ use crate::{
         samples::{self, Ends, Familiar},
     },
     clock::rfc3339,
+    http::{
+        Shared,
+        answer::{ApiError, Data},
+        params::when,
+        unavailable,
+    },
     state::TokenInfo,
 };
-
-/// The longest body these endpoints take: a file of rules, in JSON.
-const BODY: usize = 256 << 10;
 
 /// The longest range of a replay.
 const LONGEST_MS: i64 = 31 * DAY_MS;
@@ -164,23 +159,4 @@ fn shown(firing: Firing, severity: &'static str) -> TestFiring {
         value: firing.finding.value,
         threshold: firing.finding.threshold,
     }
-}
-
-/// A JSON body; an empty one is an empty object.
-async fn read<T: DeserializeOwned>(
-    shared: &Shared,
-    headers: &HeaderMap,
-    mut body: Body,
-    expected: &str,
-) -> Result<T, ApiError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
-    let received = body::read(headers, &mut body, BODY, patience, &shared.receiving).await?;
-    let bytes: &[u8] = if received.bytes.is_empty() { b"{}" } else { &received.bytes };
-    let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
-    if !received.bytes.is_empty() && !is_json {
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
-            .field("Content-Type", "send application/json"));
-    }
-    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid("body", format!("expected {expected}: {error}")))
 }
