@@ -37,6 +37,7 @@ pub struct Metrics {
     later: Vec<(Desc, &'static str)>,
     pub api_errors: BoundedCounter<3>,
     pub api_errors_by_route: BoundedCounter<4>,
+    pub api_requests: BoundedCounter<3>,
     pub rate_limited: BoundedCounter<2>,
     pub validation_failures: BoundedCounter<3>,
     /// Labels: protocol, code.
@@ -70,6 +71,12 @@ pub struct Metrics {
     pub clickhouse_up: IntGauge,
     /// Label: rule.
     pub alerts_firing: IntGaugeVec,
+    pub totals_accepted: IntCounter,
+    /// Label: reason.
+    pub totals_rejected: IntCounterVec,
+    pub totals_pending: IntGauge,
+    pub totals_stored: IntCounter,
+    pub totals_refused: IntCounter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -109,7 +116,14 @@ impl Metrics {
                 "errata_api_errors_by_route_total",
                 "Error events accepted, by route template.",
                 ["service", "route", "method", "status"],
-                1500,
+                1100,
+            )?,
+            api_requests: bounded(
+                r,
+                "errata_api_requests_total",
+                "Requests served, by status code, from request totals; a total that repeats adds what it has more.",
+                ["service", "environment", "status"],
+                600,
             )?,
             rate_limited: bounded(
                 r,
@@ -214,6 +228,24 @@ impl Metrics {
                 r,
                 IntGaugeVec::new(Opts::new("errata_alerts_firing", "Alerts that fire, by rule."), &["rule"])?,
             )?,
+            totals_accepted: counter(
+                r,
+                "errata_totals_accepted_total",
+                "Request totals accepted, repetitions included.",
+            )?,
+            totals_rejected: counters(
+                r,
+                "errata_totals_rejected_total",
+                "Request totals rejected on arrival, by reason.",
+                &["reason"],
+            )?,
+            totals_pending: gauge(r, "errata_totals_pending", "Request totals that ClickHouse does not have yet.")?,
+            totals_stored: counter(r, "errata_totals_stored_total", "Request totals stored in ClickHouse.")?,
+            totals_refused: counter(
+                r,
+                "errata_totals_refused_total",
+                "Request totals set aside because they could not be delivered.",
+            )?,
             damaged: AtomicU64::new(0),
             registry,
             later: Vec::new(),
@@ -229,6 +261,7 @@ impl Metrics {
         }
         for reason in Reason::ALL {
             self.ingest_rejected.with_label_values(&[reason.as_str()]);
+            self.totals_rejected.with_label_values(&[reason.as_str()]);
         }
         for (_, mark) in Marks::NAMES {
             self.ingest_marked.with_label_values(&[mark]);
@@ -242,6 +275,7 @@ impl Metrics {
         let counters = [
             self.api_errors.vec.desc(),
             self.api_errors_by_route.vec.desc(),
+            self.api_requests.vec.desc(),
             self.rate_limited.vec.desc(),
             self.validation_failures.vec.desc(),
             self.ingest_requests.desc(),

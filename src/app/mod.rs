@@ -43,7 +43,7 @@ use crate::{
 pub use directory::ADMIN_TOKEN_FILE;
 use directory::{first_token, take_directory};
 pub use error::AppError;
-use tasks::{Running, deliver_on_own_thread, mind_clickhouse};
+use tasks::{Running, deliver_events, deliver_totals, mind_clickhouse};
 
 /// How long open requests may take to end after the shutdown began, and then how long delivery may go on.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,6 +72,7 @@ pub struct App {
     listener: TcpListener,
     shared: http::Shared,
     reader: spool::Reader,
+    totals_reader: spool::Reader,
     access: Access,
     engine: Option<Engine>,
     /// Held for the life of the collector: one process a data directory.
@@ -104,6 +105,7 @@ impl App {
         let scrubber = Scrubber::new(&config.scrub)?;
         let metrics = Arc::new(Metrics::new()?);
         let (writer, reader) = spool::open(spool_options(&config))?;
+        let (totals_writer, totals_reader) = spool::open(totals_options(&config))?;
         let fsync = metrics.spool_fsync.clone();
         writer.observe_syncs(move |took| fsync.observe(took.as_secs_f64()));
         let (access, engine) = reach_clickhouse(&config, executable).await?;
@@ -136,6 +138,7 @@ impl App {
                     .validator_url("none"),
             ),
             spool: writer,
+            totals: http::ingest::totals::Intake::new(totals_writer),
             config,
             clock,
             state,
@@ -146,7 +149,7 @@ impl App {
             scrubber,
             store,
         };
-        Ok(Self { listener, shared: Arc::new(parts), reader, access, engine, _lock: lock, admin_token })
+        Ok(Self { listener, shared: Arc::new(parts), reader, totals_reader, access, engine, _lock: lock, admin_token })
     }
 
     /// The address that was bound.
@@ -168,23 +171,24 @@ impl App {
     /// # Errors
     /// When a part failed: the caller exits non-zero. What was acknowledged is safe in either case.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
-        let Self { listener, shared, reader, access, engine, _lock, .. } = self;
+        let Self { listener, shared, reader, totals_reader, access, engine, _lock, .. } = self;
         let (stop_serving, serving_stops) = oneshot::channel::<()>();
         let (stop_delivery, delivery_stops) = watch::channel(false);
-        let (migrated, when_migrated) = oneshot::channel();
+        let (migrated, when_migrated) = watch::channel(false);
         let clickhouse = tokio::spawn(mind_clickhouse(access, Arc::clone(&shared), migrated));
-        let delivery = deliver_on_own_thread(&shared, reader, when_migrated, delivery_stops)?;
+        let totals = deliver_totals(&shared, totals_reader, when_migrated.clone(), delivery_stops.clone())?;
+        let delivery = deliver_events(&shared, reader, when_migrated, delivery_stops)?;
         let router =
             tower::util::MapRequestLayer::new(http::trim_trailing_slash).layer(http::router(Arc::clone(&shared)));
         let bounds = http::serve::Bounds::of_process();
         let mut server = tokio::spawn(http::serve::serve(listener, router, bounds, async {
             let _ = serving_stops.await; // a dropped sender is a shutdown too
         }));
-        let mut parts = Running { delivery, clickhouse };
-        let spool_failed = shared.spool.failed();
+        let mut parts = Running { delivery, totals, clickhouse };
         let mut result = tokio::select! {
             () = shutdown => Ok(()),
-            reason = spool_failed => Err(AppError::SpoolFailed(reason)),
+            reason = shared.spool.failed() => Err(AppError::SpoolFailed(reason)),
+            reason = shared.totals.spool.failed() => Err(AppError::SpoolFailed(reason)),
             error = parts.first_failure() => Err(error),
             ended = &mut server => Err(match ended {
                 Ok(()) => AppError::Panicked("the HTTP server ended by itself".into()),
@@ -196,7 +200,7 @@ impl App {
             tracing::warn!("open requests did not end within {DRAIN_TIMEOUT:?} and are cut");
             server.abort();
         }
-        shared.spool.close().await;
+        tokio::join!(shared.spool.close(), shared.totals.spool.close());
         let _ = stop_delivery.send(true); // no receiver: delivery has ended
         parts.end(&mut result).await;
         if let Some(engine) = engine {
@@ -249,6 +253,17 @@ fn spool_options(config: &Config) -> spool::Options {
         max_bytes: config.spool.max_bytes.0,
         reserve_bytes: config.spool.reserve_bytes.0,
         remembered_keys: config.spool.remembered_keys,
+    }
+}
+
+/// The spool of request totals: some bytes a minute and series, so that a tenth of the room lasts longer. No total is a duplicate.
+fn totals_options(config: &Config) -> spool::Options {
+    spool::Options {
+        dir: config.data_dir.join("totals/spool"),
+        segment_bytes: config.spool.segment_bytes.0,
+        max_bytes: config.spool.max_bytes.0 / 10,
+        reserve_bytes: config.spool.reserve_bytes.0,
+        remembered_keys: 1,
     }
 }
 

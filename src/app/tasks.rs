@@ -1,6 +1,6 @@
 //! What runs beside the HTTP server.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -10,7 +10,7 @@ use tokio::{
 use super::{AppError, DRAIN_TIMEOUT};
 use crate::{
     alerts::{self, evaluator::Evaluator},
-    deliver::{self, DeliverError, Deliverer},
+    deliver::{self, DeliverError, Deliverer, quarantine::Quarantine, totals::TotalsDeliverer},
     http, spool,
     store::{client::Access, migrate::MigrateError},
 };
@@ -24,9 +24,13 @@ const EVALUATION_INTERVAL: Duration = Duration::from_millis(500);
 /// How often ClickHouse is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 
+/// What a delivery ended with.
+type Delivery = oneshot::Receiver<Result<(), DeliverError>>;
+
 /// The tasks that end only when something failed, or when they are told to.
 pub(super) struct Running {
-    pub(super) delivery: oneshot::Receiver<Result<(), DeliverError>>,
+    pub(super) delivery: Delivery,
+    pub(super) totals: Delivery,
     pub(super) clickhouse: JoinHandle<Result<Infallible, MigrateError>>,
 }
 
@@ -36,14 +40,16 @@ impl Running {
             Ok(Err(error)) => AppError::Migrate(error),
             Err(error) => AppError::Panicked(error.to_string()),
         };
-        tokio::select! {
-            ended = &mut self.clickhouse => migration(ended),
-            ended = &mut self.delivery => match ended {
-                // It ends well only when it is told to, or when the migration failed before it could begin.
-                Ok(Ok(())) => migration((&mut self.clickhouse).await),
-                Ok(Err(error)) => AppError::Deliver(error),
-                Err(_) => AppError::Panicked("the delivery thread".into()),
-            },
+        let ended = tokio::select! {
+            ended = &mut self.clickhouse => return migration(ended),
+            ended = &mut self.delivery => ended,
+            ended = &mut self.totals => ended,
+        };
+        match ended {
+            // It ends well only when it is told to, or when the migration failed before it could begin.
+            Ok(Ok(())) => migration((&mut self.clickhouse).await),
+            Ok(Err(error)) => AppError::Deliver(error),
+            Err(_) => AppError::Panicked("a delivery thread".into()),
         }
     }
 
@@ -53,21 +59,25 @@ impl Running {
         if matches!(result, Err(AppError::Deliver(_) | AppError::Migrate(_) | AppError::Panicked(_))) {
             return;
         }
-        match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.delivery).await {
-            Ok(Ok(Err(error))) if result.is_ok() => *result = Err(error.into()),
-            Ok(_) => {}
-            Err(_) => tracing::info!("events are left in the spool; they are delivered after the next start"),
+        let drain = |delivery| tokio::time::timeout(DRAIN_TIMEOUT, delivery);
+        let (events, totals) = tokio::join!(drain(&mut self.delivery), drain(&mut self.totals));
+        for (left, what) in [(events, "events"), (totals, "request totals")] {
+            match left {
+                Ok(Ok(Err(error))) if result.is_ok() => *result = Err(error.into()),
+                Ok(_) => {}
+                Err(_) => tracing::info!("{what} are left in the spool; they are delivered after the next start"),
+            }
         }
     }
 }
 
-/// Delivery blocks on files and encodes batches, so it has a thread and a runtime of its own.
-pub(super) fn deliver_on_own_thread(
+/// Delivers events as soon as the tables are there.
+pub(super) fn deliver_events(
     shared: &http::Shared,
     reader: spool::Reader,
-    when_migrated: oneshot::Receiver<()>,
+    when_migrated: watch::Receiver<bool>,
     stop: watch::Receiver<bool>,
-) -> Result<oneshot::Receiver<Result<(), DeliverError>>, AppError> {
+) -> Result<Delivery, AppError> {
     let deliverer = Deliverer {
         options: deliver::Options::new(shared.config.data_dir.join("deliver")),
         reader,
@@ -81,18 +91,51 @@ pub(super) fn deliver_on_own_thread(
         pending: deliver::rollup::Pending::default(),
     };
     shared.metrics.rollup_pending.set(1);
+    on_own_thread("deliver", when_migrated, stop, |stop| deliverer.run(stop))
+}
+
+/// Delivers request totals as soon as the tables are there.
+pub(super) fn deliver_totals(
+    shared: &http::Shared,
+    reader: spool::Reader,
+    when_migrated: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+) -> Result<Delivery, AppError> {
+    let deliverer = TotalsDeliverer {
+        options: deliver::totals::Options::default(),
+        reader,
+        writer: shared.totals.spool.clone(),
+        store: shared.store.clone(),
+        refused: Quarantine::open(shared.config.data_dir.join("totals/refused"))?,
+        metrics: Arc::clone(&shared.metrics),
+        clock: shared.clock.clone(),
+    };
+    on_own_thread("deliver-totals", when_migrated, stop, |stop| deliverer.run(stop))
+}
+
+/// Delivery blocks on files and encodes batches, so it has a thread and a runtime of its own.
+fn on_own_thread<R>(
+    name: &str,
+    mut when_migrated: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+    run: impl FnOnce(watch::Receiver<bool>) -> R + Send + 'static,
+) -> Result<Delivery, AppError>
+where
+    R: Future<Output = Result<(), DeliverError>>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Serve)?;
     let (sender, receiver) = oneshot::channel();
     let mut stopped = stop.clone();
     std::thread::Builder::new()
-        .name("deliver".into())
+        .name(name.to_owned())
         .spawn(move || {
             let ended = runtime.block_on(async {
                 let migrated = tokio::select! {
-                    migrated = when_migrated => migrated.is_ok(), // else the migration failed: the collector is ending
+                    // An error says that the migration failed: the collector is ending.
+                    migrated = when_migrated.wait_for(|migrated| *migrated) => migrated.is_ok(),
                     _ = stopped.wait_for(|stop| *stop) => false,
                 };
-                if migrated { deliverer.run(stop).await } else { Ok(()) }
+                if migrated { run(stop).await } else { Ok(()) }
             });
             let _ = sender.send(ended); // nobody waits: the collector has ended
         })
@@ -104,7 +147,7 @@ pub(super) fn deliver_on_own_thread(
 pub(super) async fn mind_clickhouse(
     access: Access,
     shared: http::Shared,
-    migrated: oneshot::Sender<()>,
+    migrated: watch::Sender<bool>,
 ) -> Result<Infallible, MigrateError> {
     loop {
         let attempt = async {
@@ -122,7 +165,7 @@ pub(super) async fn mind_clickhouse(
             Err(error) => return Err(error),
         }
     }
-    let _ = migrated.send(()); // nobody waits: the collector is ending
+    let _ = migrated.send(true); // nobody waits: the collector is ending
     let upkeep = keep_up(Arc::clone(&shared));
     let alerts = evaluate_alerts(Arc::clone(&shared));
     tokio::pin!(upkeep, alerts);

@@ -18,9 +18,9 @@ use crate::event::{
 };
 
 /// Longest `service`, `environment`, `release`, `host`, `account_id`, `user_id`, bytes.
-const MAX_NAME: usize = 256;
-const MAX_METHOD: usize = 32;
-const MAX_PATH: usize = 2048;
+pub(super) const MAX_NAME: usize = 256;
+pub(super) const MAX_METHOD: usize = 32;
+pub(super) const MAX_PATH: usize = 2048;
 const MAX_MESSAGE: usize = 2048;
 const MAX_FIELD_PATH: usize = 512;
 const MAX_RESPONSE: usize = 32 << 10;

@@ -20,20 +20,7 @@ pub(super) fn decode(
     memo: &mut Memo,
     mut take: impl FnMut(usize, EventView<'_>) -> ControlFlow<()>,
 ) -> Result<Vec<Reject>, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let (line, column) = position(&body[..error.valid_up_to()]);
-        Refusal::NotJson { line, column, message: "the body is not valid UTF-8".to_owned() }
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let first = text.trim_ascii_start().as_bytes().first();
-    let items = match first {
-        None => return Err(Refusal::Empty),
-        Some(b'[') => array_items(text, context.limits.items)?,
-        Some(_) => vec![text],
-    };
-    if items.is_empty() {
-        return Err(Refusal::Empty);
-    }
+    let (items, is_array) = items(body, context.limits.items)?;
     let mut rejects = Vec::new();
     let mut occurrences = Occurrences::in_body(body);
     for (index, item) in items.into_iter().enumerate() {
@@ -57,13 +44,28 @@ pub(super) fn decode(
                 Err(rejection) => rejects.push(rejection.at(index)),
             },
             // The body is this one item.
-            Err(Flaw::NotJson { line, column, message }) if first != Some(&b'[') => {
+            Err(Flaw::NotJson { line, column, message }) if !is_array => {
                 return Err(Refusal::NotJson { line, column, message });
             }
             Err(flaw) => rejects.push(reject_of_flaw(index, flaw)),
         }
     }
     Ok(rejects)
+}
+
+/// The texts of a document's items, at least one, and whether the document is an array of them.
+pub(super) fn items(body: &[u8], limit: usize) -> Result<(Vec<&str>, bool), Refusal> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let (line, column) = position(&body[..error.valid_up_to()]);
+        Refusal::NotJson { line, column, message: "the body is not valid UTF-8".to_owned() }
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (items, is_array) = match text.trim_ascii_start().as_bytes().first() {
+        None => return Err(Refusal::Empty),
+        Some(b'[') => (array_items(text, limit)?, true),
+        Some(_) => (vec![text], false),
+    };
+    if items.is_empty() { Err(Refusal::Empty) } else { Ok((items, is_array)) }
 }
 
 /// Line and column, from 1, of the byte that follows `before`.

@@ -2,24 +2,27 @@
 //!
 //! [`decompress`] undoes the content encoding; [`events`] takes the body apart (`ndjson`, `json`), parses each item
 //! (`item`) and makes an event of it (`event`, field by field in `fields`, `headers`, `timestamp`), scrubbed and
-//! bounded, with its idempotency key (`key`).
+//! bounded, with its idempotency key (`key`). [`totals`] does so with request totals, of which `items` are much simpler.
 
 mod encoding;
 mod event;
 mod fields;
 mod headers;
 mod item;
+mod items;
 mod json;
 mod key;
 mod ndjson;
 mod plain;
 mod timestamp;
+mod totals;
 
 use std::ops::ControlFlow;
 
 pub use self::{
     encoding::{decompress, most_bytes},
     plain::Memo,
+    totals::{Totals, totals},
 };
 use crate::event::{Event, catalog::Catalog, scrub::Scrubber, view::EventView};
 
@@ -130,7 +133,7 @@ impl Reason {
 /// Why a whole body was refused; nothing of it was taken. The texts are shown to clients.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("the body is empty: send at least one event")]
+    #[error("the body is empty: send at least one item")]
     Empty,
     #[error("line {line}, column {column}: {message}")]
     NotJson { line: usize, column: usize, message: String },
@@ -142,7 +145,7 @@ pub enum Refusal {
     BadEncoding { encoding: &'static str, message: String },
     #[error("the body is larger than {limit} bytes {what}: send smaller batches")]
     TooLarge { limit: usize, what: &'static str },
-    #[error("the body holds more than {limit} events: send smaller batches")]
+    #[error("the body holds more than {limit} items: send smaller batches")]
     TooMany { limit: usize },
     #[error("the body expands more than {0}-fold, which no real traffic does: send it less compressed")]
     Bomb(usize),

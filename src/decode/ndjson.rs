@@ -10,7 +10,7 @@ use super::{
 };
 use crate::event::view::EventView;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How many lines of a body with too many are tried to tell whether it is JSON at all.
 const TRIED_LINES: usize = 16;
@@ -58,7 +58,7 @@ pub(super) fn decode(
 }
 
 /// The lines that are not blank, with their numbers from 1, without white space around them.
-fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+pub(super) fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut start = 0;
     let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
     let lines = ends.map(move |end| {
@@ -113,7 +113,7 @@ fn decode_line(
 }
 
 /// Adds what a sender of one pretty-printed document most likely did wrong.
-fn hint(line: &[u8], message: String) -> String {
+pub(super) fn hint(line: &[u8], message: String) -> String {
     if matches!(line, b"[" | b"{") {
         return format!("{message}; one JSON document over several lines is sent as application/json");
     }

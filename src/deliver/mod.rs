@@ -24,6 +24,7 @@ pub mod rollup;
 mod shortage;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 
 use std::{collections::HashSet, future::Future};
 

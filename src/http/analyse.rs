@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::rfc3339,
     state::{Role, TokenInfo},
-    store::query::{Cursor, FailureKey, FailureRow, Filter, RateKey, Series},
+    store::query::{Cursor, FailureKey, FailureRow, Filter, RateKey, RatedPoint, RatedSeries, ratio},
 };
 
 /// Events on a page unless `limit` says otherwise, and at most.
@@ -45,24 +45,33 @@ pub struct Rates {
     pub to: String,
     /// Seconds.
     pub step: u32,
-    /// Largest first, at most 500.
+    /// Most errors first, at most 500, and at most 200,000 points together.
     pub series: Vec<RateSeries>,
 }
 
-/// Errors of one set of labels.
+/// Errors and requests of one set of labels.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RateSeries {
     pub labels: BTreeMap<&'static str, String>,
     pub errors: u64,
-    /// Steps with errors, in order; steps without are left out.
+    /// Requests with these labels (grouped by status: answered with it), successes included; null where no request totals were reported.
+    pub requests: Option<u64>,
+    /// Errors per request with these labels, whatever its status, of the steps that have request totals.
+    pub ratio: Option<f64>,
+    /// In order. Where the service reports request totals: every step that it reported for, 0 errors included, and the first step of each
+    /// gap, with nulls. Elsewhere: the steps with errors.
     pub points: Vec<RatePoint>,
 }
 
-/// Errors of one step.
+/// Errors and requests of one step.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RatePoint {
     pub at: String,
-    pub errors: u64,
+    /// Null in a gap: nobody reported, and there was no error.
+    pub errors: Option<u64>,
+    /// Null where nobody reported, and in steps that are no whole minutes.
+    pub requests: Option<u64>,
+    pub ratio: Option<f64>,
 }
 
 /// Which validations users meet.
@@ -157,14 +166,16 @@ pub async fn events(
 
 /// Error rates over time.
 ///
-/// Counts of error events per step and group. Takes the filters of the event search.
+/// Errors per step and group, and with request totals: requests and the share of errors. Takes the filters of the event search. `status`,
+/// `field`, `rule`, `fingerprint` and `q` choose among the errors; requests are counted whatever became of them. Request totals know no accounts and
+/// users. Requests are those of the whole minutes in the range; let `from` and `to` be whole minutes for exact shares.
 #[utoipa::path(
     get, path = "/api/v1/rates", tag = "watch", operation_id = "rates",
     params(
         ("group_by" = Option<String>, Query, description = "status, service, environment, release, route, method; several"),
         ("step" = Option<String>, Query, description = "`1m`, `1h` …; default: the range in some 120 steps"),
         ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
-    responses((status = 200, description = "errors over time", body = Rates), (status = 400, description = "a parameter is wrong"),
+    responses((status = 200, description = "errors and requests over time", body = Rates), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn rates(
@@ -183,10 +194,11 @@ pub async fn rates(
     }
     params.finish()?;
     let step = u32::try_from(step_ms / 1000).unwrap_or(u32::MAX);
-    let series = shared
-        .timed("rates", shared.store.rates(&token.project, &filter, &group_by, step))
-        .await
-        .map_err(|error| unavailable(&error))?;
+    let errors = shared.timed("rates", shared.store.rates(&token.project, &filter, &group_by, step));
+    let requests = shared.store.requests_served(&token.project, &filter, &group_by, step);
+    let requests = shared.timed("requests_served", requests);
+    let (errors, requests) = tokio::try_join!(errors, requests).map_err(|error| unavailable(&error))?;
+    let series = ratio::join(errors, &requests, &group_by, &filter, step);
     let series = series.into_iter().map(RateSeries::from).collect();
     Ok(Data::ok(Rates { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), step, series }))
 }
@@ -198,10 +210,15 @@ fn default_step(range_ms: i64) -> i64 {
     ROUND_S.iter().find(fits).unwrap_or(&ROUND_S[ROUND_S.len() - 1]) * 1000
 }
 
-impl From<Series> for RateSeries {
-    fn from(series: Series) -> Self {
-        let points = series.points.into_iter().map(|(at_ms, errors)| RatePoint { at: rfc3339(at_ms), errors });
-        Self { labels: series.labels, errors: series.total, points: points.collect() }
+impl From<RatedSeries> for RateSeries {
+    fn from(RatedSeries { labels, errors, requests, ratio, points }: RatedSeries) -> Self {
+        Self { labels, errors, requests, ratio, points: points.into_iter().map(RatePoint::from).collect() }
+    }
+}
+
+impl From<RatedPoint> for RatePoint {
+    fn from(RatedPoint { at_ms, errors, requests, ratio }: RatedPoint) -> Self {
+        Self { at: rfc3339(at_ms), errors, requests, ratio }
     }
 }
 

@@ -147,9 +147,20 @@ impl Arriving<'_> {
     }
 }
 
+/// Hands an answer on, after the rest of a refused body was read: see [`read_on`]. A body that did not come in time is not waited for.
+///
+/// # Errors
+/// Those of the answer.
+pub async fn answered<T>(outcome: Result<T, ApiError>, headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
+    if outcome.as_ref().is_err_and(|error| error.status != StatusCode::REQUEST_TIMEOUT) {
+        read_on(headers, body).await;
+    }
+    outcome
+}
+
 /// Reads on, within bounds, what is left of a refused body: a client that is still sending when the connection is closed
 /// sees a reset and not the answer. One that asked first (`Expect: 100-continue`) has not begun to send.
-pub async fn read_on(headers: &HeaderMap, mut body: Body) {
+async fn read_on(headers: &HeaderMap, mut body: Body) {
     if headers.contains_key(header::EXPECT) {
         return;
     }

@@ -63,6 +63,7 @@ pub struct Parts {
     pub limits: Limits,
     pub store: Store,
     pub spool: spool::Writer,
+    pub totals: ingest::totals::Intake,
     pub books: Arc<Books>,
     pub quarantine: Quarantine,
     pub health: Health,

@@ -31,6 +31,7 @@ use crate::state::Role;
     ),
     paths(
         super::ingest::events,
+        super::ingest::totals::request_totals,
         super::lookup::request,
         super::lookup::ticket::ticket,
         super::analyse::events,

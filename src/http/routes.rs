@@ -42,6 +42,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
         reads(ingest::PATH, SEARCH, get(analyse::events)),
+        writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
         writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)),
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)),
         reads("/api/v1/rates", WATCH, get(analyse::rates)),

@@ -19,6 +19,11 @@ const NOW_MS: i64 = 1_795_348_800_000;
 
 /// A collector without ClickHouse, whose spool is on a simulated disk; and an admin's token with a limit.
 fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
+    shared_on(dir, disk, &Simulated::default())
+}
+
+/// [`shared`], and the spool of totals on another disk.
+fn shared_on(dir: &Path, disk: &Simulated, totals_disk: &Simulated) -> (Shared, String) {
     let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
     let config = Config { data_dir: dir.to_owned(), retention_days: 3650, ..Config::default() };
     let state = State::open(dir).unwrap();
@@ -32,7 +37,8 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         reserve_bytes: 0,
         remembered_keys: 1000,
     };
-    let (spool, _) = spool::open_in(options, &disk.root()).unwrap();
+    let (spool, _) = spool::open_in(options.clone(), &disk.root()).unwrap();
+    let (totals, _) = spool::open_in(options, &totals_disk.root()).unwrap();
     let database = Database::parse("errata").unwrap();
     let parts = Parts {
         store: Store::new(ClickHouse::external("http://127.0.0.1:1", database).unwrap().clients().unwrap()),
@@ -51,6 +57,7 @@ fn shared(dir: &Path, disk: &Simulated) -> (Shared, String) {
         in_flight: Arc::new(tokio::sync::Semaphore::new(config.ingest.max_in_flight.as_usize() / 1024)),
         workbenches: ingest::Workbenches::default(),
         swagger: Arc::new(utoipa_swagger_ui::Config::from("/api/v1/openapi.json")),
+        totals: ingest::totals::Intake::new(totals),
         state,
         spool,
         config,
@@ -131,6 +138,29 @@ async fn a_failed_spool_is_503_not_ready_and_costs_no_quota() {
     assert!(body["spool"]["reason"].as_str().unwrap().starts_with("the spool failed"), "{body}");
     let text = String::from_utf8(shared.metrics.encode().unwrap()).unwrap();
     assert!(text.contains(r#"errata_ingest_events_total{outcome="accepted",protocol="json"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn totals_whose_sync_fails_are_not_acknowledged_and_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Simulated::default();
+    let (shared, token) = shared_on(dir.path(), &Simulated::default(), &disk);
+    let router = router(Arc::clone(&shared));
+    let total = "{\"minute\": 1795348680, \"status\": 200, \"count\": 7}\n";
+    let ship = || ask(&router, request("POST", ingest::totals::PATH, &token, total));
+    let (response, body) = ship().await;
+    assert_eq!((response.status(), &body["data"]["accepted"]), (StatusCode::ACCEPTED, &json!(1)), "{body}");
+    disk.fail_syncs(true);
+    for _ in 0..2 {
+        let (response, body) = ship().await;
+        assert_eq!(response.status(), 503, "{body}");
+        assert!(response.headers().contains_key("retry-after"));
+        assert!(body["error"].as_str().unwrap().starts_with("Request totals cannot be taken"), "{body}");
+        assert!(body["errors"]["spool"][0].as_str().unwrap().starts_with("the spool failed"), "{body}");
+    }
+    assert_eq!((shared.totals.spool.stats().items, shared.metrics.totals_accepted.get()), (1, 1));
+    let (response, _) = ask(&router, request("POST", "/api/v1/events", &token, "{\"status\": 400}\n")).await;
+    assert_eq!(response.status(), 202, "events have a spool of their own");
 }
 
 /// Puts an event of a project into the quarantine.

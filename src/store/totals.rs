@@ -58,7 +58,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`], whose class says what to do next.
-    pub async fn insert_totals(&self, totals: &[RequestTotal]) -> Result<(), StoreError> {
+    pub async fn insert_totals(&self, totals: impl IntoIterator<Item = &RequestTotal>) -> Result<(), StoreError> {
         let mut weeks: BTreeMap<i32, Vec<&RequestTotal>> = BTreeMap::new();
         for total in totals {
             weeks.entry(week(total)).or_default().push(total);

@@ -13,17 +13,17 @@ use serde_json::Value;
 use crate::collector::{Collector, answer};
 
 /// The captured two days, as a part of a query string.
-const SPAN: &str = "from=2026-11-17T00:00:00Z&to=2026-11-19T00:00:00Z";
+pub(crate) const SPAN: &str = "from=2026-11-17T00:00:00Z&to=2026-11-19T00:00:00Z";
 
 /// Lines a request.
 const BATCH: usize = 2000;
 
-pub fn data(name: &str) -> PathBuf {
+pub(crate) fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 /// The exchanges as text, one a line.
-pub fn capture() -> String {
+pub(crate) fn capture() -> String {
     let file = std::fs::File::open(data("drf-exchanges.ndjson.gz")).unwrap();
     std::io::read_to_string(GzDecoder::new(file)).unwrap()
 }
@@ -40,7 +40,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Ships every line, as gzip NDJSON; returns the sums of `accepted`, `duplicates` and `rejected`.
-pub async fn ship(collector: &Collector, capture: &str) -> [u64; 3] {
+pub(crate) async fn ship(collector: &Collector, capture: &str) -> [u64; 3] {
     let lines: Vec<&str> = capture.split_inclusive('\n').collect();
     let mut sums = [0; 3];
     for batch in lines.chunks(BATCH) {
@@ -71,15 +71,15 @@ async fn all_events(collector: &Collector) -> Vec<Value> {
 }
 
 /// The README beside the capture, whose tables and sentences are the figures that everything must agree with.
-struct Readme(String);
+pub(crate) struct Readme(String);
 
 impl Readme {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self(std::fs::read_to_string(data("README.md")).unwrap())
     }
 
     /// The rows of the table with this header.
-    fn table<const N: usize>(&self, header: [&str; N]) -> Vec<[String; N]> {
+    pub(crate) fn table<const N: usize>(&self, header: [&str; N]) -> Vec<[String; N]> {
         let cells = |line: &str| -> Vec<String> {
             line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
         };
@@ -97,7 +97,7 @@ impl Readme {
     }
 
     /// As [`Readme::says`], numbers.
-    fn numbers<const N: usize>(&self, pattern: &str) -> [u64; N] {
+    pub(crate) fn numbers<const N: usize>(&self, pattern: &str) -> [u64; N] {
         self.says::<N>(pattern).map(|text| text.parse().unwrap())
     }
 }

@@ -11,6 +11,7 @@ mod quarantine;
 mod quota;
 mod state;
 mod tools;
+mod totals;
 
 use std::{path::Path, sync::atomic::Ordering};
 

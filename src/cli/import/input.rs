@@ -20,6 +20,17 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// How much of a file's beginning identifies it, bytes.
 const HEAD_BYTES: u64 = 64 << 10;
 
+/// How much is read to tell what is in an input, bytes: no request total is longer.
+const PEEK_BYTES: u64 = 64 << 10;
+
+/// What an input holds, by its first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Events,
+    /// Request totals.
+    Totals,
+}
+
 /// An open input.
 pub struct Input {
     /// For messages: the path as given, or `standard input`.
@@ -30,6 +41,7 @@ pub struct Input {
     pub size: Option<u64>,
     /// Bytes read so far, as stored.
     pub position: Arc<AtomicU64>,
+    pub kind: Kind,
     /// The content, decompressed.
     pub reader: Box<dyn BufRead + Send>,
 }
@@ -48,8 +60,8 @@ pub struct Identity {
 pub fn open(path: &Path) -> io::Result<Input> {
     let position = Arc::new(AtomicU64::new(0));
     if path == Path::new("-") {
-        let reader = decompress(Counted { inner: io::stdin(), read: Arc::clone(&position) })?;
-        return Ok(Input { name: "standard input".into(), identity: None, size: None, position, reader });
+        let (kind, reader) = tell(decompress(Counted { inner: io::stdin(), read: Arc::clone(&position) })?);
+        return Ok(Input { name: "standard input".into(), identity: None, size: None, position, kind, reader });
     }
     let file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -58,8 +70,51 @@ pub fn open(path: &Path) -> io::Result<Input> {
     }
     let is_file = metadata.is_file();
     let identity = if is_file { Some(identity(path, &metadata)?) } else { None };
-    let reader = decompress(Counted { inner: file, read: Arc::clone(&position) })?;
-    Ok(Input { name: path.display().to_string(), identity, size: is_file.then_some(metadata.len()), position, reader })
+    let (kind, reader) = tell(decompress(Counted { inner: file, read: Arc::clone(&position) })?);
+    let size = is_file.then_some(metadata.len());
+    Ok(Input { name: path.display().to_string(), identity, size, position, kind, reader })
+}
+
+/// Tells what a reader gives, and gives it all the same. An event has no `minute` and `count` of its own.
+fn tell(mut reader: Box<dyn BufRead + Send>) -> (Kind, Box<dyn BufRead + Send>) {
+    let mut head = Vec::new();
+    let mut kind = Kind::Events;
+    loop {
+        let start = head.len();
+        let room = PEEK_BYTES - start as u64;
+        match reader.by_ref().take(room).read_until(b'\n', &mut head) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => return (kind, Box::new(Cursor::new(head).chain(Broken(Some(error))))),
+        }
+        let line = head[start..].trim_ascii();
+        if !line.is_empty() {
+            let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+            let item: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+            if item.get("minute").is_some() && item.get("count").is_some() {
+                kind = Kind::Totals;
+            }
+            break;
+        }
+    }
+    (kind, Box::new(Cursor::new(head).chain(reader)))
+}
+
+/// A reader that failed before it was its turn: it says so when it is.
+struct Broken(Option<io::Error>);
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.fill_buf().map(|_| 0)
+    }
+}
+
+impl BufRead for Broken {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Err(self.0.take().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    fn consume(&mut self, _: usize) {}
 }
 
 fn identity(path: &Path, metadata: &std::fs::Metadata) -> io::Result<Identity> {
@@ -133,6 +188,38 @@ mod tests {
             assert_eq!(content(&zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap(), text);
         }
         assert_eq!(content(&[gzip("a\n"), gzip("b\n")].concat()).unwrap(), "a\nb\n");
+    }
+
+    #[test]
+    fn the_first_line_tells_events_from_totals_and_nothing_of_it_is_lost() {
+        let long = format!("{{\"minute\": 1, \"x\": \"{}\", \"count\": 1}}\n{{}}\n", "x".repeat(70_000));
+        let blank = "\n".repeat(70_000) + "{\"minute\": 1, \"count\": 2}\n";
+        for (text, kind) in [
+            ("", Kind::Events),
+            ("\n\n", Kind::Events),
+            ("{\"status\": 400}\n{\"minute\": 1, \"count\": 2}\n", Kind::Events),
+            ("nonsense", Kind::Events),
+            ("\u{feff}\n \n{\"minute\": 1, \"count\": 2}\nrest", Kind::Events),
+            ("\u{feff}{\"minute\": 1, \"count\": 2}\nrest", Kind::Totals),
+            ("\n \r\n{\"minute\": 1, \"count\": 2}", Kind::Totals),
+            (&long, Kind::Events),
+            (&blank, Kind::Events),
+        ] {
+            let (found, mut reader) = tell(Box::new(Cursor::new(text.to_owned().into_bytes())));
+            let mut read = String::new();
+            reader.read_to_string(&mut read).unwrap();
+            assert_eq!((found, read.as_str()), (kind, text));
+        }
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_in_its_first_line_is_no_empty_one() {
+        let whole = gzip(&format!("{{\"minute\": 1, \"x\": \"{:?}\"}}\n", (0..9999).collect::<Vec<_>>()));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &whole[..whole.len() / 2]).unwrap();
+        let mut text = String::new();
+        let error = open(file.path()).unwrap().reader.read_to_string(&mut text).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

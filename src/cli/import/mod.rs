@@ -1,4 +1,4 @@
-//! `errata import`: files of events to a collector, in batches, over interruptions.
+//! `errata import`: files of events or request totals to a collector, in batches, over interruptions.
 //!
 //! ```text
 //! input (open, decompress) → batches (a thread) → ship (retry, resend smaller) → tally, resume record, progress
@@ -23,7 +23,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::{
     batches::{Batches, Broken},
-    input::Input,
+    input::{Input, Kind},
     progress::Progress,
     resume::{Done, Resume},
     ship::{Outcome, ShipError},
@@ -40,15 +40,16 @@ use super::{
 
 pub(super) use self::{batches::Batch, ship::Shipper};
 
-/// Requests under way at once: the collector works on one while the next travels. Results are taken in order.
+/// Requests under way at once: the collector works on one while the next travels. Results are taken in order. Of totals it
+/// is one, because of two of the same the one received last counts.
 const IN_FLIGHT: usize = 2;
 
 /// Batches that are read ahead.
 const READ_AHEAD: usize = 2;
 
-/// Send captured events (NDJSON, one event a line) to a collector
+/// Send captured events, or request totals (NDJSON, one a line), to a collector
 ///
-/// Files may be gzip or zstd compressed, whatever they are called. Sending an event twice is harmless: the collector
+/// The first line tells which of the two a file holds. Files may be gzip or zstd compressed, whatever they are called. Sending an event twice is harmless: the collector
 /// recognises it. So an import that was interrupted goes on where it stopped (records are under $XDG_STATE_HOME or
 /// ~/.local/state), and one whose collector restarts waits and loses nothing.
 ///
@@ -57,7 +58,7 @@ const READ_AHEAD: usize = 2;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  errata import errors.ndjson.gz
+  errata import errors.ndjson.gz request-totals.ndjson.gz
   errata import day1.ndjson.zst day2.ndjson.zst --batch 5000
   kubectl logs shop-api | grep '\"status\":' | errata import -
   errata import errors.ndjson --url https://errata.example --patience 1h")]
@@ -130,15 +131,22 @@ impl Job<'_> {
         }
         tally.add_earlier(rejections.clone());
         let mut record = Record { name: &name, resume: resume.as_ref(), rejections };
-        let mut progress = Progress::begin(&name, input.size);
+        let (kind, mut progress) = (input.kind, Progress::begin(&name, input.size));
+        let in_flight = match kind {
+            Kind::Events => IN_FLIGHT,
+            Kind::Totals => {
+                progress::note(&format!("{name}: request totals"));
+                1
+            }
+        };
         let before = tally.lines();
         let mut batches = read(input, self.lines, skip);
         let mut under_way = VecDeque::new();
         loop {
-            let batch = if under_way.len() < IN_FLIGHT { batches.recv().await } else { None };
+            let batch = if under_way.len() < in_flight { batches.recv().await } else { None };
             match batch {
                 Some(batch) => {
-                    let read = batch.map(|(batch, position)| self.send(batch, position));
+                    let read = batch.map(|(batch, position)| self.send(kind, batch, position));
                     match read {
                         Ok(sent) => under_way.push_back(sent),
                         Err(broken) => {
@@ -165,9 +173,9 @@ impl Job<'_> {
         resume.map_or(Ok(()), |resume| resume.clear()).context("cannot remove the resume record")
     }
 
-    fn send(&self, batch: Batch, position: u64) -> UnderWay {
+    fn send(&self, kind: Kind, batch: Batch, position: u64) -> UnderWay {
         let (shipper, lines) = (self.shipper.clone(), batch.done);
-        UnderWay { task: tokio::spawn(async move { shipper.ship(&batch).await }), lines, position }
+        UnderWay { task: tokio::spawn(async move { shipper.ship_as(kind, &batch).await }), lines, position }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::batches::Batch;
+use super::{batches::Batch, input::Kind};
 use crate::cli::{
     client::{Client, ClientError, Refused},
     duration,
@@ -92,7 +92,7 @@ struct ListedRejection {
 
 /// What to do after a request failed.
 enum Next {
-    /// The request was answered after all: every event was rejected.
+    /// The request was answered after all: every line was rejected.
     AllRejected(Taken),
     Retry(Option<Duration>),
     /// The same lines without compression.
@@ -124,9 +124,17 @@ impl Shipper {
     fn goes_on(&self) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !told.is_empty() {
-            (self.notify)("the collector takes events again");
+            (self.notify)("the collector goes on");
             told.clear();
         }
+    }
+
+    /// Sends a batch of events: see [`Shipper::ship_as`].
+    ///
+    /// # Errors
+    /// As [`Shipper::ship_as`].
+    pub async fn ship(&self, batch: &Batch) -> Result<Outcome, ShipError> {
+        self.ship_as(Kind::Events, batch).await
     }
 
     /// Sends a batch until every line of it is answered for.
@@ -134,7 +142,7 @@ impl Shipper {
     /// # Errors
     /// When the collector refuses in a way that no retry mends, or patience is at its end. What was sent before is
     /// taken; sending the batch again is harmless.
-    pub async fn ship(&self, batch: &Batch) -> Result<Outcome, ShipError> {
+    pub async fn ship_as(&self, kind: Kind, batch: &Batch) -> Result<Outcome, ShipError> {
         let too_long = "the line is longer than 8 MiB; it was not sent";
         let too_long = batch.too_long.iter().map(|line| Rejection { line: *line, message: too_long.to_owned() });
         let mut outcome = Outcome { rejected: too_long.collect(), ..Outcome::default() };
@@ -144,7 +152,7 @@ impl Shipper {
             if part.lines.is_empty() {
                 continue;
             }
-            let error = match self.attempt(batch, &part).await? {
+            let error = match self.attempt(kind, batch, &part).await? {
                 Ok(taken) => {
                     self.goes_on();
                     outcome.add(batch, &part, taken);
@@ -180,9 +188,13 @@ impl Shipper {
         Ok(outcome)
     }
 
-    async fn attempt(&self, batch: &Batch, part: &Part) -> Result<Result<Taken, ClientError>, ShipError> {
+    async fn attempt(&self, kind: Kind, batch: &Batch, part: &Part) -> Result<Result<Taken, ClientError>, ShipError> {
         let body: Vec<u8> = part.lines.iter().flat_map(|index| batch.line(*index)).copied().collect();
-        let mut request = self.client.request(Method::POST, &["events"]);
+        let path = match kind {
+            Kind::Events => "events",
+            Kind::Totals => "request-totals",
+        };
+        let mut request = self.client.request(Method::POST, &[path]);
         request = request.header(header::CONTENT_TYPE, "application/x-ndjson");
         request = match part.encoding {
             Encoding::Zstd => request.header(header::CONTENT_ENCODING, "zstd").body(zstd::encode_all(&body[..], 1)?),

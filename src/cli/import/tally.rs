@@ -106,7 +106,7 @@ impl Tally {
         let seconds = elapsed.as_secs_f64();
         let rate = (self.lines() as f64 / seconds.max(0.001)) as u64;
         let mut text = format!(
-            "{} lines in {seconds:.1} s ({} events/s): {} accepted, {} duplicates, {} rejected\n",
+            "{} lines in {seconds:.1} s ({}/s): {} accepted, {} duplicates, {} rejected\n",
             grouped(self.lines()),
             grouped(rate),
             grouped(self.accepted),
@@ -161,10 +161,7 @@ mod tests {
             Outcome { accepted: 1200, duplicates: 3, rejected: (1..=5).map(rejection).collect(), unlisted: 2 };
         tally.add("a.ndjson", &outcome);
         let text = tally.summary(Duration::from_secs(2));
-        assert!(
-            text.starts_with("1,210 lines in 2.0 s (605 events/s): 1,200 accepted, 3 duplicates, 7 rejected\n"),
-            "{text}"
-        );
+        assert!(text.starts_with("1,210 lines in 2.0 s (605/s): 1,200 accepted, 3 duplicates, 7 rejected\n"), "{text}");
         assert!(
             text.contains(
                 "5 × status: is \\u{1b}[31mrequired\n           first at a.ndjson:1, a.ndjson:2, a.ndjson:3\n"

@@ -42,6 +42,26 @@ async fn every_line_arrives_once_and_in_order() {
     assert_eq!((received.len(), sent.len()), (10, 95));
 }
 
+/// One request after the other, in the order of the file: of two totals that are alike, the last counts.
+#[tokio::test]
+async fn a_file_of_totals_goes_to_their_endpoint_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("totals.ndjson");
+    let totals: Vec<_> = (0..95).map(|count| format!("{{\"minute\":60,\"count\":{count}}}")).collect();
+    fs::write(&file, totals.join("\n")).unwrap();
+    let stub = Stub::start(|received| {
+        let taken = received.lines.len();
+        Reply::data(202, &json!({ "accepted": taken, "rejected": 0, "rejections": [] }))
+    })
+    .await;
+    let (result, tally) = import(&stub, &file, dir.path(), false).await;
+    result.unwrap();
+    assert_eq!((tally.accepted, tally.lines()), (95, 95));
+    let received = stub.received();
+    assert!(received.iter().all(|request| request.target == "POST /api/v1/request-totals"), "{received:?}");
+    assert_eq!(received.into_iter().flat_map(|request| request.lines).collect::<Vec<_>>(), totals);
+}
+
 /// The collector goes away for good in the middle, the import ends; the next run sends what was not answered for.
 #[tokio::test]
 async fn an_interrupted_import_goes_on_where_it_stopped() {
@@ -111,7 +131,7 @@ async fn a_resumed_import_tells_of_the_lines_rejected_before_the_interruption() 
     assert_eq!((second.lines(), second.rejected()), (10, 3));
     let summary = second.summary(Duration::from_secs(1));
     for expected in [
-        "10 lines in 1.0 s (10 events/s): 10 accepted, 0 duplicates, 0 rejected\n3 more were rejected before the interruption\n",
+        "10 lines in 1.0 s (10/s): 10 accepted, 0 duplicates, 0 rejected\n3 more were rejected before the interruption\n",
         "1 × status: is required\n",
         "a.ndjson:3\n",
         "2 × not listed",

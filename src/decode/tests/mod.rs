@@ -18,7 +18,7 @@ static LIMITS: LazyLock<Limits> = LazyLock::new(Limits::default);
 /// 2026-11-20T00:00:00Z: after the captured exchanges.
 const NOW: i64 = 1_795_132_800_000;
 
-fn context() -> Context<'static> {
+pub(in crate::decode) fn context() -> Context<'static> {
     Context {
         project: "igny8",
         received_at_ms: NOW,

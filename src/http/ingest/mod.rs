@@ -1,8 +1,9 @@
-//! `POST /api/v1/events`: bytes in, durable events out.
+//! `POST /api/v1/events`: bytes in, durable events out. Request totals come the same way, in `totals`.
 
 mod rejects;
 mod schema;
 mod take;
+pub mod totals;
 mod workbench;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -37,8 +38,11 @@ pub const PATH: &str = "/api/v1/events";
 /// How long a client is asked to wait when the spool takes nothing.
 const SPOOL_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The value of the `protocol` label for this endpoint.
+/// The value of the `protocol` label for events.
 const PROTOCOL: &str = "json";
+
+/// The value of the `protocol` label for request totals.
+const TOTALS_PROTOCOL: &str = "totals";
 
 /// What became of the events of a body.
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -89,13 +93,8 @@ pub async fn events(
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<Data<Taken>, ApiError> {
-    match ship(shared, token, &headers, &mut body).await {
-        Err(error) if error.status != StatusCode::REQUEST_TIMEOUT => {
-            body::read_on(&headers, body).await;
-            Err(error)
-        }
-        outcome => outcome,
-    }
+    let outcome = ship(shared, token, &headers, &mut body).await;
+    body::answered(outcome, &headers, body).await
 }
 
 async fn ship(shared: Shared, token: TokenInfo, headers: &HeaderMap, body: &mut Body) -> Result<Data<Taken>, ApiError> {
@@ -109,12 +108,7 @@ async fn ship(shared: Shared, token: TokenInfo, headers: &HeaderMap, body: &mut 
     {
         return Err(ApiError::rate_limited(until(allowance.reset_ms, now_ms)));
     }
-    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
-    let body = body::read(headers, body, shared.limits.body, patience, &shared.receiving).await?;
-    shared.metrics.ingest_bytes.inc_by(body.bytes.len() as u64);
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
-    // Read again: a body may take a minute to arrive, and its quota is that of its arrival.
-    let sent = Sent { format, encoding, body, received_at_ms: shared.clock.now_ms() };
+    let sent = arrived(&shared, format, headers, body).await?;
     // A task of its own: what is kept is counted, and memory is held while it is used, also when the client has gone.
     let taken = tokio::spawn(take(shared, token, sent))
         .await
@@ -122,16 +116,29 @@ async fn ship(shared: Shared, token: TokenInfo, headers: &HeaderMap, body: &mut 
     Ok(Data(StatusCode::ACCEPTED, taken))
 }
 
-/// Counts and times requests that ship events, whatever became of them.
+/// Reads a body to its end.
+async fn arrived(shared: &Shared, format: Format, headers: &HeaderMap, body: &mut Body) -> Result<Sent, ApiError> {
+    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
+    let body = body::read(headers, body, shared.limits.body, patience, &shared.receiving).await?;
+    shared.metrics.ingest_bytes.inc_by(body.bytes.len() as u64);
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+    // Read now: a body may take a minute to arrive, and its quota is that of its arrival.
+    Ok(Sent { format, encoding, body, received_at_ms: shared.clock.now_ms() })
+}
+
+/// Counts and times requests that ship events or totals, whatever became of them.
 pub async fn count(AxumState(shared): AxumState<Shared>, request: Request, next: Next) -> Response {
-    let ships = request.method() == Method::POST && request.uri().path() == PATH;
-    if !ships {
-        return next.run(request).await;
-    }
+    let protocol = match request.uri().path() {
+        _ if request.method() != Method::POST => None,
+        PATH => Some(PROTOCOL),
+        totals::PATH => Some(TOTALS_PROTOCOL),
+        _ => None,
+    };
+    let Some(protocol) = protocol else { return next.run(request).await };
     let timer = shared.metrics.ingest_duration.start_timer();
     let response = next.run(request).await;
     timer.observe_duration();
-    shared.metrics.ingest_requests.with_label_values(&[PROTOCOL, response.status().as_str()]).inc();
+    shared.metrics.ingest_requests.with_label_values(&[protocol, response.status().as_str()]).inc();
     response
 }
 
@@ -165,10 +172,12 @@ fn refused(refusal: &Refusal) -> ApiError {
 }
 
 pub(super) fn refused_append(error: &AppendError) -> ApiError {
+    refused_append_of("Events cannot be taken at the moment; send them again later", error)
+}
+
+fn refused_append_of(message: &'static str, error: &AppendError) -> ApiError {
     let cause = error.to_string();
-    ApiError::unavailable("Events cannot be taken at the moment; send them again later", SPOOL_RETRY_AFTER)
-        .field("spool", cause.clone())
-        .cause(cause)
+    ApiError::unavailable(message, SPOOL_RETRY_AFTER).field("spool", cause.clone()).cause(cause)
 }
 
 fn until(reset_ms: i64, now_ms: i64) -> Duration {

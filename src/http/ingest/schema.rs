@@ -102,6 +102,46 @@ pub(super) struct IngestEvent {
     attributes: Option<BTreeMap<String, Scalar>>,
 }
 
+/// What a body of request totals holds.
+#[derive(ToSchema)]
+#[schema(as = TotalsShipment)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only described")]
+pub(super) enum TotalsShipment {
+    One(IngestTotal),
+    Many(Vec<IngestTotal>),
+}
+
+/// Requests served in one minute with one outcome. A field that is not named here rejects the total, as does a text that is too long.
+#[derive(ToSchema)]
+#[schema(as = IngestTotal, example = json!(total_example()))]
+#[expect(dead_code, reason = "only described")]
+pub(super) struct IngestTotal {
+    /// Begin of the minute: RFC 3339, or Unix seconds or milliseconds. At most one hour ahead, and not older than events are kept.
+    minute: Timestamp,
+    /// HTTP status of the responses.
+    #[schema(minimum = 100, maximum = 599, example = 200)]
+    status: u16,
+    /// Requests served, 0 included.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64, example = 1287)]
+    count: u64,
+    /// Labels, written as in your events. At most 256 bytes, as `environment` and `release`.
+    #[schema(max_length = 256, example = "igny8-api")]
+    service: Option<String>,
+    #[schema(max_length = 256, example = "production")]
+    environment: Option<String>,
+    #[schema(max_length = 256, example = "2026.11.2")]
+    release: Option<String>,
+    /// Template of the path; absent where no route matched.
+    #[schema(max_length = 2048, example = "/api/v1/planner/clusters/{id}/")]
+    route: Option<String>,
+    #[schema(max_length = 32, example = "POST")]
+    method: Option<String>,
+    /// The process that counted: needed as soon as two count the same, whose totals would replace each other.
+    #[schema(max_length = 256, example = "igny8-api-7")]
+    reporter: Option<String>,
+}
+
 /// State of the client's quota.
 #[derive(ToSchema)]
 #[schema(as = IngestRateLimit)]
@@ -210,6 +250,21 @@ pub(super) fn example() -> Value {
             "request_id": "550e8400-e29b-41d4-a716-446655440000"
         },
         "attributes": {"site_id": 12}
+    })
+}
+
+/// A realistic total.
+pub(super) fn total_example() -> Value {
+    json!({
+        "minute": "2026-11-22T11:58:00Z",
+        "service": "igny8-api",
+        "environment": "production",
+        "release": "2026.11.2",
+        "route": "/api/v1/planner/keywords/",
+        "method": "POST",
+        "status": 201,
+        "count": 1287,
+        "reporter": "igny8-api-7"
     })
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result
 
 /// Holds as much of the memory budget as the body may need. Asked for after the body is here, so that a slow sender holds
 /// nothing others wait for.
-async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, ApiError> {
+pub(super) async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemaphorePermit, ApiError> {
     let bytes = decode::most_bytes(sent.encoding.as_deref(), sent.body.bytes.len(), &shared.limits);
     let budget = shared.config.ingest.max_in_flight.as_usize() / 1024;
     let permits = u32::try_from((bytes / 1024 + 1).min(budget)).unwrap_or(u32::MAX);
@@ -219,7 +219,7 @@ fn charge_for(shared: &Shared, token: &TokenInfo, events: u64, now_ms: i64) -> R
     })
 }
 
-fn context<'a>(shared: &'a Shared, token: &'a TokenInfo, sent: &Sent) -> decode::Context<'a> {
+pub(super) fn context<'a>(shared: &'a Shared, token: &'a TokenInfo, sent: &Sent) -> decode::Context<'a> {
     decode::Context {
         project: &token.project,
         received_at_ms: sent.received_at_ms,

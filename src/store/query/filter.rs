@@ -44,6 +44,12 @@ impl StatusFilter {
         text.parse().ok().filter(|code| (400..=599).contains(code)).map(Self::Code)
     }
 
+    /// Whether a code is it, or one of them.
+    pub(super) fn holds(self, code: u16) -> bool {
+        let (first, last) = self.range();
+        (first..=last).contains(&code)
+    }
+
     /// First and last code.
     fn range(self) -> (u16, u16) {
         match self {

@@ -22,7 +22,7 @@ fn filled(path: &str) -> String {
 /// What a token that may use a route is answered without ClickHouse and without a body.
 fn allowed_status(method: &Method, path: &str) -> u16 {
     match (method.as_str(), path) {
-        ("POST", "/api/v1/events" | "/api/v1/requests/lookup") => 415,
+        ("POST", "/api/v1/events" | "/api/v1/request-totals" | "/api/v1/requests/lookup") => 415,
         ("GET", "/api/v1/quarantine") => 200,
         (_, path) if path.starts_with("/api/v1/quarantine/") => 404,
         ("GET", path) if path.starts_with("/api/v1/alerts") => 200,
@@ -93,7 +93,7 @@ fn roles_reach_what_the_contract_says() {
     };
     let search = "GET /api/v1/events";
     let expected: [(Role, &[&str]); 4] = [
-        (Role::Ingest, &["POST /api/v1/events"]),
+        (Role::Ingest, &["POST /api/v1/events", "POST /api/v1/request-totals"]),
         (Role::Support, &["GET /api/v1/requests/{request_id}", "POST /api/v1/requests/lookup", search]),
         (
             Role::Sre,

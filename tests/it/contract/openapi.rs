@@ -6,7 +6,7 @@ use errata::http::{Access, routes};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, without_clickhouse};
+use super::{Answer, totals::total, without_clickhouse};
 use crate::collector::{Collector, event, ndjson};
 
 async fn document(collector: &Collector) -> Value {
@@ -150,6 +150,9 @@ async fn answers_are_what_the_description_says() {
         let request = collector.request(Method::POST, "/api/v1/events").header("Content-Type", "application/x-ndjson");
         (request.body(body.to_owned()), "post", "/api/v1/events")
     };
+    let report = |body: &Value| {
+        (collector.request(Method::POST, "/api/v1/request-totals").json(body), "post", "/api/v1/request-totals")
+    };
     let ticket = collector.request(Method::POST, "/api/v1/requests/lookup");
     let test = collector.request(Method::POST, "/api/v1/alerts/test");
     let silence = collector.request(Method::POST, "/api/v1/alerts/silences");
@@ -157,6 +160,8 @@ async fn answers_are_what_the_description_says() {
         ship(&ndjson(&events)),
         ship("{\"status\": 1}\n"),
         ship("nonsense"),
+        report(&json!([total(1, 200, 5), {}])),
+        report(&json!({"minute": 1})),
         get("/api/v1/requests/req_2", "/api/v1/requests/{request_id}"),
         get("/api/v1/requests/req_nope", "/api/v1/requests/{request_id}"),
         (ticket.json(&json!({"text": "req_1 and req_nope1"})), "post", "/api/v1/requests/lookup"),
@@ -173,8 +178,9 @@ async fn answers_are_what_the_description_says() {
     ];
     for (index, (request, method, template)) in questions.into_iter().enumerate() {
         let answer = Answer::to(request).await;
-        if index == 0 {
+        if index < 4 {
             collector.delivered().await;
+            collector.totals_delivered().await;
         }
         let about = format!("{method} {template} {}", answer.status);
         let response = &document["paths"][template][method]["responses"][answer.status.as_str()];
@@ -300,6 +306,20 @@ async fn the_bodies_the_description_shows_are_taken() {
     let (status, body) = collector.ship_body("application/x-ndjson", ndjson).await;
     // The first is the one above.
     assert_eq!((status.as_u16(), &body["data"]["accepted"], &body["data"]["duplicates"]), (202, &json!(1), &json!(1)));
+
+    let content = &document["paths"]["/api/v1/request-totals"]["post"]["requestBody"]["content"];
+    let examples = content["application/json"]["examples"].as_object().unwrap();
+    let page = include_str!("../../../docs/request-totals.md").split("```json\n").nth(1).unwrap();
+    let page = serde_json::from_str(page.split("```").next().unwrap()).unwrap();
+    for (name, example) in
+        examples.iter().map(|(name, example)| (name.as_str(), &example["value"])).chain([("page", &page)])
+    {
+        check(&document, &content["application/json"]["schema"], example, name);
+        let request = collector.request(Method::POST, "/api/v1/request-totals").json(example);
+        assert_eq!(Answer::to(request).await.envelope(name)["data"]["rejected"], 0, "{name}");
+    }
+    let ndjson: Value = serde_json::from_str(content["application/x-ndjson"]["example"].as_str().unwrap()).unwrap();
+    assert_eq!(ndjson, page, "one example everywhere");
     collector.stop().await.unwrap();
 }
 

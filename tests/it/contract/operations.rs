@@ -6,7 +6,7 @@ use errata::{config::ByteSize, decode::Reason};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, tools, without_clickhouse};
+use super::{Answer, tools, totals::total, without_clickhouse};
 use crate::collector::{Collector, event};
 
 async fn ready(collector: &Collector) -> (u16, Value) {
@@ -47,7 +47,7 @@ async fn a_spool_that_takes_nothing_is_not_ready_and_answers_503() {
 }
 
 /// Names, types and labels of the contract whose parts exist.
-const FAMILIES: [(&str, &str, &[&str]); 26] = [
+const FAMILIES: [(&str, &str, &[&str]); 31] = [
     ("errata_api_errors_total", "counter", &["service", "environment", "status"]),
     ("errata_api_errors_by_route_total", "counter", &["service", "route", "method", "status"]),
     ("errata_rate_limited_total", "counter", &["service", "route"]),
@@ -73,11 +73,17 @@ const FAMILIES: [(&str, &str, &[&str]); 26] = [
     ("errata_query_duration_seconds", "histogram", &["query", "le"]),
     ("errata_clickhouse_up", "gauge", &[]),
     ("errata_build_info", "gauge", &["version"]),
-    ("errata_api_requests_total", "absent", &[]),
+    ("errata_api_requests_total", "counter", &["service", "environment", "status"]),
+    ("errata_totals_accepted_total", "counter", &[]),
+    ("errata_totals_rejected_total", "counter", &["reason"]),
+    ("errata_totals_pending", "gauge", &[]),
+    ("errata_totals_stored_total", "counter", &[]),
+    ("errata_totals_refused_total", "counter", &[]),
 ];
 
 /// Families that have no series before their first event: their labels come with it.
-const LATER: [&str; 6] = [
+const LATER: [&str; 7] = [
+    "errata_api_requests_total",
     "errata_api_errors_total",
     "errata_api_errors_by_route_total",
     "errata_rate_limited_total",
@@ -108,9 +114,10 @@ async fn every_metric_of_the_contract_is_there_from_the_start_with_its_labels() 
     let mut limited = event("req_2", 429);
     limited["duration_ms"] = json!(1);
     collector.ship(&[event("req_1", 422), limited, json!({"status": 1})]).await;
+    collector.report(&[total(1, 200, 7)]).await;
     collector.get("/api/v1/rates").await;
     let used = collector.metrics().await;
-    for (name, kind, labels) in FAMILIES.into_iter().filter(|(_, kind, _)| *kind != "absent") {
+    for (name, kind, labels) in FAMILIES {
         for text in [&fresh, &used] {
             assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help:\n{text}");
             assert_eq!(text.matches(&format!("# TYPE {name} {kind}\n")).count(), 1, "{name} is no {kind}:\n{text}");
@@ -124,10 +131,12 @@ async fn every_metric_of_the_contract_is_there_from_the_start_with_its_labels() 
         assert!(known.contains(line.split(' ').next().unwrap()), "{line} is in no list");
     }
     for reason in Reason::ALL {
-        assert!(fresh.contains(&format!("errata_ingest_rejected_total{{reason=\"{}\"}} 0", reason.as_str())));
+        for family in ["errata_ingest_rejected_total", "errata_totals_rejected_total"] {
+            assert!(fresh.contains(&format!("{family}{{reason=\"{}\"}} 0", reason.as_str())), "{family}");
+        }
     }
     assert!(used.contains(r#"errata_ingest_requests_total{code="202",protocol="json"} 1"#), "{used}");
-    assert!(used.contains("errata_ingest_duration_seconds_count 1"), "{used}");
+    assert!(used.contains("errata_ingest_duration_seconds_count 2"), "{used}");
     assert!(used.contains(r#"errata_api_errors_total{environment="production",service="igny8-api",status="422"} 1"#));
     let kind = Answer::to(collector.anonymous(Method::GET, "/metrics")).await;
     assert_eq!(kind.header("content-type"), Some("text/plain; version=0.0.4"));
@@ -192,6 +201,13 @@ async fn hostile_labels_do_not_blow_up_the_metrics() {
             "{}",
             body["data"]["rejections"][0]
         );
+        let totals = (0..3000_u16).map(|i| {
+            let mut total = total(i64::from(i) % 1000, 100 + i % 500, 1);
+            total["service"] = json!(format!("{i}{}", filler.repeat(100)));
+            total
+        });
+        let (status, body) = collector.report(&totals.collect::<Vec<_>>()).await;
+        assert_eq!((status.as_u16(), &body["data"]["accepted"]), (202, &json!(3000)), "{body}");
     }
     let text = collector.metrics().await;
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
@@ -202,6 +218,7 @@ async fn hostile_labels_do_not_blow_up_the_metrics() {
         of_family.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
     };
     assert_eq!((sum("errata_api_errors_total"), sum("errata_api_errors_by_route_total")), (12_000.0, 12_000.0));
+    assert_eq!(sum("errata_api_requests_total"), 12_000.0);
     lint(&text);
     collector.stop().await.unwrap();
 }

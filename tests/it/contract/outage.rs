@@ -14,7 +14,7 @@ use super::Answer;
 use crate::collector::{Collector, config, event};
 
 /// The engine's process: our child that works below a data directory.
-fn engine_pid(data_dir: &std::path::Path) -> Option<u32> {
+pub(super) fn engine_pid(data_dir: &std::path::Path) -> Option<u32> {
     let ours = |pid: &u32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(|text| text.trim().to_owned());
@@ -27,11 +27,11 @@ fn engine_pid(data_dir: &std::path::Path) -> Option<u32> {
     processes.into_iter().find(ours)
 }
 
-fn signal(pid: u32, name: &str) {
+pub(super) fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < Duration::from_secs(40), "{what} does not come about");
