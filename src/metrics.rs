@@ -71,6 +71,8 @@ pub struct Metrics {
     pub clickhouse_up: IntGauge,
     /// Label: rule.
     pub alerts_firing: IntGaugeVec,
+    /// Labels: receiver, outcome.
+    pub notifications: IntCounterVec,
     pub totals_accepted: IntCounter,
     /// Label: reason.
     pub totals_rejected: IntCounterVec,
@@ -228,6 +230,12 @@ impl Metrics {
                 r,
                 IntGaugeVec::new(Opts::new("errata_alerts_firing", "Alerts that fire, by rule."), &["rule"])?,
             )?,
+            notifications: counters(
+                r,
+                "errata_notifications_total",
+                "Attempts to tell a receiver of an alert: sent, failed (tried again), given_up.",
+                &["receiver", "outcome"],
+            )?,
             totals_accepted: counter(
                 r,
                 "errata_totals_accepted_total",
@@ -279,6 +287,7 @@ impl Metrics {
             self.rate_limited.vec.desc(),
             self.validation_failures.vec.desc(),
             self.ingest_requests.desc(),
+            self.notifications.desc(),
         ];
         let kinds = counters.into_iter().flatten().map(|desc| (desc, "counter"));
         let durations = self.query_duration.desc().into_iter().map(|desc| (desc, "histogram"));

@@ -21,8 +21,8 @@ pub struct Alert {
     /// JSON of [`super::evidence::Evidence`].
     pub evidence: Option<String>,
     pub frozen: String,
-    /// Whether receivers were told that it fires.
-    pub told: bool,
+    /// When receivers were last told that it fires, milliseconds since the Unix epoch.
+    pub told_ms: Option<i64>,
 }
 
 /// What makes a series of a rule the same series everywhere: 16 hex digits.
@@ -51,7 +51,7 @@ impl Alert {
             progress,
             evidence: None,
             frozen: String::new(),
-            told: false,
+            told_ms: None,
         }
     }
 
@@ -68,8 +68,8 @@ impl Alert {
         };
         let labels = serde_json::from_str(&row.labels).ok()?;
         let (project, rule, fingerprint, severity) = (row.project, row.rule, row.fingerprint, row.severity);
-        let (evidence, frozen, told) = (row.evidence, row.frozen, row.told);
-        Some(Self { project, rule, fingerprint, labels, severity, progress, evidence, frozen, told })
+        let (evidence, frozen, told_ms) = (row.evidence, row.frozen, row.told_ms);
+        Some(Self { project, rule, fingerprint, labels, severity, progress, evidence, frozen, told_ms })
     }
 
     pub(super) fn to_row(&self) -> AlertRow {
@@ -91,7 +91,7 @@ impl Alert {
             window: progress.finding.window,
             evidence: self.evidence.clone(),
             frozen: self.frozen.clone(),
-            told: self.told,
+            told_ms: self.told_ms,
             acknowledged: None,
         }
     }

@@ -11,6 +11,9 @@ use super::{
 /// Days of history from which on a validation spike goes by the same hour of earlier days.
 const DAYS_TO_COMPARE: i64 = 7;
 
+/// A service is silent when it pauses so many times as long as it does at times.
+const USUAL_GAPS: i64 = 3;
+
 /// What a rule's condition is at a time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
@@ -75,6 +78,10 @@ fn burn(window: BurnWindow, min_errors: u64, objective: f64, series: &Series, en
         begin if window.long_ms > BY_THE_MINUTE_MS => begin.div_euclid(HOUR_MS) * HOUR_MS,
         begin => begin,
     };
+    // Three days of which half a day is known are no three days.
+    if window.long_ms > BY_THE_MINUTE_MS && series.requests.first(i64::MIN, begin + BY_THE_MINUTE_MS).is_none() {
+        return None;
+    }
     let part = |from| {
         let (errors, requests) = (series.counted.between(from, end), series.requests.between(from, end));
         (errors, requests, if requests == 0 { 0.0 } else { errors as f64 / requests as f64 })
@@ -220,8 +227,12 @@ fn usual_at(kind: &ValidationSpike, series: &Series, first_ms: i64, hour: i64) -
 }
 
 fn silence(kind: &Silence, series: &Series, known: Known, end: i64) -> Condition {
-    let from = end - kind.window_ms;
     let Some(last) = series.counted.last(end) else { return Condition::Clear };
+    if last >= end - kind.window_ms {
+        return Condition::Clear;
+    }
+    let limit = kind.window_ms.max(USUAL_GAPS * usual_gap(series, last));
+    let from = end - limit;
     // Of a time in which we did not listen nothing can be said; and what is away for a day has gone.
     if last >= from || from < known.listening_since_ms || end - last >= DAY_MS {
         return Condition::Clear;
@@ -235,14 +246,17 @@ fn silence(kind: &Silence, series: &Series, known: Known, end: i64) -> Condition
     if part < kind.regular {
         return Condition::Clear;
     }
-    let summary = format!(
-        "nothing received since {} (threshold {}); the day before, {} % of such spans had something",
-        crate::clock::rfc3339(last),
-        span(kind.window_ms),
-        number((part * 1000.0).floor() / 10.0)
-    );
-    let (value, threshold) = ((end - last) as f64 / 1000.0, kind.window_ms as f64 / 1000.0);
+    let summary = format!("nothing received since {} (threshold {})", crate::clock::rfc3339(last), span(limit));
+    let (value, threshold) = ((end - last) as f64 / 1000.0, limit as f64 / 1000.0);
     Condition::Holds(Finding { value, threshold, summary, window: (from, end) })
+}
+
+/// The second longest pause of the day before: the longest may have been an outage.
+fn usual_gap(series: &Series, last: i64) -> i64 {
+    let steps = series.counted.steps(last - DAY_MS, last + 1);
+    let mut gaps: Vec<_> = steps.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    gaps.iter().rev().nth(1).copied().unwrap_or_default()
 }
 
 /// The middle value, the lower of two; 0 of none.

@@ -7,10 +7,12 @@ use std::{
 
 use super::{
     RuleSet,
-    alert::Alert,
+    alert::{Alert, is_silenced_by},
     evaluate::{Condition, Known, evaluate},
     evidence,
     machine::{Change, Phase, step},
+    notify::{Notification, Status as ToldStatus},
+    receiver::Receiver,
     rule::{DAY_MS, Labels, MINUTE_MS, Rule},
     samples::{self, Ends, Familiar},
     status::Status,
@@ -18,7 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     metrics::Metrics,
-    state::{AlertChanges, State, StateError},
+    state::{AlertChanges, OutboxRow, Silence, State, StateError},
     store::{Store, StoreError},
 };
 
@@ -52,6 +54,14 @@ pub struct Evaluator {
     first_ms: HashMap<String, i64>,
     familiar: Familiar,
     listening_since_ms: i64,
+}
+
+/// What decides who is told of an alert.
+struct Telling {
+    now_ms: i64,
+    silences: Vec<Silence>,
+    /// Project, fingerprint and begin of what somebody looks after.
+    acknowledged: BTreeSet<(String, String, i64)>,
 }
 
 /// Why an evaluation could not be finished; it is tried again.
@@ -149,13 +159,74 @@ impl Evaluator {
             judged.entry(alert.labels.clone()).or_insert(Condition::Clear);
         }
         let mut changes = AlertChanges::default();
+        let telling = self.telling()?;
         for (labels, condition) in judged {
-            self.move_on(rule, project, labels, condition, end, &mut changes).await;
+            self.move_on(rule, project, labels, condition, end, &telling, &mut changes).await;
         }
         self.write(changes)
     }
 
+    /// What decides who is told, as it is now.
+    fn telling(&self) -> Result<Telling, StateError> {
+        let now_ms = self.parts.clock.now_ms();
+        let acknowledged = self.parts.state.alerts(None)?.into_iter().filter(|row| row.acknowledged.is_some());
+        Ok(Telling {
+            now_ms,
+            silences: self.parts.state.silences(None, now_ms)?,
+            acknowledged: acknowledged.map(|row| (row.project, row.fingerprint, row.active_ms)).collect(),
+        })
+    }
+
+    /// Puts into the outbox what receivers are to be told of an alert, and notes that they are.
+    fn tell(&self, alert: &mut Alert, telling: &Telling, outbox: &mut Vec<OutboxRow>) {
+        let rule = self.parts.rules.rule(&alert.rule);
+        let status = match (alert.progress.phase, alert.told_ms) {
+            (Phase::Firing, told_ms) => {
+                let silences = &mut telling.silences.iter();
+                if silences.any(|one| is_silenced_by(one, &alert.project, &alert.rule, &alert.labels, telling.now_ms)) {
+                    return;
+                }
+                let key = (alert.project.clone(), alert.fingerprint.clone(), alert.progress.active_ms);
+                if told_ms.is_some() && telling.acknowledged.contains(&key) {
+                    return;
+                }
+                ToldStatus::Firing
+            }
+            // Also where it is silenced meanwhile: who was told that it fires is told that it does no more.
+            (Phase::Resolved, Some(_)) => ToldStatus::Resolved,
+            _ => return,
+        };
+        let receivers: Vec<_> = match rule {
+            Some(rule) => self.parts.rules.receivers_of(rule).collect(),
+            None => self.parts.rules.receivers.iter().collect(),
+        };
+        let is_due = |receiver: &&Receiver| match (status, alert.told_ms) {
+            (ToldStatus::Firing, Some(told_ms)) => {
+                receiver.repeat_ms > 0 && telling.now_ms - told_ms >= receiver.repeat_ms
+            }
+            _ => true,
+        };
+        let due: Vec<_> = receivers.into_iter().filter(is_due).collect();
+        if due.is_empty() && alert.told_ms.is_some() && status == ToldStatus::Firing {
+            return;
+        }
+        let notification = Notification::of(alert, rule, status, &self.parts.base_url);
+        let Ok(body) = serde_json::to_string(&notification) else { return };
+        outbox.extend(due.into_iter().map(|receiver| OutboxRow {
+            id: 0,
+            receiver: receiver.name.clone(),
+            project: alert.project.clone(),
+            fingerprint: alert.fingerprint.clone(),
+            body: body.clone(),
+            created_ms: telling.now_ms,
+            due_ms: telling.now_ms,
+            attempts: 0,
+        }));
+        alert.told_ms = (status == ToldStatus::Firing).then_some(telling.now_ms);
+    }
+
     /// Moves one series on, and notes what is to be written.
+    #[allow(clippy::too_many_arguments, reason = "what a step takes, and where it goes")]
     async fn move_on(
         &self,
         rule: &Rule,
@@ -163,6 +234,7 @@ impl Evaluator {
         labels: Labels,
         condition: Condition,
         end: i64,
+        telling: &Telling,
         changes: &mut AlertChanges,
     ) {
         let key = (project.to_owned(), super::alert::fingerprint(project, &rule.name, &labels));
@@ -192,6 +264,7 @@ impl Evaluator {
                 Err(error) => tracing::warn!(rule = rule.name, "reading the evidence of an alert: {error}"),
             }
         }
+        self.tell(&mut alert, telling, &mut changes.outbox);
         if before == Some(&alert) {
             return;
         }
@@ -221,6 +294,7 @@ impl Evaluator {
     /// Ends the alerts of rules that are no more, and forgets what has long resolved.
     fn clear_away(&mut self, now_ms: i64) -> Result<(), EvaluateError> {
         let mut changes = AlertChanges::default();
+        let telling = self.telling()?;
         for (key, alert) in &self.alerts {
             let progress = &alert.progress;
             match progress.phase {
@@ -232,6 +306,7 @@ impl Evaluator {
                     alert.progress.phase = Phase::Resolved;
                     alert.progress.resolved_ms = Some(now_ms);
                     changes.history.push(alert.event(Change::Resolved, now_ms));
+                    self.tell(&mut alert, &telling, &mut changes.outbox);
                     changes.put.push(alert.to_row());
                 }
                 Phase::Pending if self.parts.rules.rule(&alert.rule).is_none() => {

@@ -2,7 +2,7 @@
 //!
 //! [`parse`] makes a [`RuleSet`] of `alerts.toml` once. [`samples`] reads what a rule needs from the store, [`evaluate`] says of one
 //! series at one time whether the rule's condition holds, and why; it is pure, so [`replay`] asks it the same over history. [`machine`]
-//! moves a series from state to state, and [`evaluator`] does all this again and again, and writes the states down.
+//! moves a series from state to state, and [`evaluator`] does all this again and again, and writes the states down; [`notify`] tells receivers.
 //!
 //! # Time
 //!
@@ -18,7 +18,9 @@ pub mod evaluator;
 pub mod evidence;
 mod keys;
 pub mod machine;
+pub mod notify;
 pub mod parse;
+pub mod receiver;
 pub mod replay;
 pub mod rule;
 pub mod samples;

@@ -1,11 +1,14 @@
 //! `alerts.toml` → [`RuleSet`], once. `docs/alerts.md` documents every key; its example is parsed by a test.
 
+mod receivers;
+
 use std::{cell::RefCell, fmt};
 
 use toml::Table;
 
 use super::{
     keys::{Keys, as_number, length},
+    receiver::Receiver,
     rule::{
         BurnRate, BurnWindow, DAY_MS, ErrorCount, GroupKey, HOUR_MS, Kind, Labels, MINUTE_MS, NewError, Objectives,
         Only, RateLimited, Rule, RuleSet, SECOND_MS, Severity, Silence, ValidationSpike,
@@ -72,8 +75,37 @@ impl RuleSet {
             }
             rules.push(rule);
         }
+        let mut known: Vec<Receiver> = Vec::new();
+        for (index, table) in keys.tables("receiver").unwrap_or_default().into_iter().enumerate() {
+            let Some(receiver) = receivers::receiver(index, table, problems) else { continue };
+            if known.iter().any(|other| other.name == receiver.name) {
+                let name = &receiver.name;
+                problems
+                    .borrow_mut()
+                    .push(format!("receiver {name:?}: name: is used twice; give each a name of its own"));
+            }
+            known.push(receiver);
+        }
+        for rule in &rules {
+            for name in rule.receivers.iter().filter(|name| known.iter().all(|known| known.name != **name)) {
+                let message =
+                    format!("rule {:?}: receivers: there is no receiver {name:?}; add a [[receiver]]", rule.name);
+                problems.borrow_mut().push(message);
+            }
+        }
         keys.finish();
-        Ok((Self { rules, objectives }, with_defaults))
+        Ok((Self { rules, objectives, receivers: known }, with_defaults))
+    }
+
+    /// The receiver of a name.
+    #[must_use]
+    pub fn receiver(&self, name: &str) -> Option<&Receiver> {
+        self.receivers.iter().find(|receiver| receiver.name == name)
+    }
+
+    /// Who is told of a rule's alerts.
+    pub fn receivers_of<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = &'a Receiver> {
+        self.receivers.iter().filter(|receiver| rule.receivers.is_empty() || rule.receivers.contains(&receiver.name))
     }
 
     /// The rule of a name.
@@ -137,6 +169,7 @@ fn rule(index: usize, table: Table, problems: &RefCell<Vec<String>>) -> Option<R
         keep_firing_ms: keys.duration("keep_firing_for", 0, 0),
         labels: labels(&mut keys),
         runbook: runbook(&mut keys),
+        receivers: keys.texts("receivers"),
         only: Only {
             projects: keys.texts("projects"),
             services: keys.texts("services"),
@@ -342,6 +375,21 @@ mod tests {
         let both =
             "[[rule]]\nname = 'r'\nkind = 'new_error'\nseverity = 'page'\nwindow = '2h'\nlook_back = '1h'\nfloor = 1";
         assert_eq!(problems(both).len(), 2, "every problem is told");
+    }
+
+    #[test]
+    fn the_page_shows_a_good_file_and_every_kind() {
+        let page = include_str!("../../docs/alerts.md");
+        let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let set = RuleSet::parse(example).unwrap();
+        assert_eq!(set.receivers.len(), 4);
+        assert!(set.rule("silence").is_none() && set.rule("rate-limited").unwrap().severity == Severity::Page);
+        for kind in KINDS.split(", ") {
+            assert!(page.contains(&format!("\n| `{kind}` | ")), "{kind} is not in docs/alerts.md");
+        }
+        for rule in RuleSet::builtin().unwrap().rules {
+            assert!(page.contains(&format!("`{}`", rule.name)), "{} is not in docs/alerts.md", rule.name);
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::keys::length;
+use super::{keys::length, receiver::Receiver};
 use crate::store::query::{Filter, StatusFilter};
 
 /// Names and values that tell one series of a rule from another.
@@ -20,6 +20,7 @@ pub const DAY_MS: i64 = 86_400_000;
 pub struct RuleSet {
     pub rules: Vec<Rule>,
     pub objectives: Objectives,
+    pub receivers: Vec<Receiver>,
 }
 
 /// Parts of requests that must succeed, 0 to 1, by service.
@@ -73,6 +74,8 @@ pub struct Rule {
     pub labels: Labels,
     /// Where people read what to do; may be empty.
     pub runbook: String,
+    /// Names of those who are told; empty: all.
+    pub receivers: Vec<String>,
     pub only: Only,
 }
 
@@ -86,7 +89,7 @@ pub struct Only {
 }
 
 /// How much it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Somebody must look now.
@@ -127,7 +130,7 @@ pub struct BurnRate {
 }
 
 /// Two windows, and the burn rate that both must reach. Whole minutes; a long window of more than [`BY_THE_MINUTE_MS`] begins on a
-/// whole hour.
+/// whole hour, and counts once request totals reach back over it (but for six hours).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BurnWindow {
     pub long_ms: i64,

@@ -9,7 +9,11 @@ use tokio::{
 
 use super::{AppError, DRAIN_TIMEOUT};
 use crate::{
-    alerts::{self, evaluator::Evaluator},
+    alerts::{
+        self,
+        evaluator::Evaluator,
+        notify::{Notifier, Refreshed},
+    },
     deliver::{self, DeliverError, Deliverer, quarantine::Quarantine, totals::TotalsDeliverer},
     http, spool,
     store::{client::Access, migrate::MigrateError},
@@ -201,6 +205,28 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
     };
     loop {
         evaluator.tick(horizon(&shared)).await;
+        tokio::time::sleep(EVALUATION_INTERVAL).await;
+    }
+}
+
+/// Tells receivers what the outbox holds; also while ClickHouse is away.
+pub(super) async fn notify(shared: http::Shared) -> Infallible {
+    let notifier = Notifier {
+        state: shared.state.clone(),
+        rules: Arc::clone(&shared.rules),
+        metrics: Arc::clone(&shared.metrics),
+        clock: shared.clock.clone(),
+        base_url: shared.config.base_url(),
+    };
+    let mut refreshed = Refreshed::default();
+    loop {
+        let mut told = notifier.deliver().await;
+        if refreshed.is_due(shared.clock.now_ms()) {
+            told = told.and(notifier.refresh().await);
+        }
+        if let Err(error) = told {
+            tracing::warn!("telling receivers of alerts: {error}; trying again");
+        }
         tokio::time::sleep(EVALUATION_INTERVAL).await;
     }
 }

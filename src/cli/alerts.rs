@@ -15,11 +15,15 @@ use super::{
     terminal,
 };
 use crate::{
-    alerts::{Rule, RuleSet},
+    alerts::{
+        Rule, RuleSet,
+        notify::{self, Notification},
+    },
+    clock::Clock,
     config::Config,
 };
 
-/// Check, list and try alert rules
+/// Check, list and try alert rules and receivers
 ///
 /// Rules are in the file that `alerts` (ERRATA_ALERTS) names; without one the built-in rules are on. docs/alerts.md
 /// explains every kind and key.
@@ -28,6 +32,7 @@ pub enum Command {
     Check(Check),
     List(List),
     Test(Test),
+    SendTest(SendTest),
 }
 
 /// Validate a file of rules; every problem names its rule and key, exit code 1 when there is one
@@ -83,6 +88,23 @@ pub struct Test {
     json: bool,
 }
 
+/// Send a test notification to the receivers of a file, from this machine
+///
+/// Says for each whether it has taken the message; exit code 1 when one has not. No running collector is needed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  errata alerts send-test
+  errata alerts send-test --receiver on-call --file alerts.toml")]
+pub struct SendTest {
+    /// Name of one receiver; default: every receiver
+    #[arg(long, value_name = "NAME")]
+    receiver: Option<String>,
+    /// Receivers to tell; default: those of the configured file
+    #[arg(long)]
+    file: Option<PathBuf>,
+}
+
 pub async fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
         Command::Check(args) => {
@@ -98,6 +120,7 @@ pub async fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit>
             Ok(Exit::Done)
         }
         Command::Test(args) => test(args, settings).await,
+        Command::SendTest(args) => send_test(args, settings).await,
     }
 }
 
@@ -119,7 +142,10 @@ fn text_of(file: Option<&Path>, settings: &Settings) -> anyhow::Result<(String, 
 
 fn report(name: &str, text: &str) -> (String, Exit) {
     match RuleSet::parse(text) {
-        Ok(set) => (format!("{name}: {} rules\n", set.rules.len()), Exit::Done),
+        Ok(set) => {
+            let (rules, receivers) = (set.rules.len(), set.receivers.len());
+            (format!("{name}: {rules} rules, {receivers} receivers\n"), Exit::Done)
+        }
         Err(problems) => {
             let count = problems.0.len();
             let lines = problems.0.iter().map(|problem| format!("{name}: {problem}\n"));
@@ -154,6 +180,31 @@ async fn test(args: &Test, settings: &Settings) -> anyhow::Result<Exit> {
     };
     terminal::print(&shown)?;
     Ok(if firings.is_empty() { Exit::Done } else { Exit::Negative })
+}
+
+async fn send_test(args: &SendTest, settings: &Settings) -> anyhow::Result<Exit> {
+    let (name, text) = text_of(args.file.as_deref(), settings)?;
+    let set = RuleSet::parse(&text).with_context(|| name.clone())?;
+    let asked = set.receivers.iter().filter(|one| args.receiver.as_ref().is_none_or(|name| *name == one.name));
+    let asked: Vec<_> = asked.collect();
+    if asked.is_empty() {
+        anyhow::bail!("{name} has no such receiver; add a [[receiver]] (docs/alerts.md shows each type)");
+    }
+    let base_url = settings.load()?.base_url();
+    let mut exit = Exit::Done;
+    for receiver in asked {
+        let now_ms = Clock::system().now_ms();
+        let shown = match notify::send(receiver, &Notification::test(now_ms, &base_url), now_ms).await {
+            Ok(()) => "sent".to_owned(),
+            Err(error) => {
+                exit = Exit::Negative;
+                format!("not sent: {error}")
+            }
+        };
+        let line = format!("{} ({}): {shown}\n", receiver.name, receiver.kind.as_str());
+        terminal::print(&terminal::clean_text(&line))?;
+    }
+    Ok(exit)
 }
 
 fn firings_text(result: &Value, firings: &[Value]) -> String {

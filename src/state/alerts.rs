@@ -4,7 +4,7 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::{State, StateError};
+use super::{OutboxRow, State, StateError, outbox};
 
 /// Entries of the history kept over all projects; the oldest go first.
 const KEPT_HISTORY: i64 = 100_000;
@@ -33,8 +33,8 @@ pub struct AlertRow {
     pub evidence: Option<String>,
     /// Why it does not move; empty while it does.
     pub frozen: String,
-    /// Whether receivers have been told that it fires.
-    pub told: bool,
+    /// When receivers were last told that it fires.
+    pub told_ms: Option<i64>,
     /// Written by [`State::acknowledge_alerts`] alone.
     pub acknowledged: Option<Acknowledged>,
 }
@@ -85,10 +85,11 @@ pub struct AlertChanges {
     /// Project and fingerprint of what is inactive again.
     pub remove: Vec<(String, String)>,
     pub history: Vec<AlertEvent>,
+    pub outbox: Vec<OutboxRow>,
 }
 
 const COLUMNS: &str = "project, rule, fingerprint, labels, severity, phase, active_ms, fired_ms, resolved_ms, held_ms, value, threshold, \
-    summary, from_ms, to_ms, evidence, frozen, told, acknowledged_by, acknowledged_ms, acknowledged_comment";
+    summary, from_ms, to_ms, evidence, frozen, told_ms, acknowledged_by, acknowledged_ms, acknowledged_comment";
 
 impl State {
     /// Writes what an evaluation has changed.
@@ -109,6 +110,7 @@ impl State {
         for event in &changes.history {
             remember(&transaction, event)?;
         }
+        outbox::put(&transaction, &changes.outbox)?;
         if !changes.history.is_empty() {
             transaction.execute(
                 "DELETE FROM alert_history WHERE id <= (SELECT max(id) FROM alert_history) - ?",
@@ -266,14 +268,14 @@ impl State {
 fn put(transaction: &Transaction<'_>, row: &AlertRow) -> Result<(), StateError> {
     transaction.execute(
         "INSERT INTO alerts (project, rule, fingerprint, labels, severity, phase, active_ms, fired_ms, resolved_ms, held_ms, value,
-             threshold, summary, from_ms, to_ms, evidence, frozen, told)
+             threshold, summary, from_ms, to_ms, evidence, frozen, told_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
          ON CONFLICT (project, fingerprint) DO UPDATE SET severity = ?5, phase = ?6,
              acknowledged_by = CASE WHEN active_ms = ?7 THEN acknowledged_by END,
              acknowledged_ms = CASE WHEN active_ms = ?7 THEN acknowledged_ms END,
              acknowledged_comment = CASE WHEN active_ms = ?7 THEN acknowledged_comment END,
              active_ms = ?7, fired_ms = ?8, resolved_ms = ?9, held_ms = ?10, value = ?11, threshold = ?12, summary = ?13,
-             from_ms = ?14, to_ms = ?15, evidence = ?16, frozen = ?17, told = ?18",
+             from_ms = ?14, to_ms = ?15, evidence = ?16, frozen = ?17, told_ms = ?18",
         params![
             row.project,
             row.rule,
@@ -292,7 +294,7 @@ fn put(transaction: &Transaction<'_>, row: &AlertRow) -> Result<(), StateError> 
             row.window.1,
             row.evidence,
             row.frozen,
-            row.told,
+            row.told_ms,
         ],
     )?;
     Ok(())
@@ -333,7 +335,7 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         window: (row.get("from_ms")?, row.get("to_ms")?),
         evidence: row.get("evidence")?,
         frozen: row.get("frozen")?,
-        told: row.get("told")?,
+        told_ms: row.get("told_ms")?,
         acknowledged,
     })
 }
@@ -360,7 +362,7 @@ mod tests {
             window: (0, active_ms),
             evidence: None,
             frozen: String::new(),
-            told: true,
+            told_ms: Some(5),
             acknowledged: None,
         }
     }

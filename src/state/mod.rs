@@ -3,6 +3,7 @@
 //! Several processes may have it open (the CLI makes tokens while the collector runs); a change is seen by the next read.
 
 mod alerts;
+mod outbox;
 mod rejections;
 mod tokens;
 
@@ -15,6 +16,7 @@ use std::{
 use rusqlite::Connection;
 
 pub use alerts::{Acknowledged, AlertChanges, AlertEvent, AlertRow, Silence};
+pub use outbox::OutboxRow;
 pub use rejections::{KEPT_DAYS as REJECTIONS_KEPT_DAYS, Rejection};
 pub use tokens::{Limit, NewToken, Role, TokenInfo};
 
@@ -67,7 +69,7 @@ const SCHEMA: [&str; 2] = [
         to_ms INTEGER NOT NULL,
         evidence TEXT,
         frozen TEXT NOT NULL,
-        told INTEGER NOT NULL,
+        told_ms INTEGER,
         acknowledged_by TEXT,
         acknowledged_ms INTEGER,
         acknowledged_comment TEXT,
@@ -94,6 +96,17 @@ const SCHEMA: [&str; 2] = [
         by TEXT NOT NULL,
         comment TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        receiver TEXT NOT NULL,
+        project TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        due_ms INTEGER NOT NULL,
+        attempts INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX outbox_by_alert ON outbox (receiver, project, fingerprint, id);
 ",
 ];
 

@@ -10,7 +10,7 @@ mod projects;
 mod quarantine;
 mod quota;
 mod state;
-mod tools;
+pub(crate) mod tools;
 mod totals;
 
 use std::{path::Path, sync::atomic::Ordering};

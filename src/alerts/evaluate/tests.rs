@@ -93,6 +93,8 @@ fn a_long_window_begins_on_a_whole_hour() {
     let finding = holds(&set, &burning, 30).unwrap();
     assert_eq!(finding.window, (at(-1440), at(30)));
     assert!((finding.value - 2.0).abs() < 1e-6, "{finding:?}");
+    let young = with_totals(-1000..30, each(-1000..30, 2));
+    assert_eq!(holds(&set, &young, 30), None, "seventeen hours are no day");
 }
 
 #[test]
@@ -195,6 +197,12 @@ fn a_regular_service_that_stops_is_silent_until_it_returns_or_is_gone_for_a_day(
     assert_eq!(holds(&set, &regular, 24 * 60), None, "gone for a day");
     let rare = series((-100..0).map(|tick| (at(tick * 17), 1)).collect());
     assert_eq!(holds(&set, &rare, 15), None, "some spans had nothing");
+    // One pause of an hour was an outage; pauses of ten minutes are usual.
+    let mut pausing: Vec<_> = (-150..0).map(|tick| (at(tick * 10), 1)).collect();
+    pausing.retain(|(step, _)| !(at(-700)..at(-650)).contains(step));
+    let pausing = series(pausing);
+    assert_eq!(holds(&set, &pausing, 20), None, "thirty minutes since -10, and no more");
+    assert_eq!(holds(&set, &pausing, 21).unwrap().threshold, 1800.0);
     let known = Known { first_ms: Some(0), listening_since_ms: at(1) };
     let deaf = evaluate(&set.rules[0], &set.objectives, &regular, known, at(15));
     assert_eq!(deaf, Condition::Clear, "we did not listen for the whole span");

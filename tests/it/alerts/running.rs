@@ -29,9 +29,9 @@ pub fn with_rules(dir: &Path, text: &str) -> Config {
     Config { alerts: file.to_str().unwrap().to_owned(), ..config(dir) }
 }
 
-/// So many 429s of an account in the minute before the clock's.
-pub async fn limit(collector: &Collector, account: u32, count: usize) {
-    let at = chrono::DateTime::from_timestamp_millis(collector.now_ms.load(Ordering::Relaxed) - MINUTE / 2).unwrap();
+/// So many 429s of an account, so long before now.
+pub async fn limit(collector: &Collector, account: u32, count: usize, ago_ms: i64) {
+    let at = chrono::DateTime::from_timestamp_millis(collector.now_ms.load(Ordering::Relaxed) - ago_ms).unwrap();
     let make = |index| {
         let mut event = event(&format!("req_{account}_{}_{index}", at.timestamp()), 429);
         event["account_id"] = json!(account);
@@ -90,8 +90,8 @@ async fn an_alert_fires_with_its_evidence_and_resolves_once_also_across_a_restar
     let dir = tempfile::tempdir().unwrap();
     let rules = with_rules(dir.path(), RULE);
     let collector = Collector::with(rules.clone()).await;
-    limit(&collector, 17, 6).await;
-    limit(&collector, 18, 4).await;
+    limit(&collector, 17, 6, MINUTE / 2).await;
+    limit(&collector, 18, 4, MINUTE / 2).await;
     collector.delivered().await;
     let alerts = collector.minutes(1).await;
     let [alert] = alerts["alerts"].as_array().unwrap().as_slice() else { panic!("{alerts}") };
@@ -139,7 +139,7 @@ async fn alerts_are_acknowledged_and_silenced() {
     let (status, body) = collector.send(Method::POST, path, json!({})).await;
     assert_eq!(status, 404, "nothing fires: {body}");
     for account in [17, 18] {
-        limit(&collector, account, 6).await;
+        limit(&collector, account, 6, MINUTE / 2).await;
     }
     collector.delivered().await;
     collector.minutes(1).await;
@@ -192,7 +192,7 @@ async fn an_old_backlog_raises_no_alert() {
     assert_eq!(alerts["alerts"], json!([]));
     assert_eq!(collector.changes().await, Vec::<String>::new());
     // The same account now: the rules that are on by default do work.
-    limit(&collector, 17, 70).await;
+    limit(&collector, 17, 70, MINUTE / 2).await;
     collector.delivered().await;
     let alerts = collector.minutes(1).await;
     assert_eq!(alerts["alerts"][0]["rule"], "rate-limited");
@@ -208,7 +208,7 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     config.data_dir = dir.path().join("data");
     config.clickhouse.url = Engine::url_through(proxy.port());
     let collector = Collector::with(config).await;
-    limit(&collector, 17, 6).await;
+    limit(&collector, 17, 6, MINUTE / 2).await;
     collector.delivered().await;
     assert_eq!(collector.minutes(1).await["alerts"][0]["state"], "firing");
 
@@ -219,7 +219,7 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     let alerts = collector.alerts_when("a freeze", frozen).await;
     assert!(alerts["frozen"].as_str().unwrap().contains("2026-11-22T12:01:00.000Z"), "{alerts}");
     // The incident goes on meanwhile; what is shipped waits in the spool, which alone freezes too.
-    limit(&collector, 17, 6).await;
+    limit(&collector, 17, 6, MINUTE / 2).await;
     let alerts = collector.alerts().await;
     assert_eq!((&alerts["alerts"][0]["state"], collector.changes().await.len()), (&json!("firing"), 1));
 
