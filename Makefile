@@ -46,6 +46,8 @@ test-engine:
 test-tools:
 	@command -v promtool >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: the checks of metrics, rules and dashboards by promtool and Prometheus. Missing: apt-get install prometheus ***\n\n' >&2
+	@command -v prometheus-alertmanager >/dev/null || [ "$(CI)" = true ] || \
+		printf '\n*** SKIPPED: the test with a real Alertmanager. It is missing: apt-get install prometheus-alertmanager ***\n\n' >&2
 	@[ "$$(id -u)" = 0 ] && command -v strace >/dev/null && command -v mkfs.ext4 >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: tests of power cuts, full disks and failing system calls. They need root, and: apt-get install strace e2fsprogs libfaketime ***\n\n' >&2
 

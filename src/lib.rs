@@ -16,6 +16,7 @@
 //!
 //! [`app`] is the only module that knows every room. `ARCHITECTURE.md` names the rooms and what each must never do.
 
+pub mod alerts;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::{Collector, Desc},
 };
 
@@ -68,6 +68,10 @@ pub struct Metrics {
     /// Label: query.
     pub query_duration: prometheus::HistogramVec,
     pub clickhouse_up: IntGauge,
+    /// Label: rule.
+    pub alerts_firing: IntGaugeVec,
+    /// Labels: receiver, outcome.
+    pub notifications: IntCounterVec,
     pub totals_accepted: IntCounter,
     /// Label: reason.
     pub totals_rejected: IntCounterVec,
@@ -221,6 +225,16 @@ impl Metrics {
                 register(r, prometheus::HistogramVec::new(opts, &["query"])?)?
             },
             clickhouse_up: gauge(r, "errata_clickhouse_up", "1 if ClickHouse answered the last check, else 0.")?,
+            alerts_firing: register(
+                r,
+                IntGaugeVec::new(Opts::new("errata_alerts_firing", "Alerts that fire, by rule."), &["rule"])?,
+            )?,
+            notifications: counters(
+                r,
+                "errata_notifications_total",
+                "Attempts to tell a receiver of an alert: sent, failed (tried again), given_up.",
+                &["receiver", "outcome"],
+            )?,
             totals_accepted: counter(
                 r,
                 "errata_totals_accepted_total",
@@ -272,10 +286,12 @@ impl Metrics {
             self.rate_limited.vec.desc(),
             self.validation_failures.vec.desc(),
             self.ingest_requests.desc(),
+            self.notifications.desc(),
         ];
         let kinds = counters.into_iter().flatten().map(|desc| (desc, "counter"));
         let durations = self.query_duration.desc().into_iter().map(|desc| (desc, "histogram"));
-        self.later = kinds.chain(durations).map(|(desc, kind)| (desc.clone(), kind)).collect();
+        let gauges = self.alerts_firing.desc().into_iter().map(|desc| (desc, "gauge"));
+        self.later = kinds.chain(durations).chain(gauges).map(|(desc, kind)| (desc.clone(), kind)).collect();
     }
 
     /// Counts what the spool set aside by itself; `total` since this process began to open it.

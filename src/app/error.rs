@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
+    alerts::Problems,
     deliver::{DeliverError, quarantine::QuarantineError},
     event::scrub::ScrubError,
     spool::SpoolError,
@@ -25,6 +26,8 @@ pub enum AppError {
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("the catalog {path}:\n{problems}", path = path.display())]
     Catalog { path: PathBuf, problems: String },
+    #[error("the alert rules {path}:\n{problems}", path = path.display())]
+    Rules { path: PathBuf, problems: Problems },
     #[error(transparent)]
     Scrub(#[from] ScrubError),
     #[error(transparent)]

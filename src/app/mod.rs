@@ -22,6 +22,7 @@ use tokio::{
 use tower::Layer;
 
 use crate::{
+    alerts::{RuleSet, notify::OUTCOMES, status::Status},
     clock::Clock,
     config::{Config, EMBEDDED},
     decode::Limits,
@@ -42,7 +43,7 @@ use crate::{
 pub use directory::ADMIN_TOKEN_FILE;
 use directory::{first_token, take_directory};
 pub use error::AppError;
-use tasks::{Running, deliver_events, deliver_totals, mind_clickhouse};
+use tasks::{Running, deliver_events, deliver_totals, mind_clickhouse, notify};
 
 /// How long open requests may take to end after the shutdown began, and then how long delivery may go on.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -102,6 +103,8 @@ impl App {
         let catalog = load_catalog(&config)?;
         let scrubber = Scrubber::new(&config.scrub)?;
         let metrics = Arc::new(Metrics::new()?);
+        let rules = Arc::new(load_rules(&config)?);
+        begin_series(&metrics, &rules);
         let (writer, reader) = spool::open(spool_options(&config))?;
         let (totals_writer, totals_reader) = spool::open(totals_options(&config))?;
         let fsync = metrics.spool_fsync.clone();
@@ -143,6 +146,8 @@ impl App {
             state,
             metrics,
             catalog,
+            rules,
+            alerts: Status::default(),
             scrubber,
             store,
         };
@@ -173,6 +178,7 @@ impl App {
         let (stop_delivery, delivery_stops) = watch::channel(false);
         let (migrated, when_migrated) = watch::channel(false);
         let clickhouse = tokio::spawn(mind_clickhouse(access, Arc::clone(&shared), migrated));
+        let mut notifying = tokio::spawn(notify(Arc::clone(&shared)));
         let totals = deliver_totals(&shared, totals_reader, when_migrated.clone(), delivery_stops.clone())?;
         let delivery = deliver_events(&shared, reader, when_migrated, delivery_stops)?;
         let router =
@@ -187,11 +193,16 @@ impl App {
             reason = shared.spool.failed() => Err(AppError::SpoolFailed(reason)),
             reason = shared.totals.spool.failed() => Err(AppError::SpoolFailed(reason)),
             error = parts.first_failure() => Err(error),
+            ended = &mut notifying => match ended {
+                Ok(never) => match never {},
+                Err(error) => Err(AppError::Panicked(error.to_string())),
+            },
             ended = &mut server => Err(match ended {
                 Ok(()) => AppError::Panicked("the HTTP server ended by itself".into()),
                 Err(error) => AppError::Panicked(error.to_string()),
             }),
         };
+        notifying.abort();
         drop(stop_serving);
         if tokio::time::timeout(DRAIN_TIMEOUT, &mut server).await.is_err() {
             tracing::warn!("open requests did not end within {DRAIN_TIMEOUT:?} and are cut");
@@ -283,4 +294,31 @@ pub fn load_catalog(config: &Config) -> Result<&'static Catalog, AppError> {
         let lines: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
         AppError::Catalog { path, problems: lines.join("\n") }
     })
+}
+
+/// Reads the configured alert rules, or takes the built-in ones.
+///
+/// # Errors
+/// When the file cannot be read, or a rule is bad: each problem names its rule and key.
+pub fn load_rules(config: &Config) -> Result<RuleSet, AppError> {
+    let path = PathBuf::from(&config.alerts);
+    let text = if config.alerts.is_empty() {
+        String::new()
+    } else {
+        let unreadable = |source| AppError::Io { action: "cannot read the alert rules", path: path.clone(), source };
+        fs::read_to_string(&path).map_err(unreadable)?
+    };
+    RuleSet::parse(&text).map_err(|problems| AppError::Rules { path, problems })
+}
+
+/// Makes the series of rules and receivers, so that what has not happened yet is counted as 0.
+fn begin_series(metrics: &Metrics, rules: &RuleSet) {
+    for rule in &rules.rules {
+        metrics.alerts_firing.with_label_values(&[&rule.name]);
+    }
+    for receiver in &rules.receivers {
+        for outcome in OUTCOMES {
+            metrics.notifications.with_label_values(&[receiver.name.as_str(), outcome]);
+        }
+    }
 }

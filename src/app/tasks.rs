@@ -14,6 +14,11 @@ use tokio::{
 
 use super::{AppError, DRAIN_TIMEOUT};
 use crate::{
+    alerts::{
+        self,
+        evaluator::Evaluator,
+        notify::{Notifier, Refreshed},
+    },
     deliver::{self, DeliverError, Deliverer, quarantine::Quarantine, totals::TotalsDeliverer},
     http, spool,
     store::{client::Access, migrate::MigrateError},
@@ -21,6 +26,9 @@ use crate::{
 
 /// How often the tables are looked after.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How often it is looked whether an alert rule is due: rules are evaluated by the minute, some by the second.
+const EVALUATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often ClickHouse is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
@@ -181,16 +189,73 @@ pub(super) async fn mind_clickhouse(
     }
     let _ = migrated.send(true); // nobody waits: the collector is ending
     let upkeep = keep_up(Arc::clone(&shared));
-    tokio::pin!(upkeep);
+    let alerts = evaluate_alerts(Arc::clone(&shared));
+    tokio::pin!(upkeep, alerts);
     loop {
         let state = shared.store.ping().await.map_err(|error| error.to_string());
         shared.metrics.clickhouse_up.set(i64::from(state.is_ok()));
         shared.health.set(state);
         tokio::select! {
             never = &mut upkeep => match never {},
+            never = &mut alerts => match never {},
             () = tokio::time::sleep(HEALTH_INTERVAL) => {}
         }
     }
+}
+
+/// Evaluates the alert rules as long as ClickHouse has our tables.
+async fn evaluate_alerts(shared: http::Shared) -> Infallible {
+    let parts = alerts::evaluator::Parts {
+        store: shared.store.clone(),
+        state: shared.state.clone(),
+        rules: Arc::clone(&shared.rules),
+        metrics: Arc::clone(&shared.metrics),
+        clock: shared.clock.clone(),
+        status: shared.alerts.clone(),
+        base_url: shared.config.base_url(),
+    };
+    let mut evaluator = loop {
+        match Evaluator::open(parts.clone()) {
+            Ok(evaluator) => break evaluator,
+            Err(error) => tracing::warn!("reading the alerts: {error}; trying again"),
+        }
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+    };
+    loop {
+        evaluator.tick(horizon(&shared)).await;
+        tokio::time::sleep(EVALUATION_INTERVAL).await;
+    }
+}
+
+/// Tells receivers what the outbox holds; also while ClickHouse is away.
+pub(super) async fn notify(shared: http::Shared) -> Infallible {
+    let notifier = Notifier {
+        state: shared.state.clone(),
+        rules: Arc::clone(&shared.rules),
+        metrics: Arc::clone(&shared.metrics),
+        clock: shared.clock.clone(),
+        base_url: shared.config.base_url(),
+    };
+    let mut refreshed = Refreshed::default();
+    loop {
+        let mut told = notifier.deliver().await;
+        if refreshed.is_due(shared.clock.now_ms()) {
+            told = told.and(notifier.refresh().await);
+        }
+        if let Err(error) = told {
+            tracing::warn!("telling receivers of alerts: {error}; trying again");
+        }
+        tokio::time::sleep(EVALUATION_INTERVAL).await;
+    }
+}
+
+/// The time up to which everything received is stored and rolled up, milliseconds since the Unix epoch.
+fn horizon(shared: &http::Shared) -> i64 {
+    // In this order: an event is in the spool, and counted as pending before the spool forgets it.
+    let now_ms = shared.clock.now_ms();
+    let queued = shared.spool.stats().items;
+    let pending = shared.metrics.rollup_pending.get();
+    if queued == 0 && pending == 0 { now_ms } else { shared.books.rolled_up_ms() }
 }
 
 /// Does what the tables need from time to time.

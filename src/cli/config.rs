@@ -39,6 +39,7 @@ pub fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
             terminal::print(&format!("{}\n{}", config.masked()?, places(&config)?))?;
             // What only its own room can check.
             app::load_catalog(&config)?;
+            app::load_rules(&config)?;
             Scrubber::new(&config.scrub)?;
         }
         Command::Example(_) => terminal::print(&config::example()?)?,
@@ -50,17 +51,19 @@ pub fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
 fn places(config: &Config) -> std::io::Result<String> {
     let data_dir = std::path::absolute(&config.data_dir)?;
     let state = if data_dir.is_dir() { "" } else { " (made at the first start)" };
-    let catalog = if config.catalog.is_empty() {
-        "built-in (igny8)".to_owned()
-    } else {
-        let path = std::path::absolute(Path::new(&config.catalog))?;
+    let file = |name: &str, otherwise: &str| {
+        if name.is_empty() {
+            return Ok(otherwise.to_owned());
+        }
+        let path = std::path::absolute(Path::new(name))?;
         let state = if path.is_file() { "" } else { " (missing)" };
-        format!("{}{state}", path.display())
+        std::io::Result::Ok(format!("{}{state}", path.display()))
     };
-    let alerts = if config.alerts.is_empty() { "" } else { "# alert rules: not read, there are no alerts yet\n" };
+    let catalog = file(&config.catalog, "built-in (igny8)")?;
+    let alerts = file(&config.alerts, "built-in")?;
     let clickhouse = if config.clickhouse.url == EMBEDDED { "embedded, in the data directory" } else { "external" };
     Ok(terminal::clean_text(&format!(
-        "# data directory: {}{state}\n# catalog: {catalog}\n{alerts}# clickhouse: {clickhouse}\n# links begin with: {}\n",
+        "# data directory: {}{state}\n# catalog: {catalog}\n# alert rules: {alerts}\n# clickhouse: {clickhouse}\n# links begin with: {}\n",
         data_dir.display(),
         config.base_url(),
     )))

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else (progress, hints, errors) to standard error. Exit codes: 0 done, 1 the
 //! answer is "no" (an id that is not found, a line that was rejected), 2 wrong usage or a failure.
 
+mod alerts;
 mod catalog;
 mod client;
 mod completions;
@@ -66,6 +67,8 @@ enum Command {
     #[command(subcommand)]
     Catalog(catalog::Command),
     #[command(subcommand)]
+    Alerts(alerts::Command),
+    #[command(subcommand)]
     Quarantine(quarantine::Command),
     #[command(subcommand)]
     Config(config::Command),
@@ -107,6 +110,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(&args, settings),
             Command::Engine(command) => engine::run(command),
             Command::Catalog(command) => catalog::run(&command),
+            Command::Alerts(command) => block_on(alerts::run(&command, settings)),
             Command::Quarantine(command) => block_on(quarantine::run(&command, settings)),
             Command::Config(command) => config::run(&command, settings),
             Command::Completions(args) => completions::run(&args),

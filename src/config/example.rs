@@ -28,7 +28,10 @@ const SETTINGS: &[Setting] = &[
         "Days an event is kept from its receipt, 1 to 3650. Deletion is by whole weeks, so it may live up to\nseven days longer.",
     ),
     setting("catalog", "Error catalog file; empty: the built-in IGNY8 catalog. `errata catalog check FILE` reads one."),
-    setting("alerts", "Reserved for a file of alert rules; there are no alerts yet."),
+    setting(
+        "alerts",
+        "File of alert rules; empty: the built-in rules. `errata alerts check FILE` reads one, docs/alerts.md explains it.",
+    ),
     setting(
         "public_url",
         "Base of links in answers, as people reach the collector: https://errata.example.\nEmpty: the listener's address.",

@@ -37,7 +37,7 @@ pub struct Config {
     pub retention_days: u32,
     /// Error catalog file; empty: the built-in IGNY8 catalog. `ERRATA_CATALOG`
     pub catalog: String,
-    /// Reserved for a file of alert rules; there are no alerts yet. `ERRATA_ALERTS`
+    /// File of alert rules; empty: the built-in rules. `ERRATA_ALERTS`
     pub alerts: String,
     /// Base of links in answers, as people reach the collector: `https://errata.example`. Empty: the listener's
     /// address. `ERRATA_PUBLIC_URL`

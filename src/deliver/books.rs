@@ -1,6 +1,9 @@
 //! The books: every accepted event is stored, queued or quarantined.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
 
 use crate::spool::{Stats, Writer};
 
@@ -8,6 +11,7 @@ use crate::spool::{Stats, Writer};
 #[derive(Debug, Default)]
 pub struct Books {
     left: Mutex<Left>,
+    rolled_up_ms: AtomicI64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +37,17 @@ impl Books {
             left.quarantined += quarantined;
         }
         outcome
+    }
+
+    /// Notes that everything received before a time is stored and in the rollups.
+    pub fn rolled_up(&self, before_ms: i64) {
+        self.rolled_up_ms.fetch_max(before_ms, Ordering::Relaxed);
+    }
+
+    /// Everything received before this time is stored and in the rollups, as far as was noted; milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn rolled_up_ms(&self) -> i64 {
+        self.rolled_up_ms.load(Ordering::Relaxed)
     }
 
     /// Accepted minus stored, queued and quarantined; 0 when every event is accounted for. Also the spool's state.

@@ -167,7 +167,14 @@ impl<D: Destination> Deliverer<D> {
         }
         self.pending.since = None;
         self.metrics.rollup_pending.set(0);
+        self.note_rolled_up();
         true
+    }
+
+    /// Notes up to when everything is in the rollups: what is neither there nor in the spool was received later.
+    fn note_rolled_up(&self) {
+        let now_ms = self.clock.now_ms();
+        self.books.rolled_up(self.writer.stats().oldest_ms.unwrap_or(now_ms).min(now_ms));
     }
 
     /// Adds a group to every table that does not have it; `false` when interrupted.

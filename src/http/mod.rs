@@ -1,5 +1,6 @@
 //! The HTTP edge: routes as one table, one middleware stack, one way to answer.
 
+pub mod alerts;
 pub mod analyse;
 pub mod answer;
 mod auth;
@@ -35,6 +36,7 @@ use tracing::{Instrument, field::Empty};
 use self::answer::ApiError;
 pub use self::routes::{Access, Route, routes};
 use crate::{
+    alerts::{RuleSet, status::Status},
     clock::Clock,
     config::Config,
     decode::Limits,
@@ -58,6 +60,9 @@ pub struct Parts {
     pub quota: quota::Quota,
     pub metrics: Arc<Metrics>,
     pub catalog: &'static Catalog,
+    pub rules: Arc<RuleSet>,
+    /// How the evaluation of alerts is.
+    pub alerts: Status,
     pub scrubber: Scrubber,
     pub limits: Limits,
     pub store: Store,

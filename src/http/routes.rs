@@ -2,10 +2,10 @@
 
 use axum::{
     http::Method,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
-use super::{Shared, analyse, ingest, lookup, openapi, operate, quarantine, rate_limits};
+use super::{Shared, alerts, analyse, ingest, lookup, openapi, operate, quarantine, rate_limits};
 use crate::state::Role;
 
 /// Who may use a route.
@@ -48,6 +48,17 @@ pub fn routes() -> Vec<Route> {
         reads("/api/v1/rates", WATCH, get(analyse::rates)),
         reads("/api/v1/rate-limits", WATCH, get(rate_limits::rate_limits)),
         reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
+        reads("/api/v1/alerts", WATCH, get(alerts::list)),
+        reads("/api/v1/alerts/history", WATCH, get(alerts::history)),
+        writes("/api/v1/alerts/silences", WATCH, post(alerts::silence)),
+        Route {
+            method: Method::DELETE,
+            path: "/api/v1/alerts/silences/{id}",
+            access: WATCH,
+            handler: delete(alerts::end_silence),
+        },
+        writes("/api/v1/alerts/{rule}/acknowledge", WATCH, post(alerts::acknowledge)),
+        writes("/api/v1/alerts/test", WATCH, post(alerts::test)),
         reads("/api/v1/quarantine", ADMIN, get(quarantine::list)),
         reads("/api/v1/quarantine/{id}", ADMIN, get(quarantine::show)),
         writes("/api/v1/quarantine/{id}/retry", ADMIN, post(quarantine::retry)),

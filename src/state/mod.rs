@@ -1,7 +1,9 @@
-//! Small state beside the events: tokens, and what was rejected on arrival. SQLite in the data directory.
+//! Small state beside the events: tokens, what was rejected on arrival, where alerts stand. SQLite in the data directory.
 //!
 //! Several processes may have it open (the CLI makes tokens while the collector runs); a change is seen by the next read.
 
+mod alerts;
+mod outbox;
 mod rejections;
 mod tokens;
 
@@ -13,6 +15,8 @@ use std::{
 
 use rusqlite::Connection;
 
+pub use alerts::{Acknowledged, AlertChanges, AlertEvent, AlertRow, Silence};
+pub use outbox::OutboxRow;
 pub use rejections::{KEPT_DAYS as REJECTIONS_KEPT_DAYS, Rejection};
 pub use tokens::{Limit, NewToken, Role, TokenInfo};
 
@@ -23,7 +27,8 @@ pub const FILE: &str = "state.db";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Steps of the schema; `PRAGMA user_version` counts those that are applied. Append only.
-const SCHEMA: [&str; 1] = ["
+const SCHEMA: [&str; 2] = [
+    "
     CREATE TABLE tokens (
         id TEXT PRIMARY KEY,
         hash BLOB NOT NULL UNIQUE,
@@ -44,7 +49,66 @@ const SCHEMA: [&str; 1] = ["
         message TEXT NOT NULL
     ) STRICT;
     CREATE INDEX rejections_by_request ON rejections (project, request_id);
-"];
+",
+    "
+    CREATE TABLE alerts (
+        project TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        severity TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        active_ms INTEGER NOT NULL,
+        fired_ms INTEGER,
+        resolved_ms INTEGER,
+        held_ms INTEGER NOT NULL,
+        value REAL NOT NULL,
+        threshold REAL NOT NULL,
+        summary TEXT NOT NULL,
+        from_ms INTEGER NOT NULL,
+        to_ms INTEGER NOT NULL,
+        evidence TEXT,
+        frozen TEXT NOT NULL,
+        told_ms INTEGER,
+        acknowledged_by TEXT,
+        acknowledged_ms INTEGER,
+        acknowledged_comment TEXT,
+        PRIMARY KEY (project, fingerprint)
+    ) STRICT;
+    CREATE TABLE alert_history (
+        id INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        change TEXT NOT NULL,
+        at_ms INTEGER NOT NULL,
+        summary TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX alert_history_by_project ON alert_history (project, id);
+    CREATE TABLE silences (
+        id TEXT PRIMARY KEY,
+        project TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        from_ms INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        comment TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        receiver TEXT NOT NULL,
+        project TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        due_ms INTEGER NOT NULL,
+        attempts INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX outbox_by_alert ON outbox (receiver, project, fingerprint, id);
+",
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {

@@ -23,6 +23,8 @@ pub enum StoreError {
     Request(String),
     #[error("inserts of batch {0} still run after they were killed")]
     Unsettled(uuid::Uuid),
+    #[error("the answer has more than {0} rows; ask for a shorter range")]
+    TooMuch(usize),
     #[error(transparent)]
     Encode(#[from] EncodeError),
 }
@@ -70,7 +72,7 @@ impl StoreError {
             Self::Interrupted(_) | Self::TimedOut(_) | Self::Answer(_) | Self::Unsettled(_) => RetryClass::Ambiguous,
             Self::Server { code, .. } => class_of(*code),
             Self::Request(_) => RetryClass::Denied,
-            Self::Encode(_) => RetryClass::Poison,
+            Self::Encode(_) | Self::TooMuch(_) => RetryClass::Poison,
         }
     }
 }

@@ -36,8 +36,8 @@
 //! | 27 | replica unreachable: no loss | `network::row_27_an_unreachable_replica_loses_nothing` |
 //! | 28 | HTTP 200 with an exception inside: a failure | `network::row_28_a_200_with_an_exception_inside_is_a_failure` |
 //! | 29 | clock ±1 h, ±1 year: sane | `time::row_29_a_clock_that_jumps` |
-//! | 30 | Alertmanager down, slow, 500: delivered at least once later | (there are no alerts yet) |
-//! | 31 | crash between notify and mark: a duplicate at most | (there are no alerts yet) |
+//! | 30 | Alertmanager down, slow, 500: delivered at least once later | `alerts::receivers::row_30_what_a_receiver_does_not_take_is_delivered_later_also_after_a_restart` |
+//! | 31 | crash between notify and mark: a duplicate at most | `alerts::receivers::row_31_a_crash_between_sending_and_forgetting_sends_the_same_again` |
 //! | 32 | 10,000 slow clients: others unaffected | `clients::row_32_slow_clients_do_not_keep_others_waiting` |
 //! | 33 | SIGTERM under load: drains or keeps all | `process::row_33_sigterm_under_load`, `process::row_33_sigterm_without_clickhouse_keeps_all` |
 //! | 34 | upgrade and rollback with a full spool | `upgrade::row_34_the_spool_of_the_first_version_is_delivered`, `upgrade::row_34_a_newer_spool_is_refused_and_left_alone`, `spool::tests::golden::format_1_is_readable` |
@@ -54,7 +54,7 @@ pub(crate) mod machine;
 mod network;
 mod power;
 mod process;
-mod proxy;
+pub(crate) mod proxy;
 mod rig;
 mod store;
 mod syscalls;

@@ -4,6 +4,7 @@
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 #![allow(clippy::format_collect, reason = "bodies of a test are built once")]
 
+mod alerts;
 mod captured;
 mod collector;
 mod contract;

@@ -123,13 +123,23 @@ fn the_inner_rooms_know_no_frameworks() {
 
 #[test]
 fn rooms_know_only_the_rooms_before_them() {
-    let forbidden: [(&str, &[&str]); 6] = [
-        ("event", &["app", "cli", "config", "decode", "deliver", "http", "metrics", "spool", "state", "store"]),
-        ("decode", &["app", "cli", "config", "deliver", "http", "metrics", "spool", "state", "store"]),
-        ("spool", &["app", "cli", "config", "decode", "deliver", "event", "http", "metrics", "state", "store"]),
-        ("store", &["app", "cli", "config", "decode", "deliver", "http", "spool", "state"]),
-        ("state", &["app", "cli", "config", "decode", "deliver", "event", "http", "metrics", "spool", "store"]),
-        ("deliver", &["app", "cli", "config", "decode", "http", "state"]),
+    let forbidden: [(&str, &[&str]); 7] = [
+        (
+            "event",
+            &["alerts", "app", "cli", "config", "decode", "deliver", "http", "metrics", "spool", "state", "store"],
+        ),
+        ("decode", &["alerts", "app", "cli", "config", "deliver", "http", "metrics", "spool", "state", "store"]),
+        (
+            "spool",
+            &["alerts", "app", "cli", "config", "decode", "deliver", "event", "http", "metrics", "state", "store"],
+        ),
+        ("store", &["alerts", "app", "cli", "config", "decode", "deliver", "http", "spool", "state"]),
+        (
+            "state",
+            &["alerts", "app", "cli", "config", "decode", "deliver", "event", "http", "metrics", "spool", "store"],
+        ),
+        ("alerts", &["app", "cli", "config", "decode", "deliver", "http", "spool"]),
+        ("deliver", &["alerts", "app", "cli", "config", "decode", "http", "state"]),
     ];
     for source in sources() {
         for (_, rooms) in forbidden.iter().filter(|(name, _)| *name == room(&source.path)) {

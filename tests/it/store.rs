@@ -13,6 +13,7 @@ use errata::{
 };
 use uuid::Uuid;
 
+mod alerts;
 mod insert;
 mod lookup;
 mod rollup;

@@ -59,6 +59,15 @@ impl StatusFilter {
     }
 }
 
+impl std::fmt::Display for StatusFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "{code}"),
+            Self::Class(class) => write!(f, "{class}xx"),
+        }
+    }
+}
+
 impl Sql {
     /// ` WHERE …` for a project and a time range: the primary key, and the partitions that can hold it.
     pub(super) fn push_range(&mut self, project: &str, from_ms: i64, to_ms: i64) -> &mut Self {

@@ -3,8 +3,10 @@
 //! Values travel as server-side parameters, identifiers come from enums, every query names its project, and reads
 //! deduplicate by event key: an event that was stored twice is seen once.
 
+pub mod alerts;
 pub mod cursor;
 mod event_row;
+mod evidence;
 pub mod filter;
 pub mod impact;
 pub mod rate_limit;
@@ -24,6 +26,7 @@ use serde::Serialize;
 
 use super::{Store, StoreError, insert::within, traced};
 
+pub use alerts::{AlertCell, AlertColumn, FieldHour, TotalCell};
 pub use cursor::Cursor;
 pub use filter::{Filter, StatusFilter};
 pub use impact::{EventSummary, Impact};

@@ -13,7 +13,10 @@ use crate::collector::{Collector, NOW_MS};
 
 /// A path of the table with values for its parameters.
 fn filled(path: &str) -> String {
-    path.replace("{request_id}", "req_unknown1").replace("{id}", "17").replace("{*file}", "index.html")
+    path.replace("{request_id}", "req_unknown1")
+        .replace("{id}", "17")
+        .replace("{rule}", "rate-limited")
+        .replace("{*file}", "index.html")
 }
 
 /// What a token that may use a route is answered without ClickHouse and without a body.
@@ -22,6 +25,9 @@ fn allowed_status(method: &Method, path: &str) -> u16 {
         ("POST", "/api/v1/events" | "/api/v1/request-totals" | "/api/v1/requests/lookup") => 415,
         ("GET", "/api/v1/quarantine") => 200,
         (_, path) if path.starts_with("/api/v1/quarantine/") => 404,
+        ("GET", path) if path.starts_with("/api/v1/alerts") => 200,
+        ("POST", "/api/v1/alerts/silences") => 400,
+        (_, "/api/v1/alerts/silences/{id}" | "/api/v1/alerts/{rule}/acknowledge") => 404,
         _ => 503,
     }
 }
@@ -89,7 +95,20 @@ fn roles_reach_what_the_contract_says() {
     let expected: [(Role, &[&str]); 4] = [
         (Role::Ingest, &["POST /api/v1/events", "POST /api/v1/request-totals"]),
         (Role::Support, &["GET /api/v1/requests/{request_id}", "POST /api/v1/requests/lookup", search]),
-        (Role::Sre, &["GET /api/v1/rates", "GET /api/v1/rate-limits", search]),
+        (
+            Role::Sre,
+            &[
+                "GET /api/v1/rates",
+                "GET /api/v1/rate-limits",
+                "GET /api/v1/alerts",
+                "GET /api/v1/alerts/history",
+                "POST /api/v1/alerts/silences",
+                "DELETE /api/v1/alerts/silences/{id}",
+                "POST /api/v1/alerts/{rule}/acknowledge",
+                "POST /api/v1/alerts/test",
+                search,
+            ],
+        ),
         (Role::Product, &["GET /api/v1/validation/failures", search]),
     ];
     for (role, paths) in expected {

@@ -154,6 +154,8 @@ async fn answers_are_what_the_description_says() {
         (collector.request(Method::POST, "/api/v1/request-totals").json(body), "post", "/api/v1/request-totals")
     };
     let ticket = collector.request(Method::POST, "/api/v1/requests/lookup");
+    let test = collector.request(Method::POST, "/api/v1/alerts/test");
+    let silence = collector.request(Method::POST, "/api/v1/alerts/silences");
     let questions = [
         ship(&ndjson(&events)),
         ship("{\"status\": 1}\n"),
@@ -167,6 +169,10 @@ async fn answers_are_what_the_description_says() {
         get("/api/v1/rates?group_by=status", "/api/v1/rates"),
         get("/api/v1/rate-limits", "/api/v1/rate-limits"),
         get("/api/v1/validation/failures?compare=previous", "/api/v1/validation/failures"),
+        (test.json(&json!({"rule": "rate-limited"})), "post", "/api/v1/alerts/test"),
+        (silence.json(&json!({"rule": "r", "for": "1h"})), "post", "/api/v1/alerts/silences"),
+        get("/api/v1/alerts", "/api/v1/alerts"),
+        get("/api/v1/alerts/history", "/api/v1/alerts/history"),
         get("/api/v1/quarantine", "/api/v1/quarantine"),
         get("/api/v1/quarantine/7", "/api/v1/quarantine/{id}"),
         get("/readyz", "/readyz"),

@@ -47,7 +47,7 @@ async fn a_spool_that_takes_nothing_is_not_ready_and_answers_503() {
 }
 
 /// Names, types and labels of the contract whose parts exist.
-const FAMILIES: [(&str, &str, &[&str]); 31] = [
+const FAMILIES: [(&str, &str, &[&str]); 33] = [
     ("errata_api_errors_total", "counter", &["service", "environment", "status"]),
     ("errata_api_errors_by_route_total", "counter", &["service", "route", "method", "status"]),
     ("errata_rate_limited_total", "counter", &["service", "route"]),
@@ -79,6 +79,8 @@ const FAMILIES: [(&str, &str, &[&str]); 31] = [
     ("errata_totals_pending", "gauge", &[]),
     ("errata_totals_stored_total", "counter", &[]),
     ("errata_totals_refused_total", "counter", &[]),
+    ("errata_alerts_firing", "gauge", &["rule"]),
+    ("errata_notifications_total", "counter", &["receiver", "outcome"]),
 ];
 
 /// Families that have no series before their first event: their labels come with it.
@@ -109,7 +111,11 @@ fn label_sets(text: &str, family: &str, kind: &str) -> BTreeSet<BTreeSet<String>
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_contract_is_there_from_the_start_with_its_labels() {
     let dir = tempfile::tempdir().unwrap();
-    let collector = Collector::with(without_clickhouse(dir.path())).await;
+    let mut config = without_clickhouse(dir.path());
+    let rules = dir.path().join("alerts.toml");
+    std::fs::write(&rules, "[[receiver]]\nname = 'hook'\ntype = 'webhook'\nurl = 'https://h.example'\n").unwrap();
+    config.alerts = rules.to_str().unwrap().to_owned();
+    let collector = Collector::with(config).await;
     let fresh = collector.metrics().await;
     let mut limited = event("req_2", 429);
     limited["duration_ms"] = json!(1);

@@ -30,7 +30,7 @@ impl Collector {
     }
 
     /// Waits until every total is delivered.
-    pub(super) async fn totals_delivered(&self) {
+    pub(crate) async fn totals_delivered(&self) {
         eventually("the delivery of totals", async || self.metric("errata_totals_pending").await == 0.0).await;
     }
 

@@ -1,0 +1,343 @@
+//! The running evaluation: at each step of each rule, read, judge, move, write down.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    RuleSet,
+    alert::{Alert, is_silenced_by},
+    evaluate::{Condition, Known, evaluate},
+    evidence,
+    machine::{Change, Phase, step},
+    notify::{Notification, Status as ToldStatus},
+    receiver::Receiver,
+    rule::{DAY_MS, Labels, MINUTE_MS, Rule},
+    samples::{self, Ends, Familiar},
+    status::Status,
+};
+use crate::{
+    clock::Clock,
+    metrics::Metrics,
+    state::{AlertChanges, OutboxRow, Silence, State, StateError},
+    store::{Store, StoreError},
+};
+
+/// A horizon that is further behind than this is an outage.
+const BEHIND_MS: i64 = 2 * MINUTE_MS;
+
+/// How long a resolved alert is shown.
+const SHOWN_MS: i64 = DAY_MS;
+
+/// What an evaluator works with.
+#[derive(Clone)]
+pub struct Parts {
+    pub store: Store,
+    pub state: State,
+    pub rules: Arc<RuleSet>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub status: Status,
+    /// Base of links.
+    pub base_url: String,
+}
+
+/// Evaluates the rules of one collector.
+pub struct Evaluator {
+    parts: Parts,
+    /// By project and fingerprint.
+    alerts: BTreeMap<(String, String), Alert>,
+    /// End of the last evaluation of each rule.
+    evaluated: HashMap<String, i64>,
+    /// The first event of each project that has one.
+    first_ms: HashMap<String, i64>,
+    familiar: Familiar,
+    listening_since_ms: i64,
+}
+
+/// What decides who is told of an alert.
+struct Telling {
+    now_ms: i64,
+    silences: Vec<Silence>,
+    /// Project, fingerprint and begin of what somebody looks after.
+    acknowledged: BTreeSet<(String, String, i64)>,
+}
+
+/// Why an evaluation could not be finished; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Evaluator {
+    /// Takes up the alerts where the last run has left them.
+    ///
+    /// # Errors
+    /// When the state database cannot be read.
+    pub fn open(parts: Parts) -> Result<Self, StateError> {
+        let rows = parts.state.alerts(None)?;
+        let alerts = rows.into_iter().filter_map(Alert::from_row);
+        let alerts = alerts.map(|alert| ((alert.project.clone(), alert.fingerprint.clone()), alert)).collect();
+        let listening_since_ms = parts.clock.now_ms();
+        let evaluator = Self {
+            parts,
+            alerts,
+            evaluated: HashMap::new(),
+            first_ms: HashMap::new(),
+            familiar: Familiar::default(),
+            listening_since_ms,
+        };
+        evaluator.count();
+        Ok(evaluator)
+    }
+
+    /// Evaluates every rule whose next step lies before `horizon_ms`: the time up to which everything that was received is stored and
+    /// rolled up. Call it again and again. What fails is told by [`Status`] and freezes every state.
+    pub async fn tick(&mut self, horizon_ms: i64) {
+        let now_ms = self.parts.clock.now_ms();
+        // Before the first delivery since the start, nothing is known of what came before it.
+        let since_ms = horizon_ms.max(self.listening_since_ms);
+        if now_ms - since_ms > BEHIND_MS {
+            self.freeze(since_ms, "what was received is not stored yet");
+        } else if now_ms - horizon_ms <= BEHIND_MS
+            && let Err(error) = self.evaluate_due(horizon_ms).await
+        {
+            self.freeze(horizon_ms, &error.to_string());
+        }
+    }
+
+    fn freeze(&self, since_ms: i64, why: &str) {
+        if self.parts.status.frozen(since_ms, why) {
+            tracing::warn!(why, "alerts are frozen: no state changes until there are data again");
+        }
+    }
+
+    async fn evaluate_due(&mut self, horizon_ms: i64) -> Result<(), EvaluateError> {
+        let rules = Arc::clone(&self.parts.rules);
+        let end_of = |rule: &Rule| horizon_ms.div_euclid(rule.step_ms()) * rule.step_ms();
+        let due: Vec<_> = rules
+            .rules
+            .iter()
+            .filter(|rule| self.evaluated.get(&rule.name).is_none_or(|last| *last < end_of(rule)))
+            .collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let projects: BTreeSet<_> = self.parts.state.tokens()?.into_iter().map(|token| token.project).collect();
+        for rule in due {
+            let end = end_of(rule);
+            for project in &projects {
+                let only = &rule.only.projects;
+                if only.is_empty() || only.contains(project) {
+                    self.evaluate_rule(rule, project, end).await?;
+                }
+            }
+            self.evaluated.insert(rule.name.clone(), end);
+        }
+        self.clear_away(horizon_ms)?;
+        self.count();
+        let ends = self.evaluated.values().copied();
+        self.parts.status.evaluated(ends.max().unwrap_or(horizon_ms));
+        Ok(())
+    }
+
+    async fn evaluate_rule(&mut self, rule: &Rule, project: &str, end: i64) -> Result<(), EvaluateError> {
+        let known = Known { first_ms: self.first_ms(project).await?, listening_since_ms: self.listening_since_ms };
+        let series = samples::load(&self.parts.store, project, rule, Ends::only(end), &mut self.familiar).await?;
+        let objectives = &self.parts.rules.objectives;
+        let judged = series.into_iter().map(|series| {
+            let condition = evaluate(rule, objectives, &series, known, end);
+            (series.labels, condition)
+        });
+        let mut judged: BTreeMap<Labels, Condition> = judged.collect();
+        // What has no series any more has no condition that could hold.
+        for alert in self.alerts.values().filter(|alert| alert.project == project && alert.rule == rule.name) {
+            judged.entry(alert.labels.clone()).or_insert(Condition::Clear);
+        }
+        let mut changes = AlertChanges::default();
+        let telling = self.telling()?;
+        for (labels, condition) in judged {
+            self.move_on(rule, project, labels, condition, end, &telling, &mut changes).await;
+        }
+        self.write(changes)
+    }
+
+    /// What decides who is told, as it is now.
+    fn telling(&self) -> Result<Telling, StateError> {
+        let now_ms = self.parts.clock.now_ms();
+        let acknowledged = self.parts.state.alerts(None)?.into_iter().filter(|row| row.acknowledged.is_some());
+        Ok(Telling {
+            now_ms,
+            silences: self.parts.state.silences(None, now_ms)?,
+            acknowledged: acknowledged.map(|row| (row.project, row.fingerprint, row.active_ms)).collect(),
+        })
+    }
+
+    /// Puts into the outbox what receivers are to be told of an alert, and notes that they are.
+    fn tell(&self, alert: &mut Alert, telling: &Telling, outbox: &mut Vec<OutboxRow>) {
+        let rule = self.parts.rules.rule(&alert.rule);
+        let status = match (alert.progress.phase, alert.told_ms) {
+            (Phase::Firing, told_ms) => {
+                let silences = &mut telling.silences.iter();
+                if silences.any(|one| is_silenced_by(one, &alert.project, &alert.rule, &alert.labels, telling.now_ms)) {
+                    return;
+                }
+                let key = (alert.project.clone(), alert.fingerprint.clone(), alert.progress.active_ms);
+                if told_ms.is_some() && telling.acknowledged.contains(&key) {
+                    return;
+                }
+                ToldStatus::Firing
+            }
+            // Also where it is silenced meanwhile: who was told that it fires is told that it does no more.
+            (Phase::Resolved, Some(_)) => ToldStatus::Resolved,
+            _ => return,
+        };
+        let receivers: Vec<_> = match rule {
+            Some(rule) => self.parts.rules.receivers_of(rule).collect(),
+            None => self.parts.rules.receivers.iter().collect(),
+        };
+        let is_due = |receiver: &&Receiver| match (status, alert.told_ms) {
+            (ToldStatus::Firing, Some(told_ms)) => {
+                receiver.repeat_ms > 0 && telling.now_ms - told_ms >= receiver.repeat_ms
+            }
+            _ => true,
+        };
+        let due: Vec<_> = receivers.into_iter().filter(is_due).collect();
+        if due.is_empty() && alert.told_ms.is_some() && status == ToldStatus::Firing {
+            return;
+        }
+        let notification = Notification::of(alert, rule, status, &self.parts.base_url);
+        let Ok(body) = serde_json::to_string(&notification) else { return };
+        outbox.extend(due.into_iter().map(|receiver| OutboxRow {
+            id: 0,
+            receiver: receiver.name.clone(),
+            project: alert.project.clone(),
+            fingerprint: alert.fingerprint.clone(),
+            body: body.clone(),
+            created_ms: telling.now_ms,
+            due_ms: telling.now_ms,
+            attempts: 0,
+        }));
+        alert.told_ms = (status == ToldStatus::Firing).then_some(telling.now_ms);
+    }
+
+    /// Moves one series on, and notes what is to be written.
+    #[allow(clippy::too_many_arguments, reason = "what a step takes, and where it goes")]
+    async fn move_on(
+        &self,
+        rule: &Rule,
+        project: &str,
+        labels: Labels,
+        condition: Condition,
+        end: i64,
+        telling: &Telling,
+        changes: &mut AlertChanges,
+    ) {
+        let key = (project.to_owned(), super::alert::fingerprint(project, &rule.name, &labels));
+        let before = self.alerts.get(&key);
+        let frozen = match &condition {
+            Condition::Unknown(why) => format!("frozen: {why}"),
+            _ => String::new(),
+        };
+        let (after, change) = step(rule, before.map(|alert| alert.progress.clone()), condition, end);
+        let Some(progress) = after else {
+            if let Some(before) = before {
+                changes.history.extend(change.map(|change| before.event(change, end)));
+                changes.remove.push(key);
+            }
+            return;
+        };
+        let mut alert = match before.filter(|alert| alert.progress.active_ms == progress.active_ms) {
+            Some(before) => Alert { progress, ..before.clone() },
+            None => Alert::new(project, rule, labels, progress),
+        };
+        alert.frozen = frozen;
+        if change == Some(Change::Fired) {
+            let base_url = &self.parts.base_url;
+            let finding = &alert.progress.finding;
+            match evidence::gather(&self.parts.store, project, rule, &alert.labels, finding, base_url).await {
+                Ok(evidence) => alert.evidence = serde_json::to_string(&evidence).ok(),
+                Err(error) => tracing::warn!(rule = rule.name, "reading the evidence of an alert: {error}"),
+            }
+        }
+        self.tell(&mut alert, telling, &mut changes.outbox);
+        if before == Some(&alert) {
+            return;
+        }
+        changes.history.extend(change.map(|change| alert.event(change, end)));
+        changes.put.push(alert.to_row());
+    }
+
+    /// Writes changes down, and only then believes them.
+    fn write(&mut self, changes: AlertChanges) -> Result<(), EvaluateError> {
+        if changes.put.is_empty() && changes.remove.is_empty() {
+            return Ok(());
+        }
+        self.parts.state.apply_alerts(&changes)?;
+        for event in &changes.history {
+            let (rule, project, labels) = (&event.rule, &event.project, &event.labels);
+            tracing::info!(rule, project, labels, summary = event.summary, "an alert is {}", event.change);
+        }
+        for key in &changes.remove {
+            self.alerts.remove(key);
+        }
+        for alert in changes.put.into_iter().filter_map(Alert::from_row) {
+            self.alerts.insert((alert.project.clone(), alert.fingerprint.clone()), alert);
+        }
+        Ok(())
+    }
+
+    /// Ends the alerts of rules that are no more, and forgets what has long resolved.
+    fn clear_away(&mut self, now_ms: i64) -> Result<(), EvaluateError> {
+        let mut changes = AlertChanges::default();
+        let telling = self.telling()?;
+        for (key, alert) in &self.alerts {
+            let progress = &alert.progress;
+            match progress.phase {
+                Phase::Resolved if now_ms - progress.resolved_ms.unwrap_or_default() > SHOWN_MS => {
+                    changes.remove.push(key.clone());
+                }
+                Phase::Firing if self.parts.rules.rule(&alert.rule).is_none() => {
+                    let mut alert = alert.clone();
+                    alert.progress.phase = Phase::Resolved;
+                    alert.progress.resolved_ms = Some(now_ms);
+                    changes.history.push(alert.event(Change::Resolved, now_ms));
+                    self.tell(&mut alert, &telling, &mut changes.outbox);
+                    changes.put.push(alert.to_row());
+                }
+                Phase::Pending if self.parts.rules.rule(&alert.rule).is_none() => {
+                    changes.history.push(alert.event(Change::Passed, now_ms));
+                    changes.remove.push(key.clone());
+                }
+                _ => {}
+            }
+        }
+        self.write(changes)
+    }
+
+    async fn first_ms(&mut self, project: &str) -> Result<Option<i64>, StoreError> {
+        if let Some(first_ms) = self.first_ms.get(project) {
+            return Ok(Some(*first_ms));
+        }
+        let first_ms = self.parts.store.project_span(project).await?.map(|span| span.first_ms);
+        if let Some(first_ms) = first_ms {
+            self.first_ms.insert(project.to_owned(), first_ms);
+        }
+        Ok(first_ms)
+    }
+
+    /// Sets the gauge of firing alerts.
+    fn count(&self) {
+        let firing = |name: &str| {
+            let of_rule = |alert: &&Alert| alert.rule == name && alert.progress.phase == Phase::Firing;
+            self.alerts.values().filter(of_rule).count() as i64
+        };
+        for rule in &self.parts.rules.rules {
+            self.parts.metrics.alerts_firing.with_label_values(&[&rule.name]).set(firing(&rule.name));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Telling receivers: from the outbox, each message at least once, failures again with back-off.
+//!
+//! A message is written down with the change of state it is about, in one transaction, and leaves the outbox when its receiver has
+//! taken it. So a crash between sending and forgetting sends it again: with the same fingerprint and id, by which receivers know it.
+
+mod alertmanager;
+mod email;
+mod http;
+mod message;
+pub mod policy;
+mod slack;
+mod webhook;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    RuleSet,
+    receiver::{Receiver, ReceiverKind},
+    rule::{DAY_MS, MINUTE_MS},
+};
+use crate::{
+    clock::Clock,
+    metrics::Metrics,
+    state::{OutboxRow, State, StateError},
+};
+
+pub use message::{Notification, Status};
+pub use webhook::signature;
+
+/// How long one attempt may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pauses after a failure: the first, doubled each time up to the last.
+const PAUSES_MS: (i64, i64) = (1000, 5 * MINUTE_MS);
+
+/// A message that nobody has taken for so long is given up, and counted.
+const GIVEN_UP_AFTER_MS: i64 = 3 * DAY_MS;
+
+/// How often Alertmanager is told again of what fires: it takes an alert that it does not hear of for resolved.
+const REFRESH_MS: i64 = MINUTE_MS;
+
+/// How long Alertmanager believes in an alert that is not refreshed: some missed refreshes.
+pub(super) const BELIEVED_MS: i64 = 5 * MINUTE_MS;
+
+/// Messages read from the outbox at once.
+const AT_ONCE: usize = 200;
+
+/// Why a receiver has not taken a message.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    #[error("its address or secret cannot be read: {0}")]
+    Unreadable(std::io::Error),
+    #[error("its address {0}")]
+    BadAddress(String),
+    #[error(transparent)]
+    Policy(#[from] policy::PolicyError),
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("it answered {status}: {text}")]
+    Refused { status: u16, text: String },
+    #[error("it did not answer within {} seconds", TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("the message cannot be made: {0}")]
+    Unmade(String),
+}
+
+/// Sends one message.
+///
+/// # Errors
+/// When the receiver has not taken it, or it is unknown whether it has.
+pub async fn send(receiver: &Receiver, notification: &Notification, now_ms: i64) -> Result<(), SendError> {
+    let sending = async {
+        match &receiver.kind {
+            ReceiverKind::Alertmanager { url } => {
+                alertmanager::send(url, &receiver.allow, std::slice::from_ref(notification), now_ms).await
+            }
+            ReceiverKind::Webhook { url, secret } => {
+                webhook::send(url, secret.as_ref(), &receiver.allow, notification, now_ms).await
+            }
+            ReceiverKind::Slack { url } => slack::send(url, &receiver.allow, notification).await,
+            ReceiverKind::Email(email) => email::send(email, &receiver.allow, notification).await,
+        }
+    };
+    tokio::time::timeout(TIMEOUT, sending).await.unwrap_or(Err(SendError::TimedOut))
+}
+
+/// Delivers what the outbox holds.
+#[derive(Clone)]
+pub struct Notifier {
+    pub state: State,
+    pub rules: Arc<RuleSet>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    /// Base of links.
+    pub base_url: String,
+}
+
+/// Outcomes of attempts, as `errata_notifications_total` counts them.
+pub const OUTCOMES: [&str; 3] = ["sent", "failed", "given_up"];
+
+impl Notifier {
+    /// Delivers all that is due, to several receivers at once and to each in order. Call it again and again.
+    ///
+    /// # Errors
+    /// When the state database fails; nothing is forgotten then.
+    pub async fn deliver(&self) -> Result<(), StateError> {
+        let due = self.state.due_messages(self.clock.now_ms(), AT_ONCE)?;
+        let mut by_receiver: BTreeMap<String, Vec<OutboxRow>> = BTreeMap::new();
+        for row in due {
+            by_receiver.entry(row.receiver.clone()).or_default().push(row);
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (name, rows) in by_receiver {
+            let notifier = self.clone();
+            tasks.spawn(async move { notifier.deliver_to(&name, rows).await });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            // A panic is that task's: its messages stay.
+            ended.unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    async fn deliver_to(&self, name: &str, rows: Vec<OutboxRow>) -> Result<(), StateError> {
+        for row in rows {
+            let now_ms = self.clock.now_ms();
+            let sent = match (self.rules.receiver(name), serde_json::from_str::<Notification>(&row.body)) {
+                (Some(receiver), Ok(notification)) => send(receiver, &notification, now_ms).await,
+                (None, _) => {
+                    Err(SendError::BadAddress("is gone: alerts.toml has no such receiver any more".to_owned()))
+                }
+                (_, Err(error)) => Err(SendError::Unmade(error.to_string())),
+            };
+            match sent {
+                Ok(()) => {
+                    self.state.remove_message(row.id)?;
+                    self.count(name, "sent");
+                }
+                Err(error) if now_ms - row.created_ms > GIVEN_UP_AFTER_MS => {
+                    tracing::error!(receiver = name, "a notification is given up after three days: {error}");
+                    self.state.remove_message(row.id)?;
+                    self.count(name, "given_up");
+                }
+                Err(error) => {
+                    let pause_ms = pause_ms(row.attempts);
+                    tracing::warn!(
+                        receiver = name,
+                        attempt = row.attempts + 1,
+                        "a notification: {error}; again in {pause_ms} ms"
+                    );
+                    self.state.put_message_off(row.id, now_ms + pause_ms)?;
+                    self.count(name, "failed");
+                    // Whoever does not answer is not asked for each message.
+                    if matches!(error, SendError::TimedOut | SendError::Unreachable(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells each Alertmanager again of all that fires and was told.
+    ///
+    /// # Errors
+    /// When the state database cannot be read.
+    pub async fn refresh(&self) -> Result<(), StateError> {
+        let now_ms = self.clock.now_ms();
+        let rows = self.state.alerts(None)?;
+        let firing = rows.into_iter().filter(|row| row.phase == "firing" && row.told_ms.is_some());
+        let firing = firing.filter_map(super::alert::Alert::from_row);
+        let firing: Vec<_> = firing
+            .filter_map(|alert| Some((alert.clone(), self.rules.rule(&alert.rule)?)))
+            .map(|(alert, rule)| (rule, Notification::of(&alert, Some(rule), Status::Firing, &self.base_url)))
+            .collect();
+        for receiver in &self.rules.receivers {
+            let ReceiverKind::Alertmanager { url } = &receiver.kind else { continue };
+            let own =
+                firing.iter().filter(|(rule, _)| rule.receivers.is_empty() || rule.receivers.contains(&receiver.name));
+            let own: Vec<_> = own.map(|(_, notification)| notification.clone()).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let sending = alertmanager::send(url, &receiver.allow, &own, now_ms);
+            match tokio::time::timeout(TIMEOUT, sending).await.unwrap_or(Err(SendError::TimedOut)) {
+                Ok(()) => {}
+                Err(error) => tracing::warn!(receiver = receiver.name, "refreshing alerts: {error}; again in a minute"),
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, receiver: &str, outcome: &str) {
+        self.metrics.notifications.with_label_values(&[receiver, outcome]).inc();
+    }
+}
+
+/// When the refresh of Alertmanager is due.
+#[derive(Debug, Default)]
+pub struct Refreshed(Option<i64>);
+
+impl Refreshed {
+    /// Whether it is; then it counts as done.
+    pub fn is_due(&mut self, now_ms: i64) -> bool {
+        let is_due = self.0.is_none_or(|last| now_ms - last >= REFRESH_MS);
+        if is_due {
+            self.0 = Some(now_ms);
+        }
+        is_due
+    }
+}
+
+/// The pause after a failed attempt: doubled each time, and by chance a half to a whole of that, so that many do not return at once.
+fn pause_ms(attempts: u32) -> i64 {
+    let most = PAUSES_MS.0.saturating_mul(1 << attempts.min(20)).min(PAUSES_MS.1);
+    let mut random = [0; 4];
+    // Without randomness the pause is the whole of it.
+    let part = getrandom::fill(&mut random).map_or(u32::MAX, |()| u32::from_le_bytes(random));
+    most / 2 + most / 2 * i64::from(part) / i64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_minutes_with_jitter() {
+        for (attempts, most) in [(0, 1000), (1, 2000), (5, 32_000), (9, 300_000), (4_000_000, 300_000)] {
+            let pauses: Vec<_> = (0..50).map(|_| pause_ms(attempts)).collect();
+            assert!(pauses.iter().all(|pause| (most / 2..=most).contains(pause)), "{attempts}: {pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]), "no jitter: {pauses:?}");
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! Alerts: where they stand, what became of them, who looks after them, who is not to be told.
+
+mod test;
+
+use std::time::Duration;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, State as AxumState, rejection::PathRejection},
+    http::{HeaderMap, StatusCode, header},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
+
+use super::{
+    Shared,
+    answer::{ApiError, Data},
+    body,
+    params::{Params, duration_ms, when},
+};
+use crate::{
+    alerts::{
+        alert::{is_silenced_by, labels_json},
+        evidence::Evidence,
+        rule::{DAY_MS, Labels},
+    },
+    clock::rfc3339,
+    state::{Acknowledged, AlertEvent, AlertRow, Silence, State, StateError, TokenInfo},
+};
+pub use test::{__path_test, test};
+
+/// The longest body these endpoints take: a file of rules, in JSON.
+const BODY: usize = 256 << 10;
+
+/// Entries of the history on a page unless `limit` says otherwise, and at most.
+const PAGE: (usize, usize) = (100, 1000);
+
+/// The longest silence.
+const LONGEST_SILENCE_MS: i64 = 31 * DAY_MS;
+
+/// The longest comment, characters.
+const COMMENT: usize = 500;
+
+/// Where alerts stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alerts {
+    /// The end of the newest windows that were evaluated; absent before the first evaluation since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluated_at: Option<String>,
+    /// Why no state changes at the moment: `frozen: no data since …`. Absent while all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
+    /// Those that fire first. What is inactive is not listed; what has resolved is, for a day.
+    pub alerts: Vec<Alert>,
+    /// Those that have not ended.
+    pub silences: Vec<AlertSilence>,
+}
+
+/// One series of a rule.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alert {
+    pub rule: String,
+    pub severity: String,
+    /// `pending`, `firing`, `acknowledged` (it fires, and somebody looks after it), `silenced` (it fires, and nobody is told), `resolved`.
+    pub state: &'static str,
+    /// Of project, rule and labels: the same in every collector.
+    pub fingerprint: String,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub labels: Labels,
+    /// Since when its condition holds, or held.
+    pub active_since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fired_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved_at: Option<String>,
+    /// The number and its threshold, in words; of the latest evaluation in which its condition held.
+    pub summary: String,
+    pub value: f64,
+    pub threshold: f64,
+    /// The events behind it; absent until it has fired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// Why it does not change: `frozen: no request totals since …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledgement>,
+    /// Id of the silence that keeps it quiet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_by: Option<String>,
+    /// Where people read what to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub runbook: String,
+}
+
+/// Who looks after an alert.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Acknowledgement {
+    /// Name of the token.
+    pub by: String,
+    pub at: String,
+    pub comment: String,
+}
+
+/// Nobody is told of the alerts that fit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlertSilence {
+    pub id: String,
+    /// Absent: of any rule.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
+    /// An alert fits when it has all of them.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub labels: Labels,
+    pub from: String,
+    pub until: String,
+    /// Name of the token.
+    pub by: String,
+    pub comment: String,
+}
+
+/// A silence that has been ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndedSilence {
+    pub id: String,
+}
+
+/// A silence to make.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewSilence {
+    /// Name of a rule; with labels, an alert must fit both. One of the two is needed.
+    pub rule: Option<String>,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub labels: Labels,
+    /// RFC 3339; this or `for`, at most 31 days ahead.
+    pub until: Option<String>,
+    /// `30m`, `2h`, `1d`.
+    #[serde(rename = "for")]
+    pub lasts: Option<String>,
+    pub comment: String,
+}
+
+/// What is looked after.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewAcknowledgement {
+    /// Only the rule's alerts with all of these labels.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub labels: Labels,
+    pub comment: String,
+}
+
+/// What became of alerts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlertHistory {
+    /// Newest first.
+    pub changes: Vec<AlertChange>,
+    /// `cursor` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// One change of an alert.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlertChange {
+    pub at: String,
+    pub rule: String,
+    pub fingerprint: String,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub labels: Labels,
+    /// `pending`, `firing`, `resolved`, `inactive` (it was pending), `acknowledged`.
+    pub change: String,
+    pub summary: String,
+}
+
+/// Alerts and silences.
+///
+/// Those of the token's project, with the evidence they fired with.
+#[utoipa::path(
+    get, path = "/api/v1/alerts", tag = "watch", operation_id = "alerts",
+    responses((status = 200, description = "where alerts stand", body = Alerts))
+)]
+pub async fn list(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+) -> Result<Data<Alerts>, ApiError> {
+    let now_ms = shared.clock.now_ms();
+    let project = token.project;
+    let (rows, silences) =
+        in_state(&shared, move |state| Ok((state.alerts(Some(&project))?, state.silences(Some(&project), now_ms)?)))
+            .await?;
+    let evaluation = shared.alerts.get();
+    Ok(Data::ok(Alerts {
+        evaluated_at: evaluation.evaluated_ms.map(rfc3339),
+        frozen: evaluation.frozen,
+        alerts: rows.into_iter().map(|row| alert(&shared, row, &silences, now_ms)).collect(),
+        silences: silences.into_iter().map(AlertSilence::from).collect(),
+    }))
+}
+
+/// What became of alerts.
+///
+/// Every change of state and every acknowledgement; a hundred thousand are kept over all projects.
+#[utoipa::path(
+    get, path = "/api/v1/alerts/history", tag = "watch", operation_id = "alert_history",
+    params(("rule" = Option<String>, Query, description = "name of one rule"),
+        ("limit" = Option<u32>, Query, description = "1 to 1000, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
+    responses((status = 200, description = "changes, newest first", body = AlertHistory), (status = 400, description = "a parameter is wrong"))
+)]
+pub async fn history(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<AlertHistory>, ApiError> {
+    let rule = params.one("rule");
+    let limit = params.limit(PAGE.0, PAGE.1);
+    let before = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<i64>().ok());
+    params.finish()?;
+    let project = token.project;
+    let mut events =
+        in_state(&shared, move |state| state.alert_history(&project, rule.as_deref(), before, limit + 1)).await?;
+    let more = events.len() > limit;
+    events.truncate(limit);
+    let next_cursor = events.last().filter(|_| more).map(|event| event.id.to_string());
+    Ok(Data::ok(AlertHistory { changes: events.into_iter().map(AlertChange::from).collect(), next_cursor }))
+}
+
+/// Silence alerts.
+///
+/// Their states go on; nobody is told of them until the silence ends.
+#[utoipa::path(
+    post, path = "/api/v1/alerts/silences", tag = "watch", operation_id = "silence_alerts",
+    request_body = NewSilence,
+    responses((status = 201, description = "the silence", body = AlertSilence), (status = 400, description = "what is to be silent, or until when, is wrong"),
+        (status = 408, description = "the body did not arrive in time"), (status = 413, description = "the body is too long"),
+        (status = 415, description = "not application/json"))
+)]
+pub async fn silence(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Data<AlertSilence>, ApiError> {
+    let asked: NewSilence = read(&shared, &headers, body, "{\"rule\": …, \"labels\": {…}, \"for\": \"2h\"}").await?;
+    let now_ms = shared.clock.now_ms();
+    if asked.rule.is_none() && asked.labels.is_empty() {
+        return Err(ApiError::invalid("rule", "name a rule, or labels, or both: what is to be silent?"));
+    }
+    let until_ms = match (&asked.until, &asked.lasts) {
+        (Some(text), None) => when(text, now_ms),
+        (None, Some(text)) => duration_ms(text).and_then(|ms| now_ms.checked_add(ms)),
+        _ => None,
+    };
+    let until_ms = until_ms.filter(|until| (1..=LONGEST_SILENCE_MS).contains(&(until - now_ms))).ok_or_else(|| {
+        ApiError::invalid("until", "give either until (RFC 3339) or for (such as 2h), at most 31 days ahead")
+    })?;
+    let silence = Silence {
+        id: uuid::Uuid::now_v7().to_string(),
+        project: token.project,
+        rule: asked.rule.unwrap_or_default(),
+        labels: labels_json(&asked.labels),
+        from_ms: now_ms,
+        until_ms,
+        by: token.name,
+        comment: asked.comment.chars().take(COMMENT).collect(),
+    };
+    let added = silence.clone();
+    in_state(&shared, move |state| state.add_silence(&added)).await?;
+    Ok(Data(StatusCode::CREATED, silence.into()))
+}
+
+/// End a silence.
+#[utoipa::path(
+    delete, path = "/api/v1/alerts/silences/{id}", tag = "watch", operation_id = "end_silence",
+    params(("id" = String, Path, description = "as the alerts list it")),
+    responses((status = 200, description = "it has ended", body = EndedSilence), (status = 404, description = "there is none of this id"))
+)]
+pub async fn end_silence(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Data<EndedSilence>, ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::invalid("id", error.body_text()))?;
+    let (project, asked) = (token.project, id.clone());
+    if in_state(&shared, move |state| state.remove_silence(&project, &asked)).await? {
+        return Ok(Data::ok(EndedSilence { id }));
+    }
+    Err(ApiError::not_found().field("id", format!("there is no silence {id:?}; GET /api/v1/alerts lists them")))
+}
+
+/// Acknowledge alerts.
+///
+/// Says that somebody looks after the firing alerts of a rule: they are not repeated to receivers until they fire anew.
+#[utoipa::path(
+    post, path = "/api/v1/alerts/{rule}/acknowledge", tag = "watch", operation_id = "acknowledge_alerts",
+    params(("rule" = String, Path, description = "name of the rule")),
+    request_body = NewAcknowledgement,
+    responses((status = 200, description = "the alerts that were acknowledged", body = Vec<Alert>), (status = 400, description = "the body is wrong"),
+        (status = 404, description = "no alert of this rule fires"),
+        (status = 408, description = "the body did not arrive in time"), (status = 413, description = "the body is too long"),
+        (status = 415, description = "not application/json"))
+)]
+pub async fn acknowledge(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    rule: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Data<Vec<Alert>>, ApiError> {
+    let Path(rule) = rule.map_err(|error| ApiError::invalid("rule", error.body_text()))?;
+    let asked: NewAcknowledgement = read(&shared, &headers, body, "{\"labels\": {…}, \"comment\": …}").await?;
+    let now_ms = shared.clock.now_ms();
+    let comment = asked.comment.chars().take(COMMENT).collect();
+    let by = Acknowledged { by: token.name, at_ms: now_ms, comment };
+    let (project, name) = (token.project, rule.clone());
+    let (rows, silences) = in_state(&shared, move |state| {
+        let fits = |row: &AlertRow| {
+            let labels = labels_of(&row.labels);
+            row.rule == name && asked.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+        };
+        let found = state.alerts(Some(&project))?.into_iter().filter(fits).map(|row| row.fingerprint);
+        let fingerprints: Vec<_> = found.collect();
+        Ok((state.acknowledge_alerts(&project, &fingerprints, &by)?, state.silences(Some(&project), now_ms)?))
+    })
+    .await?;
+    if rows.is_empty() {
+        return Err(ApiError::not_found()
+            .field("rule", format!("no alert of {rule:?} fires; GET /api/v1/alerts lists those that do")));
+    }
+    Ok(Data::ok(rows.into_iter().map(|row| alert(&shared, row, &silences, now_ms)).collect()))
+}
+
+fn labels_of(json: &str) -> Labels {
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+fn alert(shared: &Shared, row: AlertRow, silences: &[Silence], now_ms: i64) -> Alert {
+    let labels = labels_of(&row.labels);
+    let silence = silences.iter().find(|silence| is_silenced_by(silence, &row.project, &row.rule, &labels, now_ms));
+    let state = match row.phase.as_str() {
+        "firing" if silence.is_some() => "silenced",
+        "firing" if row.acknowledged.is_some() => "acknowledged",
+        "firing" => "firing",
+        "resolved" => "resolved",
+        _ => "pending",
+    };
+    Alert {
+        state,
+        runbook: shared.rules.rule(&row.rule).map(|rule| rule.runbook.clone()).unwrap_or_default(),
+        rule: row.rule,
+        severity: row.severity,
+        fingerprint: row.fingerprint,
+        labels,
+        active_since: rfc3339(row.active_ms),
+        fired_at: row.fired_ms.map(rfc3339),
+        resolved_at: row.resolved_ms.map(rfc3339),
+        summary: row.summary,
+        value: row.value,
+        threshold: row.threshold,
+        evidence: row.evidence.and_then(|json| serde_json::from_str(&json).ok()),
+        frozen: Some(row.frozen).filter(|frozen| !frozen.is_empty()),
+        acknowledged: row.acknowledged.map(|Acknowledged { by, at_ms, comment }| Acknowledgement {
+            by,
+            at: rfc3339(at_ms),
+            comment,
+        }),
+        silenced_by: silence.map(|silence| silence.id.clone()),
+    }
+}
+
+impl From<Silence> for AlertSilence {
+    fn from(silence: Silence) -> Self {
+        Self {
+            labels: labels_of(&silence.labels),
+            id: silence.id,
+            rule: silence.rule,
+            from: rfc3339(silence.from_ms),
+            until: rfc3339(silence.until_ms),
+            by: silence.by,
+            comment: silence.comment,
+        }
+    }
+}
+
+impl From<AlertEvent> for AlertChange {
+    fn from(event: AlertEvent) -> Self {
+        Self {
+            at: rfc3339(event.at_ms),
+            labels: labels_of(&event.labels),
+            rule: event.rule,
+            fingerprint: event.fingerprint,
+            change: event.change,
+            summary: event.summary,
+        }
+    }
+}
+
+/// Asks the state database, off the threads that serve.
+async fn in_state<T: Send + 'static>(
+    shared: &Shared,
+    work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let state = shared.state.clone();
+    let done = tokio::task::spawn_blocking(move || work(&state)).await;
+    let done = done.map_err(|error| ApiError::internal("asking for alerts", &error))?;
+    done.map_err(|error| ApiError::internal("asking for alerts", &error))
+}
+
+/// A JSON body; an empty one is an empty object.
+async fn read<T: DeserializeOwned>(
+    shared: &Shared,
+    headers: &HeaderMap,
+    mut body: Body,
+    expected: &str,
+) -> Result<T, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
+    let received = body::read(headers, &mut body, BODY, patience, &shared.receiving).await?;
+    let bytes: &[u8] = if received.bytes.is_empty() { b"{}" } else { &received.bytes };
+    let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
+    if !received.bytes.is_empty() && !is_json {
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            .field("Content-Type", "send application/json"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid("body", format!("expected {expected}: {error}")))
+}

@@ -1,0 +1,6 @@
+//! Alerts in a whole collector: what fires, what does not, and who is told.
+
+mod alertmanager;
+mod captured;
+mod receivers;
+mod running;

@@ -1,0 +1,95 @@
+//! What alert rules are evaluated on, in a real ClickHouse: a replay reads the same as a running collector.
+
+use errata::{
+    alerts::{
+        Rule, RuleSet,
+        evaluate::Known,
+        replay::{Firing, replay},
+        samples::{self, Ends, Familiar},
+    },
+    event::RequestTotal,
+    store::totals::Hours,
+};
+
+use super::*;
+
+const RULES: &str = include_str!("../../data/alerts.toml");
+
+/// The captured request totals, as one reporter ships them.
+fn captured_totals() -> Vec<RequestTotal> {
+    let file = std::fs::File::open(crate::captured::data("drf-request-totals.ndjson.gz")).unwrap();
+    let text = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
+    let totals = text.lines().enumerate().map(|(index, line)| {
+        let total: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| total[name].as_str().unwrap_or_default().to_owned();
+        let minute = chrono::DateTime::parse_from_rfc3339(&text("minute")).unwrap().timestamp();
+        RequestTotal {
+            project: "shop".to_owned(),
+            minute: u32::try_from(minute).unwrap(),
+            service: text("service"),
+            environment: text("environment"),
+            release: text("release"),
+            route: text("route"),
+            method: text("method"),
+            status: u16::try_from(total["status"].as_u64().unwrap()).unwrap(),
+            reporter: "capture".to_owned(),
+            count: total["count"].as_u64().unwrap(),
+            received_us: noon() * 1000 + index as i64,
+        }
+    });
+    totals.collect()
+}
+
+impl Started {
+    async fn series(&self, rule: &Rule, first: i64, last: i64) -> Vec<errata::alerts::counted::Series> {
+        let ends = Ends { first, last };
+        samples::load(&self.store, "shop", rule, ends, &mut Familiar::default()).await.unwrap()
+    }
+}
+
+fn ms(text: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn burn_rates_of_the_captured_totals_name_the_incident_alone() {
+    let started = started().await;
+    let totals = captured_totals();
+    started.store.insert_totals(&totals).await.unwrap();
+    started.store.count_hours(&Hours::of(&totals)).await.unwrap();
+    let set = RuleSet::parse(RULES).unwrap();
+    let (from, to) = (ms("2026-11-17T00:00:00Z"), ms("2026-11-19T00:00:00Z"));
+    let known = Known { first_ms: Some(from), listening_since_ms: 0 };
+    let rule = set.rule("server-errors").unwrap();
+    let series = started.series(rule, from, to).await;
+    let firings = replay(rule, &set.objectives, &series, known, (from, to));
+    let [Firing { labels, fired_ms, resolved_ms, finding, .. }] = firings.as_slice() else { panic!("{firings:?}") };
+    assert_eq!((labels["service"].as_str(), labels["environment"].as_str()), ("igny8-api", "production"));
+    // 14:00 to 14:12; the half hour of the slower pair forgets it last.
+    let fired = ms("2026-11-18T14:00:00Z")..=ms("2026-11-18T14:10:00Z");
+    let resolved = ms("2026-11-18T14:12:00Z")..=ms("2026-11-18T14:45:00Z");
+    assert!(fired.contains(fired_ms) && resolved.contains(&resolved_ms.unwrap()), "{firings:?}");
+    assert!(finding.summary.contains("objective 98.3 %"), "{finding:?}");
+
+    // A running collector reads less, and judges the same.
+    for rule in set.rules.iter().filter(|rule| rule.kind.as_str() == "server_errors") {
+        let all = started.series(rule, from, to).await;
+        for end in
+            ["2026-11-17T12:00:00Z", "2026-11-18T14:04:00Z", "2026-11-18T14:09:00Z", "2026-11-18T19:30:00Z"].map(ms)
+        {
+            let judge = |series: &[errata::alerts::counted::Series]| {
+                let judged = series.iter().map(|series| {
+                    let condition = errata::alerts::evaluate::evaluate(rule, &set.objectives, series, known, end);
+                    (series.labels.clone(), condition)
+                });
+                judged
+                    .collect::<std::collections::BTreeMap<_, _>>()
+                    .into_iter()
+                    .map(|pair| format!("{pair:?}"))
+                    .collect()
+            };
+            let (whole, alone): (Vec<_>, Vec<_>) = (judge(&all), judge(&started.series(rule, end, end).await));
+            assert_eq!(whole, alone, "{} at {end}", rule.name);
+        }
+    }
+}
