@@ -43,7 +43,10 @@ pub(super) fn check(timestamp_ms: i64, oldest_ms: i64, received_at_ms: i64) -> R
     let newest_ms = received_at_ms.saturating_add(MAX_AHEAD_MS);
     if timestamp_ms < oldest_ms {
         let (time, bound) = (shown(timestamp_ms), shown(oldest_ms));
-        return Err((Reason::TooOld, format!("{time} is before {bound}, the oldest time that is kept (ERRATA_RETENTION_DAYS)")));
+        return Err((
+            Reason::TooOld,
+            format!("{time} is before {bound}, the oldest time that is kept (ERRATA_RETENTION_DAYS)"),
+        ));
     }
     if timestamp_ms > newest_ms {
         let (time, bound) = (shown(timestamp_ms), shown(newest_ms));
