@@ -30,6 +30,10 @@ const BEHIND_MS: i64 = 2 * MINUTE_MS;
 /// How long a resolved alert is shown.
 const SHOWN_MS: i64 = DAY_MS;
 
+/// Alerts of one rule that may begin to fire at once with evidence read for them, the worst ones; each reads its window four times.
+/// Past it, they have their number and a link: in a storm ClickHouse has other work.
+const MOST_WITH_EVIDENCE: usize = 10;
+
 /// What an evaluator works with.
 #[derive(Clone)]
 pub struct Parts {
@@ -56,8 +60,21 @@ pub struct Evaluator {
     listening_since_ms: i64,
 }
 
+/// Conditions by how far they are over their threshold, then by labels.
+fn worst_first(judged: BTreeMap<Labels, Condition>) -> Vec<(Labels, Condition)> {
+    let excess = |condition: &Condition| match condition {
+        Condition::Holds(finding) => finding.value / finding.threshold.max(f64::MIN_POSITIVE),
+        Condition::Clear | Condition::Unknown(_) => 0.0,
+    };
+    let mut judged: Vec<_> = judged.into_iter().collect();
+    judged.sort_by(|(_, one), (_, other)| excess(other).total_cmp(&excess(one)));
+    judged
+}
+
 /// What decides who is told of an alert.
 struct Telling {
+    /// Alerts whose evidence may still be read.
+    with_evidence: usize,
     now_ms: i64,
     silences: Vec<Silence>,
     /// Project, fingerprint and begin of what somebody looks after.
@@ -159,9 +176,9 @@ impl Evaluator {
             judged.entry(alert.labels.clone()).or_insert(Condition::Clear);
         }
         let mut changes = AlertChanges::default();
-        let telling = self.telling()?;
-        for (labels, condition) in judged {
-            self.move_on(rule, project, labels, condition, end, &telling, &mut changes).await;
+        let mut telling = self.telling()?;
+        for (labels, condition) in worst_first(judged) {
+            self.move_on(rule, project, labels, condition, end, &mut telling, &mut changes).await;
         }
         self.write(changes)
     }
@@ -172,6 +189,7 @@ impl Evaluator {
         let acknowledged = self.parts.state.alerts(None)?.into_iter().filter(|row| row.acknowledged.is_some());
         Ok(Telling {
             now_ms,
+            with_evidence: MOST_WITH_EVIDENCE,
             silences: self.parts.state.silences(None, now_ms)?,
             acknowledged: acknowledged.map(|row| (row.project, row.fingerprint, row.active_ms)).collect(),
         })
@@ -234,7 +252,7 @@ impl Evaluator {
         labels: Labels,
         condition: Condition,
         end: i64,
-        telling: &Telling,
+        telling: &mut Telling,
         changes: &mut AlertChanges,
     ) {
         let key = (project.to_owned(), super::alert::fingerprint(project, &rule.name, &labels));
@@ -259,7 +277,13 @@ impl Evaluator {
         if change == Some(Change::Fired) {
             let base_url = &self.parts.base_url;
             let finding = &alert.progress.finding;
-            match evidence::gather(&self.parts.store, project, rule, &alert.labels, finding, base_url).await {
+            let evidence = if telling.with_evidence > 0 {
+                telling.with_evidence -= 1;
+                evidence::gather(&self.parts.store, project, rule, &alert.labels, finding, base_url).await
+            } else {
+                Ok(evidence::link_alone(rule, &alert.labels, finding, base_url))
+            };
+            match evidence {
                 Ok(evidence) => alert.evidence = serde_json::to_string(&evidence).ok(),
                 Err(error) => tracing::warn!(rule = rule.name, "reading the evidence of an alert: {error}"),
             }

@@ -81,6 +81,12 @@ pub fn filter(rule: &Rule, labels: &Labels, (from_ms, to_ms): (i64, i64)) -> Fil
     filter
 }
 
+/// The evidence of a finding as far as it needs no reading: where to look.
+#[must_use]
+pub fn link_alone(rule: &Rule, labels: &Labels, finding: &Finding, base_url: &str) -> Evidence {
+    Evidence { link: link(base_url, &filter(rule, labels, finding.window)), ..Evidence::default() }
+}
+
 /// Reads the evidence of a finding.
 ///
 /// # Errors
