@@ -55,7 +55,7 @@ impl Options {
             max_rows: 250_000,
             max_bytes: 256 << 20,
             linger: Duration::from_millis(250),
-            roll_up: RollUpAt { events: 500_000, age: Duration::from_secs(2) },
+            roll_up: RollUpAt { events: 400_000, age: Duration::from_secs(2) },
             retry: (Duration::from_millis(100), Duration::from_secs(5)),
         }
     }

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     event::EventRef,
+    memory,
     store::{
         rollup::{Group, RollupTable, Rollups},
         rows::week_of,
@@ -151,14 +152,20 @@ impl Pending {
         let since = self.since?;
         let full = self.events() >= at.events
             || self.groups.iter().any(|waiting| waiting.group.batches.len() >= MAX_BATCHES)
-            || self.groups.iter().map(|waiting| waiting.tally.memory()).sum::<usize>() >= MAX_MEMORY;
+            || self.memory() >= MAX_MEMORY;
         Some(if full { since } else { since + at.age })
+    }
+
+    /// Bytes that the counts take, about.
+    fn memory(&self) -> usize {
+        self.groups.iter().map(|waiting| waiting.tally.memory()).sum()
     }
 }
 
 impl<D: Destination> Deliverer<D> {
     /// Adds what is pending; `false` when interrupted: then the next start does it.
     pub(super) async fn roll_up_pending(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        let is_large = self.pending.memory() > memory::LARGE;
         while let Some(Waiting { group, events, tally }) = self.pending.groups.last() {
             if *events > 0 && !self.roll_up(group, tally.counts(), Before::Untried, stop).await {
                 return false;
@@ -168,6 +175,9 @@ impl<D: Destination> Deliverer<D> {
         self.pending.since = None;
         self.metrics.rollup_pending.set(0);
         self.note_rolled_up();
+        if is_large {
+            memory::give_back();
+        }
         true
     }
 

@@ -85,7 +85,7 @@ async fn row_17_out_of_memory_is_a_crash_like_another() {
     for _ in 0..deaths {
         let mut load = rig.load();
         // Larger than what the allocator keeps: each body is asked of the system.
-        (load.batch, load.padding) = (50, 40_000);
+        (load.batch, load.padding) = (50, 200_000);
         let load = load.start(&rig.ledger);
         load.acknowledged(100).await;
         let pid = Pid::from_raw(collector.pid() as i32);
