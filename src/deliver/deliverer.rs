@@ -276,7 +276,7 @@ impl<D: Destination> Deliverer<D> {
         while !*stop.borrow_and_update() && self.writer.stats().items < self.options.max_rows as u64 {
             // Events that come fast make a large batch of the same wait, and large batches cost the merges less.
             let is_fast = self.writer.stats().items >= MANY_QUEUED;
-            let linger = if is_fast { self.options.linger * 2 } else { self.options.linger };
+            let linger = if is_fast { self.options.linger * 3 / 2 } else { self.options.linger };
             if began.elapsed() >= linger {
                 break;
             }

@@ -43,6 +43,8 @@ impl Collector {
             .env("ERRATA_DATA_DIR", data_dir)
             .env("ERRATA_LISTEN", format!("127.0.0.1:{port}"))
             .env("ERRATA_CLICKHOUSE__URL", clickhouse)
+            // Room for the largest spool that is measured.
+            .env("ERRATA_SPOOL__MAX_BYTES", "16GiB")
             // Not in the directory where the benchmark is run: it may hold an errata.toml.
             .current_dir(data_dir)
             .stdin(Stdio::null())
