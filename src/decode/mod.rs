@@ -2,7 +2,7 @@
 //!
 //! [`decompress`] undoes the content encoding; [`events`] takes the body apart (`ndjson`, `json`), parses each item
 //! (`item`) and makes an event of it (`event`, field by field in `fields`, `headers`, `timestamp`), scrubbed and
-//! bounded, with its idempotency key (`key`). [`totals`] does so with request totals, of which `items` are much simpler.
+//! bounded, with its idempotency key (`key`). [`totals()`] does so with request totals, of which `items` are much simpler.
 
 mod encoding;
 mod event;

@@ -147,7 +147,7 @@ impl Arriving<'_> {
     }
 }
 
-/// Hands an answer on, after the rest of a refused body was read: see [`read_on`]. A body that did not come in time is not waited for.
+/// Hands an answer on, after the rest of a refused body was read: see `read_on`. A body that did not come in time is not waited for.
 ///
 /// # Errors
 /// Those of the answer.
