@@ -66,7 +66,7 @@ PLAINLY = {"enable_analyzer": 0}
 
 def first_step(engine, rid, index, settings):
     """As `few_places` of src/store/query/request.rs asks."""
-    sql = f"SELECT k, second, week FROM b.{index} WHERE k = {key(rid)} LIMIT 203 FORMAT TSV"
+    sql = f"SELECT DISTINCT k, second, week FROM b.{index} WHERE k = {key(rid)} LIMIT 203 FORMAT TSV"
     return timed(engine, sql, {**PLAINLY, **settings})
 
 

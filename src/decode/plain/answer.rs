@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     super::{Context, event, fields::Making, item},
-    MaskedForm, is_one_string,
+    masked::{MaskedForm, is_one_string},
 };
 use crate::event::{FieldError, Marks, fingerprint, rule, scrub::without_tokens};
 

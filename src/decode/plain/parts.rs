@@ -7,9 +7,8 @@ use super::{
         headers::{self, Headers, Side},
         key,
     },
-    MaskedForm,
     answer::value_of,
-    is_one_string,
+    masked::{MaskedForm, is_one_string},
 };
 use crate::event::{Exception, Marks, fingerprint};
 

@@ -2,13 +2,6 @@
 
 use super::*;
 
-async fn crash(bench: Bench) {
-    let (_stop, stopped) = watch::channel(false);
-    let crashed = tokio::time::timeout(Duration::from_secs(60), bench.deliverer.run(stopped)).await;
-    assert!(crashed.is_err(), "delivery hangs");
-    bench.writer.close().await;
-}
-
 /// Promise: what is known to be stored of a plan that could not be followed is known after a further crash, too.
 #[tokio::test(start_paused = true)]
 async fn a_log_that_changed_and_a_crash_under_the_plan_of_what_was_left_double_nothing() {
@@ -17,7 +10,7 @@ async fn a_log_that_changed_and_a_crash_under_the_plan_of_what_was_left_double_n
         let fake = Fake::failing(&[Fault::Hang { stored: true }]);
         let bench = open(dir.path(), &fake);
         bench.ship(0..4).await;
-        crash(bench).await;
+        bench.crash().await;
         std::fs::remove_dir_all(dir.path().join("spool")).unwrap();
         for round in 0..crashes {
             let bench = open(dir.path(), &fake);
@@ -26,7 +19,7 @@ async fn a_log_that_changed_and_a_crash_under_the_plan_of_what_was_left_double_n
                 bench.ship(0..4).await;
             }
             fake.0.lock().unwrap().faults.push_back(Fault::Hang { stored: false });
-            crash(bench).await;
+            bench.crash().await;
         }
         let (writer, books, _) = open(dir.path(), &fake).drain().await;
         assert_eq!(fake.keys(), (0..4).chain(50..54).collect::<Vec<_>>(), "{crashes} crashes");
@@ -43,14 +36,14 @@ async fn damage_to_a_plan_that_was_stored_and_a_crash_afterwards_double_nothing(
     bench.ship(0..3).await;
     let end = std::fs::metadata(&segment).unwrap().len() as usize;
     bench.ship(3..8).await;
-    crash(bench).await;
+    bench.crash().await;
     let mut bytes = std::fs::read(&segment).unwrap();
     bytes[end - 1] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     let bench = open(dir.path(), &fake);
     bench.ship(8..10).await;
     fake.0.lock().unwrap().faults.push_back(Fault::Hang { stored: false });
-    crash(bench).await;
+    bench.crash().await;
     let (writer, books, _) = open(dir.path(), &fake).drain().await;
     assert_eq!(fake.keys(), (0..10).collect::<Vec<_>>(), "the damaged ones were stored before");
     assert_eq!(books.imbalance(&writer).0, 0);

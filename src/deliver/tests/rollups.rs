@@ -4,14 +4,6 @@ use super::*;
 
 const HANGS: [Fault; 2] = [Fault::Hang { stored: false }, Fault::Hang { stored: true }];
 
-/// Delivers until the destination hangs and then crashes.
-async fn crash(bench: Bench) {
-    let (_stop, stopped) = watch::channel(false);
-    let crashed = tokio::time::timeout(Duration::from_secs(60), bench.deliverer.run(stopped)).await;
-    assert!(crashed.is_err(), "delivery hangs");
-    bench.writer.close().await;
-}
-
 fn rolling_up_at(mut bench: Bench, events: u64) -> Bench {
     bench.deliverer.options.roll_up.events = events;
     bench
@@ -60,12 +52,12 @@ async fn a_crash_at_any_rollup_neither_loses_nor_doubles_a_count() {
             for start in [0, 8, 16] {
                 bench.ship(start..start + 8).await;
             }
-            crash(bench).await;
+            bench.crash().await;
             // The next start is hit as well, where it counts what was lost from memory.
             fake.0.lock().unwrap().rollup_faults = [hang].into();
             let bench = open(dir.path(), &fake);
             bench.ship(24..30).await;
-            crash(bench).await;
+            bench.crash().await;
             open(dir.path(), &fake).drain().await;
             assert_eq!(fake.keys(), (0..30).collect::<Vec<_>>(), "{events} {at} {hang:?}");
         }
@@ -81,7 +73,7 @@ async fn a_crash_at_any_insert_keeps_the_counts_of_the_batches_before() {
         let fake = Fake::failing(&faults);
         let bench = open(dir.path(), &fake);
         ship_four_batches(&bench).await;
-        crash(bench).await;
+        bench.crash().await;
         assert_eq!(groups(&fake).len(), 0, "counts are in memory still");
         open(dir.path(), &fake).drain().await;
         assert_eq!(fake.keys(), (0..32).collect::<Vec<_>>());
