@@ -85,6 +85,27 @@ impl Collector {
     }
 }
 
+/// Promise: in a storm the worst alerts have evidence and every one has its number and a link; the store is not read for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_alerts_at_once_the_ten_worst_have_evidence_and_all_have_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(with_rules(dir.path(), RULE)).await;
+    for account in 1..=14 {
+        limit(&collector, account, 5 + account as usize, MINUTE / 2).await;
+    }
+    collector.delivered().await;
+    let alerts = collector.minutes(1).await;
+    let alerts = alerts["alerts"].as_array().unwrap();
+    assert_eq!(alerts.len(), 14);
+    for alert in alerts {
+        let account: u64 = alert["labels"]["account"].as_str().unwrap().parse().unwrap();
+        let events = if account > 4 { 5 + account } else { 0 };
+        assert_eq!((&alert["value"], &alert["evidence"]["events"]), (&json!(5.0 + account as f64), &json!(events)));
+        let link = alert["evidence"]["link"].as_str().unwrap();
+        assert!(link.contains(&format!("account_id={account}&")), "{link}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_fires_with_its_evidence_and_resolves_once_also_across_a_restart() {
     let dir = tempfile::tempdir().unwrap();
