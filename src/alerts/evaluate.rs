@@ -220,7 +220,8 @@ fn usual_at(kind: &ValidationSpike, series: &Series, first_ms: i64, hour: i64) -
         let same_hour: Vec<_> = (1..=days).map(|day| of(hour - day * DAY_MS)).collect();
         let middle = median(same_hour.clone());
         let deviation = median(same_hour.into_iter().map(|count| (count - middle).abs()).collect());
-        return middle + kind.deviations * deviation;
+        // Counts of the same size every day vary by chance all the same.
+        return middle + kind.deviations * deviation.max(middle.sqrt()).max(1.0);
     }
     let peak = series.hours.steps(since, hour).iter().map(|hour| of(*hour)).fold(0.0, f64::max);
     kind.peak_factor * peak
@@ -233,9 +234,13 @@ fn silence(kind: &Silence, series: &Series, known: Known, end: i64) -> Condition
     }
     let limit = kind.window_ms.max(USUAL_GAPS * usual_gap(series, last));
     let from = end - limit;
-    // Of a time in which we did not listen nothing can be said; and what is away for a day has gone.
-    if last >= from || from < known.listening_since_ms || end - last >= DAY_MS {
+    // What is away for a day has gone.
+    if last >= from || end - last >= DAY_MS {
         return Condition::Clear;
+    }
+    if from < known.listening_since_ms {
+        let since = crate::clock::rfc3339(known.listening_since_ms);
+        return Condition::Unknown(format!("the collector listens since {since} only"));
     }
     let slots = DAY_MS / kind.window_ms;
     let kept = (0..slots).filter(|slot| {

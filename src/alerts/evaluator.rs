@@ -149,13 +149,25 @@ impl Evaluator {
             let end = end_of(rule);
             for project in &projects {
                 let only = &rule.only.projects;
-                if only.is_empty() || only.contains(project) {
-                    self.evaluate_rule(rule, project, end).await?;
+                if !only.is_empty() && !only.contains(project) {
+                    continue;
+                }
+                match self.evaluate_rule(rule, project, end).await {
+                    Ok(()) => {}
+                    // The others can be evaluated; the states of this one stay.
+                    Err(EvaluateError::Store(error)) if !error.is_outage() => {
+                        tracing::error!(
+                            rule = rule.name,
+                            project,
+                            "a rule cannot be evaluated, its states stay: {error}"
+                        );
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             self.evaluated.insert(rule.name.clone(), end);
         }
-        self.clear_away(horizon_ms)?;
+        self.clear_away(horizon_ms, &projects)?;
         self.count();
         let ends = self.evaluated.values().copied();
         self.parts.status.evaluated(ends.max().unwrap_or(horizon_ms));
@@ -218,9 +230,12 @@ impl Evaluator {
             Some(rule) => self.parts.rules.receivers_of(rule).collect(),
             None => self.parts.rules.receivers.iter().collect(),
         };
+        let fired_ms = alert.progress.fired_ms.unwrap_or(alert.progress.active_ms);
+        // Each receiver has a pace of its own, counted from when it fired; when anybody was told last is enough to know.
         let is_due = |receiver: &&Receiver| match (status, alert.told_ms) {
             (ToldStatus::Firing, Some(told_ms)) => {
-                receiver.repeat_ms > 0 && telling.now_ms - told_ms >= receiver.repeat_ms
+                let beats = |at_ms: i64| (at_ms - fired_ms).max(0) / receiver.repeat_ms.max(1);
+                receiver.repeat_ms > 0 && beats(telling.now_ms) > beats(told_ms)
             }
             _ => true,
         };
@@ -315,8 +330,13 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Ends the alerts of rules that are no more, and forgets what has long resolved.
-    fn clear_away(&mut self, now_ms: i64) -> Result<(), EvaluateError> {
+    /// Ends the alerts that no rule is evaluated for any more, and forgets what has long resolved.
+    fn clear_away(&mut self, now_ms: i64, projects: &BTreeSet<String>) -> Result<(), EvaluateError> {
+        let is_over = |alert: &Alert| {
+            let Some(rule) = self.parts.rules.rule(&alert.rule) else { return true };
+            let only = &rule.only.projects;
+            !projects.contains(&alert.project) || (!only.is_empty() && !only.contains(&alert.project))
+        };
         let mut changes = AlertChanges::default();
         let telling = self.telling()?;
         for (key, alert) in &self.alerts {
@@ -325,7 +345,7 @@ impl Evaluator {
                 Phase::Resolved if now_ms - progress.resolved_ms.unwrap_or_default() > SHOWN_MS => {
                     changes.remove.push(key.clone());
                 }
-                Phase::Firing if self.parts.rules.rule(&alert.rule).is_none() => {
+                Phase::Firing if is_over(alert) => {
                     let mut alert = alert.clone();
                     alert.progress.phase = Phase::Resolved;
                     alert.progress.resolved_ms = Some(now_ms);
@@ -333,7 +353,7 @@ impl Evaluator {
                     self.tell(&mut alert, &telling, &mut changes.outbox);
                     changes.put.push(alert.to_row());
                 }
-                Phase::Pending if self.parts.rules.rule(&alert.rule).is_none() => {
+                Phase::Pending if is_over(alert) => {
                     changes.history.push(alert.event(Change::Passed, now_ms));
                     changes.remove.push(key.clone());
                 }

@@ -9,6 +9,9 @@ use super::rule::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 /// The longest length of time that a file may ask for: more is not kept, or nobody meant it.
 const LONGEST_MS: i64 = 31 * DAY_MS;
 
+/// Keys whose values are shown in no message.
+const SECRET: [&str; 3] = ["password", "secret", "url"];
+
 /// One table, whose keys are taken one by one; what nobody took is unknown.
 pub(super) struct Keys<'p> {
     /// As messages call it: `rule "server-errors"`.
@@ -41,7 +44,13 @@ impl<'p> Keys<'p> {
         let value = self.take(key)?;
         let read = read(&value);
         if read.is_none() {
-            self.problem(key, &format!("expected {expected}, got {value}"));
+            // A secret of the wrong type is a secret still.
+            let got = if SECRET.contains(&key) {
+                format!("a value of the type {}", value.type_str())
+            } else {
+                value.to_string()
+            };
+            self.problem(key, &format!("expected {expected}, got {got}"));
         }
         read
     }

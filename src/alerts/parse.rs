@@ -62,7 +62,12 @@ impl RuleSet {
 
     /// What one file holds, and whether the built-in rules stay.
     fn read(text: &str, problems: &RefCell<Vec<String>>) -> Result<(Self, bool), Problems> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| Problems(vec![error.to_string()]))?;
+        // Not the error's own text, which shows the line: it may hold a secret.
+        let broken = |error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            Problems(vec![format!("line {}: {}", before.matches('\n').count() + 1, error.message())])
+        };
+        let table: Table = text.parse().map_err(broken)?;
         let mut keys = Keys::new("alerts.toml", table, problems);
         let with_defaults = keys.flag("defaults", true);
         let objectives = objectives(keys.table("objectives"), problems);

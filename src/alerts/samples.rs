@@ -36,27 +36,30 @@ impl Ends {
     }
 }
 
-/// Fingerprints that are known to be no news, with when they were last met: so that history is asked once about each.
+/// Fingerprints that are known to be no news by a rule and project, with when they were last met: so that history is asked once about each.
 #[derive(Debug, Default)]
-pub struct Familiar(HashMap<(String, u64), i64>);
+pub struct Familiar(HashMap<(String, String, u64), i64>);
 
 /// Fingerprints remembered at most; past it, all are asked about anew.
 const MAX_FAMILIAR: usize = 100_000;
 
 impl Familiar {
-    /// Whether it was met within `look_back_ms` before `end`; meets it.
-    fn meet(&mut self, project: &str, fingerprint: u64, end: i64, look_back_ms: i64) -> bool {
-        let Some(met) = self.0.get_mut(&(project.to_owned(), fingerprint)) else { return false };
+    /// Whether it was met within `look_back_ms` before `end`; meets it then. One that was away for longer is news until history
+    /// knows it again.
+    fn meet(&mut self, (rule, project): (&str, &str), fingerprint: u64, end: i64, look_back_ms: i64) -> bool {
+        let Some(met) = self.0.get_mut(&(rule.to_owned(), project.to_owned(), fingerprint)) else { return false };
         let is_fresh = end - *met < look_back_ms;
-        *met = end;
+        if is_fresh {
+            *met = end;
+        }
         is_fresh
     }
 
-    fn add(&mut self, project: &str, fingerprint: u64, end: i64) {
+    fn add(&mut self, (rule, project): (&str, &str), fingerprint: u64, end: i64) {
         if self.0.len() >= MAX_FAMILIAR {
             self.0.clear();
         }
-        self.0.insert((project.to_owned(), fingerprint), end);
+        self.0.insert((rule.to_owned(), project.to_owned(), fingerprint), end);
     }
 }
 
@@ -209,7 +212,8 @@ impl Reader<'_> {
         let mut from_ms = self.ends.first - kind.look_back_ms;
         if self.ends.is_one() {
             let end = self.ends.last;
-            frequent.retain(|found| !familiar.meet(self.project, found.fingerprint, end, kind.look_back_ms));
+            let by = (self.rule.name.as_str(), self.project);
+            frequent.retain(|found| !familiar.meet(by, found.fingerprint, end, kind.look_back_ms));
             let fingerprints: Vec<_> = frequent.iter().map(|found| found.fingerprint).collect();
             if fingerprints.is_empty() {
                 return Ok(Vec::new());
@@ -217,7 +221,7 @@ impl Reader<'_> {
             let before = Filter { from_ms, to_ms: recent.from_ms, fingerprints, ..recent.clone() };
             let seen = self.store.seen_fingerprints(self.project, &before).await?;
             for fingerprint in &seen {
-                familiar.add(self.project, *fingerprint, end);
+                familiar.add(by, *fingerprint, end);
             }
             frequent.retain(|found| !seen.contains(&found.fingerprint));
             from_ms = recent.from_ms;
@@ -343,4 +347,21 @@ fn by_labels(cells: Vec<FieldHour>) -> BTreeMap<Labels, Vec<(i64, u64)>> {
         by_labels.entry(labels).or_default().push((begin, count));
     }
     by_labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_rule_knows_no_other_does_and_what_was_away_is_news_again() {
+        let mut familiar = Familiar::default();
+        let (one, other) = (("one", "shop"), ("other", "shop"));
+        familiar.add(one, 7, 0);
+        assert!(familiar.meet(one, 7, 5, 10) && familiar.meet(one, 7, 14, 10), "each meeting counts from then on");
+        assert!(!familiar.meet(other, 7, 5, 10) && !familiar.meet(("one", "other shop"), 7, 5, 10));
+        for end in [24, 25, 26] {
+            assert!(!familiar.meet(one, 7, end, 10), "news until history knows it: {end}");
+        }
+    }
 }

@@ -36,16 +36,17 @@ pub(super) fn put(transaction: &Transaction<'_>, rows: &[OutboxRow]) -> Result<(
 }
 
 impl State {
-    /// The messages that are due, oldest first, at most `limit`. Of one alert and receiver only the oldest, due or not: the next one waits
-    /// until that has been delivered.
+    /// The messages that are due, oldest first, at most `limit` of each receiver. Of one alert and receiver only the oldest, due or
+    /// not: the next one waits until that has been delivered.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn due_messages(&self, now_ms: i64, limit: usize) -> Result<Vec<OutboxRow>, StateError> {
         let connection = self.read();
         let mut statement = connection.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM outbox WHERE id IN (SELECT min(id) FROM outbox GROUP BY receiver, project, fingerprint)
-             AND due_ms <= ? ORDER BY id LIMIT ?"
+            "SELECT {COLUMNS} FROM (SELECT *, row_number() OVER (PARTITION BY receiver ORDER BY id) AS place FROM outbox
+             WHERE id IN (SELECT min(id) FROM outbox GROUP BY receiver, project, fingerprint) AND due_ms <= ?)
+             WHERE place <= ? ORDER BY id"
         ))?;
         let rows = statement.query_map(params![now_ms, limit as i64], message)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -69,6 +70,16 @@ impl State {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("UPDATE outbox SET attempts = attempts + 1, due_ms = ? WHERE id = ?", [due_ms, id])?;
         transaction.commit()?;
+        Ok(())
+    }
+
+    /// Has all messages to a receiver wait, which does not answer now.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn put_receiver_off(&self, receiver: &str, due_ms: i64) -> Result<(), StateError> {
+        self.write()
+            .execute("UPDATE outbox SET due_ms = max(due_ms, ?) WHERE receiver = ?", params![due_ms, receiver])?;
         Ok(())
     }
 }
@@ -113,6 +124,12 @@ mod tests {
         assert_eq!(due(50)[0].attempts, 1);
         state.remove_message(due(50)[0].id).unwrap();
         assert_eq!(shown(&due(1)), ["a 1 resolved", "a 2 firing", "b 1 firing"]);
-        assert_eq!(state.due_messages(1, 2).unwrap().len(), 2);
+        assert_eq!(
+            shown(&state.due_messages(1, 1).unwrap()),
+            ["a 1 resolved", "b 1 firing"],
+            "no receiver's crowd out another's"
+        );
+        state.put_receiver_off("a", 70).unwrap();
+        assert_eq!((shown(&due(69)), due(70).len()), (vec!["b 1 firing".to_owned()], 3));
     }
 }

@@ -65,6 +65,12 @@ impl RetryClass {
 }
 
 impl StoreError {
+    /// Whether ClickHouse did not answer at all: then it answers no other question either.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Interrupted(_) | Self::TimedOut(_))
+    }
+
     #[must_use]
     pub fn class(&self) -> RetryClass {
         match self {

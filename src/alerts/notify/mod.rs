@@ -11,7 +11,11 @@ pub mod policy;
 mod slack;
 mod webhook;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     RuleSet,
@@ -29,6 +33,9 @@ pub use webhook::signature;
 
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long messages to one receiver are sent before others have a turn.
+const ROUND: Duration = Duration::from_secs(20);
 
 /// Pauses after a failure: the first, doubled each time up to the last.
 const PAUSES_MS: (i64, i64) = (1000, 5 * MINUTE_MS);
@@ -122,7 +129,12 @@ impl Notifier {
     }
 
     async fn deliver_to(&self, name: &str, rows: Vec<OutboxRow>) -> Result<(), StateError> {
+        let begun = Instant::now();
         for row in rows {
+            // One that answers slowly keeps the others, and the refreshing, waiting no longer than this.
+            if begun.elapsed() >= ROUND {
+                break;
+            }
             let now_ms = self.clock.now_ms();
             let sent = match (self.rules.receiver(name), serde_json::from_str::<Notification>(&row.body)) {
                 (Some(receiver), Ok(notification)) => send(receiver, &notification, now_ms).await,
@@ -152,6 +164,7 @@ impl Notifier {
                     self.count(name, "failed");
                     // Whoever does not answer is not asked for each message.
                     if matches!(error, SendError::TimedOut | SendError::Unreachable(_)) {
+                        self.state.put_receiver_off(name, now_ms + pause_ms)?;
                         break;
                     }
                 }
@@ -175,8 +188,8 @@ impl Notifier {
             .collect();
         for receiver in &self.rules.receivers {
             let ReceiverKind::Alertmanager { url } = &receiver.kind else { continue };
-            let own =
-                firing.iter().filter(|(rule, _)| rule.receivers.is_empty() || rule.receivers.contains(&receiver.name));
+            let is_told = |rule: &super::rule::Rule| self.rules.receivers_of(rule).any(|one| one.name == receiver.name);
+            let own = firing.iter().filter(|(rule, _)| is_told(rule));
             let own: Vec<_> = own.map(|(_, notification)| notification.clone()).collect();
             if own.is_empty() {
                 continue;

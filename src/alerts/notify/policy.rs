@@ -17,7 +17,11 @@ pub enum PolicyError {
 }
 
 /// Addresses of metadata services that are in networks which may be allowed otherwise.
-const METADATA: [IpAddr; 3] = [
+const METADATA: [IpAddr; 6] = [
+    // Azure's is a public address; the last ones of each family are of AWS (time) and Google.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
@@ -175,6 +179,10 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "100.100.100.200",
             "192.0.0.192",
             "0.0.0.0",
