@@ -56,6 +56,7 @@ pub struct Metrics {
     pub spool_quarantined: IntCounter,
     /// Damaged items of the spool that are counted in it.
     damaged: AtomicU64,
+    damaged_totals: AtomicU64,
     /// Label: outcome.
     pub insert_batches: IntCounterVec,
     pub insert_events: IntCounter,
@@ -251,9 +252,10 @@ impl Metrics {
             totals_refused: counter(
                 r,
                 "errata_totals_refused_total",
-                "Request totals set aside because they could not be delivered.",
+                "Request totals set aside because they could not be delivered, or were damaged on disk.",
             )?,
             damaged: AtomicU64::new(0),
+            damaged_totals: AtomicU64::new(0),
             registry,
             later: Vec::new(),
         };
@@ -292,6 +294,12 @@ impl Metrics {
         let durations = self.query_duration.desc().into_iter().map(|desc| (desc, "histogram"));
         let gauges = self.alerts_firing.desc().into_iter().map(|desc| (desc, "gauge"));
         self.later = kinds.chain(durations).chain(gauges).map(|(desc, kind)| (desc.clone(), kind)).collect();
+    }
+
+    /// As [`Self::count_damaged`], of request totals.
+    pub fn count_damaged_totals(&self, total: u64) {
+        let before = self.damaged_totals.fetch_max(total, Ordering::Relaxed);
+        self.totals_refused.inc_by(total.saturating_sub(before));
     }
 
     /// Counts what the spool set aside by itself; `total` since this process began to open it.

@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Context, Format, Reason, Refusal, Reject,
     event::{MAX_METHOD, MAX_NAME, MAX_PATH},
     fields::{Making, Rejection},
-    item::kind,
+    item::{Item, kind},
     items, timestamp,
 };
 use crate::event::{RequestTotal, rate_limit::MAX_COUNT};
@@ -33,7 +33,7 @@ pub struct Totals {
 pub fn totals(format: Format, body: &[u8], context: Context<'_>) -> Result<Totals, Refusal> {
     let mut decoded = Totals::default();
     items::each(format, body, context.limits, |index, item| {
-        let total = item.and_then(|item| build(item.fields, &context).map_err(|rejection| rejection.at(index)));
+        let total = item.and_then(|item| build(item, &context).map_err(|rejection| rejection.at(index)));
         match total {
             Ok(total) => decoded.totals.push(total),
             Err(reject) => decoded.rejects.push(reject),
@@ -43,8 +43,13 @@ pub fn totals(format: Format, body: &[u8], context: Context<'_>) -> Result<Total
 }
 
 /// Makes the total, or says everything that is wrong with the item.
-fn build(mut fields: Map<String, Value>, context: &Context<'_>) -> Result<RequestTotal, Rejection> {
+fn build(item: Item, context: &Context<'_>) -> Result<RequestTotal, Rejection> {
+    let Item { mut fields, replaced, .. } = item;
     let mut making = Making::new(context, false);
+    if replaced {
+        let message = "holds a NUL or half of a surrogate pair: two totals could become one".to_owned();
+        making.problem("total", Reason::InvalidField, message);
+    }
     let mut take = |name: &str| fields.remove(name).unwrap_or_default();
     let total = RequestTotal {
         project: context.project.to_owned(),
@@ -216,6 +221,17 @@ mod tests {
             let Reject { index: 0, reason: found, errors, .. } = &rejects[0] else { panic!("{rejects:?}") };
             assert_eq!((*found, errors[0].0.as_str(), errors.len()), (reason, field, 1), "{value}: {errors:?}");
             assert!(errors[0].1.contains(words), "{value}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn texts_that_would_become_one_by_replacing_are_rejected() {
+        for reporter in [r"a\u0000", r"a\ud800"] {
+            let line = item("count", json!(1)).to_string().replace("api-1", reporter);
+            let limits = Limits::default();
+            let decoded = totals(Format::Ndjson, line.as_bytes(), context(&limits)).unwrap();
+            assert_eq!((decoded.totals.len(), decoded.rejects.len()), (0, 1), "{reporter}");
+            assert!(decoded.rejects[0].errors[0].1.contains("surrogate"), "{:?}", decoded.rejects);
         }
     }
 

@@ -92,7 +92,9 @@ pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
     let metrics = &shared.metrics;
     metrics.books_imbalance.set(imbalance);
     metrics.count_damaged(stats.damaged_at_open + stats.damaged);
-    metrics.totals_pending.set(shared.totals.spool.stats().items as i64);
+    let totals = shared.totals.spool.stats();
+    metrics.totals_pending.set(totals.items as i64);
+    metrics.count_damaged_totals(totals.damaged_at_open + totals.damaged);
     metrics.spool_bytes.set(stats.bytes as i64);
     metrics.spool_events.set(stats.items as i64);
     let age_ms = stats.oldest_ms.map_or(0, |oldest| (shared.clock.now_ms() - oldest).max(0));

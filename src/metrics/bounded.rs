@@ -38,6 +38,16 @@ impl<const N: usize> BoundedCounter<N> {
     /// The counter of these labels, or the one that stands for all past the limit. `free` are the leading labels, whose values
     /// clients choose; `fixed` the others, which are few by nature.
     pub fn counter<const A: usize, const B: usize>(&self, free: [&str; A], fixed: [&str; B]) -> IntCounter {
+        self.counter_or(free, fixed, fixed)
+    }
+
+    /// As [`Self::counter`]; past the limit the fixed labels have these coarser values.
+    pub fn counter_or<const A: usize, const B: usize>(
+        &self,
+        free: [&str; A],
+        fixed: [&str; B],
+        coarse: [&str; B],
+    ) -> IntCounter {
         const { assert!(A + B == N, "one value for each label") };
         let labels: [String; N] = std::array::from_fn(|i| cut(if i < A { free[i] } else { fixed[i - A] }));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +57,7 @@ impl<const N: usize> BoundedCounter<N> {
         if known.len() < self.limit {
             return self.add(&mut known, labels);
         }
-        let folded: [String; N] = std::array::from_fn(|i| if i < A { OTHER.to_owned() } else { cut(fixed[i - A]) });
+        let folded: [String; N] = std::array::from_fn(|i| if i < A { OTHER.to_owned() } else { cut(coarse[i - A]) });
         match known.get(&folded) {
             Some(counter) => counter.clone(),
             None => self.add(&mut known, folded),

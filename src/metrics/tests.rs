@@ -78,3 +78,21 @@ fn a_long_label_is_cut_at_a_character() {
     metrics.rate_limited.counter([&"\n".repeat(1000), "/"], []).inc();
     assert!(text(&metrics).contains(&format!("service=\"{}\"", "\\n".repeat(LABEL_BYTES / 2))));
 }
+
+/// Promise: a 5xx of a service that came past the limit is still told from its successes.
+#[test]
+fn past_the_limit_the_statuses_of_request_totals_fold_to_their_class() {
+    let metrics = Metrics::new().unwrap();
+    for number in 0..10_000 {
+        let (status, class) = if number % 10 == 0 { ("503", "5xx") } else { ("200", "2xx") };
+        metrics.api_requests.counter_or([&format!("service{number}"), "production"], [status], [class]).inc();
+    }
+    let text = text(&metrics);
+    let of = |status: &str| -> u64 {
+        let lines = text.lines().filter(|line| line.starts_with("errata_api_requests_total{"));
+        let own = lines.filter(|line| line.contains(&format!("status=\"{status}")));
+        own.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    };
+    assert_eq!((of("5"), of("2")), (1000, 9000));
+    assert!(text.contains(r#"errata_api_requests_total{environment="other",service="other",status="5xx"}"#));
+}

@@ -75,7 +75,9 @@ pub fn open(path: &Path) -> io::Result<Input> {
     Ok(Input { name: path.display().to_string(), identity, size, position, kind, reader })
 }
 
-/// Tells what a reader gives, and gives it all the same. An event has no `minute` and `count` of its own.
+/// Tells what a reader gives, and gives it all the same. An event has no `minute` and `count` of its own; a file whose first event
+/// has both as attributes is taken for totals, and rejected line by line. (The other way round, a total with a field too many would be stored
+/// as an event.)
 fn tell(mut reader: Box<dyn BufRead + Send>) -> (Kind, Box<dyn BufRead + Send>) {
     let mut head = Vec::new();
     let mut kind = Kind::Events;

@@ -195,6 +195,7 @@ impl Store {
     }
 }
 
-fn bounded<T>(rows: Vec<T>) -> Result<Vec<T>, StoreError> {
+/// Refuses an answer of too many rows, of which one more than [`MAX_CELLS`] was asked for.
+pub(super) fn bounded<T>(rows: Vec<T>) -> Result<Vec<T>, StoreError> {
     if rows.len() > MAX_CELLS { Err(StoreError::TooMuch(MAX_CELLS)) } else { Ok(rows) }
 }

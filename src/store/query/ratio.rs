@@ -84,17 +84,22 @@ pub fn join(
             total: 0,
         });
     }
-    let mut rated: Vec<_> = series
-        .into_iter()
-        .map(|(labels, errors)| reported.rate(&labels, errors, group_by, tells_steps(step_seconds).then_some(&steps)))
-        .collect();
-    rated.sort_by_key(|series| std::cmp::Reverse((series.errors, series.requests)));
-    rated.truncate(MAX_SERIES);
+    // Points are made of the series that are shown only: there may be many more, and a series of a service that reports has
+    // a point for each step.
+    let mut largest: Vec<_> = series.into_iter().collect();
+    largest.sort_by_cached_key(|(labels, errors)| std::cmp::Reverse((errors.total, reported.requests_of(labels))));
+    largest.truncate(MAX_SERIES);
+    let steps = tells_steps(step_seconds).then_some(&steps);
+    let mut rated = Vec::new();
     let mut points = 0;
-    rated.retain(|series| {
+    for (labels, errors) in largest {
+        let series = reported.rate(&labels, errors, group_by, steps);
         points += series.points.len();
-        points <= MAX_POINTS
-    });
+        if points > MAX_POINTS {
+            break;
+        }
+        rated.push(series);
+    }
     rated
 }
 
@@ -116,6 +121,12 @@ impl<'a> Reported<'a> {
         reported
     }
 
+    /// All requests of these labels.
+    fn requests_of(&self, labels: &[String]) -> u64 {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        self.requests.get(&labels).map_or(0, |steps| steps.values().sum())
+    }
+
     fn rate(&self, labels: &[String], errors: Series, group_by: &[RateKey], steps: Option<&Steps>) -> RatedSeries {
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let nothing = BTreeMap::new();
@@ -126,11 +137,13 @@ impl<'a> Reported<'a> {
             Some((reported, steps)) => points(&errors.points, reported, (requests, all), steps),
             None => (errors.points.iter().map(of_errors).collect(), errors.total),
         };
+        // Steps that cut minutes do not tell which errors came while somebody reported.
+        let ratio = steps.and_then(|_| share(counted, all.values().sum()));
         RatedSeries {
             labels: errors.labels,
             errors: errors.total,
             requests: reported.map(|_| requests.values().sum()),
-            ratio: share(counted, all.values().sum()),
+            ratio,
             points,
         }
     }
@@ -276,7 +289,7 @@ mod tests {
         let totals = [requests(&[], 0, 40)];
         let [series] = &join(vec![errors(&[], &[(1, 2)])], &totals, &[], &of_minutes(5), 90)[..] else { panic!() };
         assert_eq!(shown(series), [(1, Some(2), None, None)]);
-        assert_eq!((series.requests, series.ratio), (Some(40), Some(0.05)));
+        assert_eq!((series.requests, series.ratio), (Some(40), None));
     }
 
     #[test]

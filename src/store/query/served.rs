@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{
     Filter, RateKey, Sql, Store, StoreError, Value,
+    alerts::{MAX_CELLS, bounded},
     rollup::{HOUR_MS, MINUTE_MS, Range, take_whole},
 };
 
@@ -60,10 +61,10 @@ impl Store {
             sql.push(if index == 0 { "" } else { " UNION ALL " });
             self.push_piece(&mut sql, project, filter, (&columns, step_seconds), piece);
         }
-        sql.push(") GROUP BY labels, at ORDER BY at");
+        sql.push(&format!(") GROUP BY labels, at ORDER BY at LIMIT {}", MAX_CELLS + 1));
         // A total and its replacement are in one partition.
         let query = self.ask_wide(&sql).with_setting("do_not_merge_across_partitions_select_final", "1");
-        self.rows_of("counting requests", query).await
+        bounded(self.rows_of("counting requests", query).await?)
     }
 
     fn push_piece(
