@@ -3,13 +3,17 @@
 pub mod alerts;
 pub mod analyse;
 pub mod answer;
+pub mod audit;
 mod auth;
 pub mod body;
+pub mod catalog;
+pub mod erase;
 pub mod ingest;
 pub mod lookup;
 pub mod openapi;
 pub mod operate;
 pub(crate) mod params;
+pub mod privacy;
 pub mod quarantine;
 pub mod quota;
 pub mod rate_limits;
@@ -17,6 +21,7 @@ mod routes;
 pub mod serve;
 pub mod stored;
 mod trace;
+pub mod validation;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -41,10 +46,11 @@ use crate::{
     config::Config,
     decode::Limits,
     deliver::{Books, quarantine::Quarantine},
+    erase::Eraser,
     event::{catalog::Catalog, scrub::Scrubber},
     metrics::Metrics,
     spool,
-    state::State,
+    state::{State, StateError},
     store::{RetryClass, Store, StoreError},
     telemetry::{self, Origins, SPANS},
 };
@@ -63,6 +69,9 @@ pub struct Parts {
     pub rules: Arc<RuleSet>,
     /// How the evaluation of alerts is.
     pub alerts: Status,
+    pub privacy: Arc<privacy::Privacy>,
+    pub audit: audit::Trail,
+    pub eraser: Eraser,
     pub scrubber: Scrubber,
     pub limits: Limits,
     pub store: Store,
@@ -123,6 +132,18 @@ fn unavailable(error: &StoreError) -> ApiError {
     ApiError::unavailable(message, lookup::STORE_RETRY_AFTER).cause(error.to_string())
 }
 
+/// Asks the state database, off the threads that serve; `doing` is for the log.
+async fn in_state<T: Send + 'static>(
+    shared: &Shared,
+    doing: &'static str,
+    work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let state = shared.state.clone();
+    let done = tokio::task::spawn_blocking(move || work(&state)).await;
+    let done = done.map_err(|error| ApiError::internal(doing, &error))?;
+    done.map_err(|error| ApiError::internal(doing, &error))
+}
+
 /// What the last check of ClickHouse said.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<Result<(), String>>>);
@@ -145,9 +166,19 @@ impl Health {
 
 /// Every route of [`routes()`], and the middleware around them.
 pub fn router(shared: Shared) -> Router {
-    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler, .. }| match access {
-        Access::Open => router.route(path, handler),
-        Access::Roles(roles) => router.route(path, handler.route_layer(from_fn_with_state(roles, auth::require))),
+    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, audit, handler, .. }| {
+        let handler = match access {
+            Access::Open => handler,
+            Access::Roles(roles) => handler.route_layer(from_fn_with_state(roles, auth::require)),
+        };
+        let handler = match audit {
+            None => handler,
+            Some(action) => {
+                let audited = audit::Audited { path, action };
+                handler.route_layer(from_fn_with_state((Arc::clone(&shared), audited), audit::record))
+            }
+        };
+        router.route(path, handler)
     });
     around(table, shared)
 }

@@ -2,7 +2,7 @@
 //!
 //! A client that sends nothing, or its headers byte by byte, costs a socket and a few KiB, for [`Bounds::head_timeout`] at most.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1};
@@ -23,6 +23,10 @@ const ACCEPT_REST: Duration = Duration::from_secs(1);
 
 /// What a connection may hold before its headers are read, bytes. Also the longest head of a request.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// The other end of a request's connection, among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// What connections may cost.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +65,14 @@ where
             let place = Arc::clone(&room).acquire_owned().await;
             (accept(&listener).await, place)
         };
-        let (stream, place) = tokio::select! {
+        let ((stream, peer), place) = tokio::select! {
             () = &mut stop => break,
             next = next => next,
         };
-        let service = MapRequest::new(service.clone(), |request: hyper::Request<Incoming>| request.map(Body::new));
+        let service = MapRequest::new(service.clone(), move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request.map(Body::new)
+        });
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -83,10 +90,10 @@ where
 
 /// The next connection. What the system says of one that has gone already is no reason to wait; anything else is likely to be
 /// said again at once.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, peer)) => return (stream, Peer(peer)),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!("connections cannot be accepted: {error}; trying again in {ACCEPT_REST:?}");
@@ -103,7 +110,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, time::Instant};
+    use std::time::Instant;
 
     use axum::{Router, routing::get};
     use tokio::{

@@ -16,7 +16,6 @@ pub use answer::{Lookup, LookupState};
 use super::{
     Shared,
     answer::{ApiError, Data},
-    stored::StoredEvent,
     unavailable,
 };
 use crate::{
@@ -43,7 +42,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Look a request up.
 ///
-/// Needs no time range. 404 says why nothing is known of the id: never received, rejected on arrival, expired.
+/// Needs no time range. 404 says why nothing is known of the id: never received, rejected on arrival, expired, erased.
 #[utoipa::path(
     get, path = "/api/v1/requests/{request_id}", tag = "look up", operation_id = "lookup_request",
     params(("request_id" = String, Path, description = "any form the API uses; UUIDs in either case",
@@ -113,6 +112,7 @@ async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, found: Found)
     let Found { events, more, .. } = found;
     let (Some(first), Some(last)) = (events.first(), events.last().cloned()) else { return Ok(pending(shared, &id)) };
     let project = &token.project;
+    let sight = shared.sight(token);
     let explanation: Vec<_> = events.iter().map(|event| shared.catalog.explain(event)).collect();
     let (impact, related, rate_limit) = tokio::try_join!(
         shared.timed("impact", shared.store.impact(project, &last)),
@@ -135,7 +135,7 @@ async fn answer(shared: &Shared, token: &TokenInfo, id: RequestId, found: Found)
         customer_reply,
         links: links(shared, &id, Some(&last)),
         request_id: id.to_string(),
-        events: events.into_iter().map(|event| StoredEvent::new(event, shared.catalog)).collect(),
+        events: events.into_iter().map(|event| sight.event(event, shared.catalog)).collect(),
     })
 }
 
@@ -187,6 +187,10 @@ async fn why_unknown(shared: &Shared, project: &str, id: &RequestId, found: &Fou
     }
     if let Some(reason) = quarantined(shared, project, id).await? {
         return Ok(reason);
+    }
+    let erased = shared.state.erased_ms(project, &shared.privacy.pseudonyms.of_erased(project, id.as_str()));
+    if let Some(at) = erased.map_err(|error| ApiError::internal("reading erasures", &error))?.map(rfc3339) {
+        return Ok(format!("erased at {at}, by an admin's request: what was stored of it is gone for good"));
     }
     let kept = shared.config.retention_days;
     if let Some(first_seen) = found.expired_first_seen_ms {

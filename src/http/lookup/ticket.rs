@@ -18,6 +18,7 @@ use crate::{
     http::{
         Shared,
         answer::{ApiError, Data},
+        audit::{Subject, about},
         body, unavailable,
     },
     state::TokenInfo,
@@ -90,6 +91,7 @@ pub struct TicketResult {
 pub async fn ticket(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Data<TicketAnswer>, ApiError> {
@@ -98,6 +100,8 @@ pub async fn ticket(
     let more = candidates.len() > BULK_IDS;
     candidates.truncate(BULK_IDS);
     let ids: Vec<RequestId> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
+    // The ids, never the text: a customer wrote it.
+    about(subject, || ids.iter().map(RequestId::as_str).collect::<Vec<_>>().join(" "));
     let queued: Vec<bool> = ids.iter().map(|id| shared.spool.holds(id.lookup_key(&token.project))).collect();
     let found = if ids.is_empty() {
         vec![]

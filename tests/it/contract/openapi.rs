@@ -154,6 +154,7 @@ async fn answers_are_what_the_description_says() {
         (collector.request(Method::POST, "/api/v1/request-totals").json(body), "post", "/api/v1/request-totals")
     };
     let ticket = collector.request(Method::POST, "/api/v1/requests/lookup");
+    let erase = collector.request(Method::POST, "/api/v1/erase");
     let test = collector.request(Method::POST, "/api/v1/alerts/test");
     let silence = collector.request(Method::POST, "/api/v1/alerts/silences");
     let questions = [
@@ -169,6 +170,13 @@ async fn answers_are_what_the_description_says() {
         get("/api/v1/rates?group_by=status", "/api/v1/rates"),
         get("/api/v1/rate-limits", "/api/v1/rate-limits"),
         get("/api/v1/validation/failures?compare=previous", "/api/v1/validation/failures"),
+        get("/api/v1/validation/friction", "/api/v1/validation/friction"),
+        get("/api/v1/catalog", "/api/v1/catalog"),
+        get("/api/v1/catalog/drift", "/api/v1/catalog/drift"),
+        get("/api/v1/audit", "/api/v1/audit"),
+        (erase.json(&json!({"request_id": "req_nope"})), "post", "/api/v1/erase"),
+        get("/api/v1/erase", "/api/v1/erase"),
+        get("/api/v1/erase/nope", "/api/v1/erase/{id}"),
         (test.json(&json!({"rule": "rate-limited"})), "post", "/api/v1/alerts/test"),
         (silence.json(&json!({"rule": "r", "for": "1h"})), "post", "/api/v1/alerts/silences"),
         get("/api/v1/alerts", "/api/v1/alerts"),
