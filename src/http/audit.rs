@@ -79,12 +79,14 @@ impl Trail {
     /// Hands an entry over.
     pub fn record(&self, entry: AuditEntry) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = match sender.as_ref().map(|sender| sender.try_send(entry)) {
-            Some(Ok(())) => return,
-            Some(Err(TrySendError::Full(entry) | TrySendError::Disconnected(entry))) => Some(entry),
-            None => None,
+        let refused = match &*sender {
+            None => entry,
+            Some(sender) => match sender.try_send(entry) {
+                Ok(()) => return,
+                Err(TrySendError::Full(entry) | TrySendError::Disconnected(entry)) => entry,
+            },
         };
-        lost(&self.metrics, refused.as_slice(), "too many wait to be written, or the collector ends");
+        lost(&self.metrics, &[refused], "too many wait to be written, or the collector ends");
     }
 
     /// Writes what waits, and ends. Blocks.
@@ -121,7 +123,7 @@ fn write_all(receiver: &Receiver<AuditEntry>, state: &State, clock: &Clock, metr
 
 /// Says what the log lacks: the log of the process is the next best place.
 fn lost(metrics: &Metrics, entries: &[AuditEntry], why: &str) {
-    metrics.audit_entries.with_label_values(&["lost"]).inc_by(entries.len().max(1) as u64);
+    metrics.audit_entries.with_label_values(&["lost"]).inc_by(entries.len() as u64);
     for AuditEntry { token, action, subject, outcome, .. } in entries {
         tracing::error!(token, action, subject, outcome, why, "an entry of the audit log is lost");
     }
