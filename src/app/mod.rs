@@ -116,7 +116,10 @@ impl App {
             Ok(clients) => clients,
             Err(_) => access.clients()?,
         };
-        let store = Store::new(clients).with_clock(clock.clone()).with_retention(config.retention_days);
+        let store = Store::new(clients)
+            .with_clock(clock.clone())
+            .with_retention(config.retention_days)
+            .with_slow_log(config.clickhouse.slow_query_ms);
         let parts = Parts {
             limits: Limits {
                 items: Limits::default().items,

@@ -46,7 +46,7 @@ use crate::{
     spool,
     state::State,
     store::{RetryClass, Store, StoreError},
-    telemetry::{self, Origins, SPANS},
+    telemetry::{Origins, SPANS},
 };
 
 /// What handlers share.
@@ -82,7 +82,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Asks ClickHouse and times the answer under the question's name, in the metrics, in the trace, and in the log if it was slow.
+    /// Asks ClickHouse and times the answer under the question's name, in the metrics and in the trace.
     async fn timed<T>(
         &self,
         query: &'static str,
@@ -103,12 +103,6 @@ impl Parts {
         self.metrics.query_duration.with_label_values(&[query]).observe(took.as_secs_f64());
         if answer.is_err() {
             span.record("otel.status_code", "ERROR");
-        }
-        let slow_ms = self.config.clickhouse.slow_query_ms;
-        if slow_ms > 0 && took.as_millis() >= u128::from(slow_ms) {
-            let error = answer.as_ref().err().map(tracing::field::display);
-            let trace_id = telemetry::trace_id();
-            tracing::warn!(query, took_ms = took.as_millis() as u64, slow_ms, error, trace_id, "a slow query");
         }
         answer
     }
