@@ -39,6 +39,7 @@ use crate::{
     alerts::{RuleSet, status::Status},
     clock::Clock,
     config::Config,
+    console,
     decode::Limits,
     deliver::{Books, quarantine::Quarantine},
     event::{catalog::Catalog, scrub::Scrubber},
@@ -78,12 +79,14 @@ pub struct Parts {
     /// KiB of request bodies that may be worked on at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
     pub workbenches: ingest::Workbenches,
+    /// Attempts to sign in to the console.
+    pub sign_ins: console::Attempts,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
 }
 
 impl Parts {
     /// Asks ClickHouse and times the answer under the question's name, in the metrics and in the trace.
-    async fn timed<T>(
+    pub(crate) async fn timed<T>(
         &self,
         query: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
@@ -109,7 +112,7 @@ impl Parts {
 }
 
 /// The answer to a question ClickHouse did not answer: 503, or 500 where asking again will not help.
-fn unavailable(error: &StoreError) -> ApiError {
+pub(crate) fn unavailable(error: &StoreError) -> ApiError {
     if error.class() == RetryClass::Poison {
         return ApiError::internal("a question to ClickHouse", error);
     }
@@ -142,6 +145,10 @@ pub fn router(shared: Shared) -> Router {
     let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler, .. }| match access {
         Access::Open => router.route(path, handler),
         Access::Roles(roles) => router.route(path, handler.route_layer(from_fn_with_state(roles, auth::require))),
+        Access::Page(_) | Access::OpenPage => {
+            let gate = from_fn_with_state((Arc::clone(&shared), access), console::gate);
+            router.route(path, handler.route_layer(gate))
+        }
     });
     around(table, shared)
 }
@@ -154,13 +161,14 @@ fn around(table: Router<Shared>, shared: Shared) -> Router {
         .layer(CatchPanicLayer::custom(answer::panicked))
         .layer(from_fn_with_state(Arc::clone(&shared), ingest::count))
         .layer(from_fn_with_state(Arc::clone(&shared), auth::identify))
+        .layer(from_fn_with_state(Arc::clone(&shared), console::shell))
         .layer(from_fn(answer::envelope))
         .layer(from_fn(trace::record))
         .with_state(shared)
 }
 
 /// Whether a path is the API's: then every answer is an envelope.
-fn is_api(path: &str) -> bool {
+pub(crate) fn is_api(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/")
 }
 

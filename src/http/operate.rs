@@ -127,11 +127,6 @@ pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
     }
 }
 
-/// There is no page at the root yet; the API's description is the nearest thing.
-pub async fn root() -> Redirect {
-    Redirect::temporary("/docs/")
-}
-
 /// What Swagger UI's own page needs: its scripts and styles, the API it describes, and icons within its styles.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
