@@ -29,6 +29,7 @@ pub mod event;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod issues;
 pub mod memory;
 pub mod metrics;
 pub mod recall;

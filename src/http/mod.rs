@@ -6,6 +6,7 @@ pub mod answer;
 mod auth;
 pub mod body;
 pub mod ingest;
+pub mod issues;
 pub mod lookup;
 pub mod openapi;
 pub mod operate;

@@ -5,7 +5,7 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 
-use super::{Shared, alerts, analyse, ingest, lookup, openapi, operate, quarantine, rate_limits};
+use super::{Shared, alerts, analyse, ingest, issues, lookup, openapi, operate, quarantine, rate_limits};
 use crate::{console, state::Role};
 
 /// Who may use a route.
@@ -24,6 +24,8 @@ pub enum Access {
 const INGEST: Access = Access::Roles(&[Role::Ingest]);
 const SUPPORT: Access = Access::Roles(&[Role::Support]);
 const SEARCH: Access = Access::Roles(&[Role::Support, Role::Sre, Role::Product]);
+/// Who may say that an issue is mended: those who answer for the service or to its customers.
+const MEND: Access = Access::Roles(&[Role::Support, Role::Sre]);
 const WATCH: Access = Access::Roles(&[Role::Sre]);
 const PRODUCT: Access = Access::Roles(&[Role::Product]);
 const ADMIN: Access = Access::Roles(&[]);
@@ -61,6 +63,10 @@ pub fn routes() -> Vec<Route> {
         reads("/api/v1/rates", WATCH, get(analyse::rates)),
         reads("/api/v1/rate-limits", WATCH, get(rate_limits::rate_limits)),
         reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
+        reads("/api/v1/issues", SEARCH, get(issues::list)),
+        reads("/api/v1/issues/{fingerprint}", SEARCH, get(issues::show)),
+        writes("/api/v1/issues/{fingerprint}/resolve", MEND, post(issues::resolve)),
+        writes("/api/v1/issues/{fingerprint}/reopen", MEND, post(issues::reopen)),
         reads("/api/v1/alerts", WATCH, get(alerts::list)),
         reads("/api/v1/alerts/history", WATCH, get(alerts::history)),
         writes("/api/v1/alerts/silences", WATCH, post(alerts::silence)),

@@ -51,6 +51,10 @@ pub struct Store {
     retention_days: Arc<AtomicU32>,
     /// From which timestamp on the rollups are whole: asked once.
     rollups_since_ms: Arc<OnceCell<i64>>,
+    /// The same of the issues' hours.
+    issues_since_ms: Arc<OnceCell<i64>>,
+    /// What is in the table `issues`, as far as this collector has written it.
+    known_issues: Arc<rollup::KnownIssues>,
     /// From what duration on a question is logged as slow; none is when there is no such duration.
     slow: Option<Duration>,
     clock: Clock,
@@ -65,8 +69,18 @@ impl Store {
     pub fn new(clients: Clients) -> Self {
         let Clients { admin, write, read, database, origin: _ } = clients;
         let retention_days = Arc::new(AtomicU32::new(DEFAULT_RETENTION_DAYS));
-        let rollups_since_ms = Arc::default();
-        Self { admin, write, read, database, retention_days, rollups_since_ms, slow: None, clock: Clock::system() }
+        Self {
+            admin,
+            write,
+            read,
+            database,
+            retention_days,
+            rollups_since_ms: Arc::default(),
+            issues_since_ms: Arc::default(),
+            known_issues: Arc::default(),
+            slow: None,
+            clock: Clock::system(),
+        }
     }
 
     /// The same store by another clock: what it calls expired goes by it.

@@ -3,6 +3,7 @@
 mod bodies;
 mod documents;
 mod envelope;
+mod issues;
 mod openapi;
 mod operations;
 mod outage;

@@ -5,7 +5,10 @@
 
 use std::{collections::HashMap, mem};
 
-use super::names::{Name, Names, Seeded};
+use super::{
+    issues::{Issue, IssueCell, Issues},
+    names::{Name, Names, Seeded},
+};
 use crate::{event::EventRef, store::rows::origin_word};
 
 const MINUTE_S: u32 = 60;
@@ -38,6 +41,7 @@ pub struct Rollups {
     failures: Vec<Failure>,
     /// Failure and account of each occurrence.
     failure_accounts: Vec<(u32, Name)>,
+    issues: Issues,
     /// The pairs of one event: kept for its memory.
     pairs: Vec<Pair>,
 }
@@ -159,6 +163,7 @@ impl Rollups {
             + self.accounts.len() * 12
             + self.failures.len() * (size_of::<Failure>() + 64 + MAX_ID)
             + self.failure_accounts.len() * 8
+            + self.issues.memory()
     }
 
     /// Counts one event.
@@ -171,6 +176,9 @@ impl Rollups {
         let texts = [event.project, service, environment, route, method];
         let series = self.series(texts, event.status);
         self.count(series, minute);
+        let release = self.names.number(origin_word(event.release));
+        let Series { texts: [project, service, environment, route, _], .. } = self.series[series as usize];
+        self.issues.add(event, hour, [project, service, environment, route], release);
         let account = (!event.account_id.is_empty()).then(|| self.names.number(event.account_id));
         if let Some(account) = account {
             self.accounts.push((series, account, hour));
@@ -349,6 +357,23 @@ impl Rollups {
             (project, cell.at, place, rank[cell.field as usize], rank[cell.rule as usize])
         });
         cells
+    }
+
+    /// The cells of [`super::RollupTable::Issues`], in the order of the table.
+    pub(super) fn issue_cells(&self) -> Vec<&IssueCell> {
+        let rank = self.order().names;
+        let mut cells: Vec<_> = self.issues.cells().iter().collect();
+        cells.sort_by_cached_key(|cell| {
+            let [project, environment, release] =
+                [cell.project, cell.environment, cell.release].map(|name| rank[name as usize]);
+            (project, cell.at / DAY_S, cell.fingerprint, environment, release, cell.at)
+        });
+        cells
+    }
+
+    /// What the issues are of which events were counted.
+    pub(super) fn issues(&self) -> impl Iterator<Item = Issue> {
+        self.issues.issues()
     }
 
     /// Where each text and each series comes when they are sorted as ClickHouse sorts them.
