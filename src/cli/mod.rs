@@ -14,6 +14,7 @@ pub(crate) mod duration;
 mod engine;
 mod erase;
 mod import;
+mod issues;
 mod lookup;
 mod migrate;
 mod patience;
@@ -73,6 +74,8 @@ enum Command {
     Audit(audit::Args),
     Erase(erase::Args),
     #[command(subcommand)]
+    Issues(issues::Command),
+    #[command(subcommand)]
     Quarantine(quarantine::Command),
     #[command(subcommand)]
     Config(config::Command),
@@ -117,6 +120,7 @@ impl Cli {
             Command::Alerts(command) => block_on(alerts::run(&command, settings)),
             Command::Erase(args) => block_on(erase::run(&args, settings)),
             Command::Audit(args) => block_on(audit::run(&args, settings)),
+            Command::Issues(command) => block_on(issues::run(&command, settings)),
             Command::Quarantine(command) => block_on(quarantine::run(&command, settings)),
             Command::Config(command) => config::run(&command, settings),
             Command::Completions(args) => completions::run(&args),

@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Extension,
     extract::{Request, State as AxumState},
-    http::{HeaderMap, StatusCode, Uri},
+    http::{HeaderMap, Method, StatusCode, Uri},
     middleware::Next,
     response::Response,
 };
@@ -22,12 +22,13 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{AnswerId, ApiError, Data},
-    auth, in_state,
+    auth, in_state, is_api,
     params::Params,
     serve::Peer,
 };
 use crate::{
     clock::{Clock, rfc3339},
+    console,
     metrics::Metrics,
     state::{AuditEntry, AuditFilter, State, TokenInfo},
 };
@@ -164,10 +165,12 @@ pub(super) async fn record(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(token) = auth::token_of(&request) else { return next.run(request).await };
+    let Some(token) = auth::token_of(&request).or_else(|| console::visitor_of(&request)) else {
+        return next.run(request).await;
+    };
     let subject = Subject::default();
     request.extensions_mut().insert(subject.clone());
-    let uri = request.uri().clone();
+    let (uri, is_read) = (request.uri().clone(), request.method() == Method::GET);
     let entry = AuditEntry {
         peer: peer(&request),
         request_id: request.extensions().get::<AnswerId>().map(|id| id.0.clone()).unwrap_or_default(),
@@ -175,6 +178,10 @@ pub(super) async fn record(
     };
     let response = next.run(request).await;
     let subject = subject.take().unwrap_or_else(|| subject_of(audited.path, &uri));
+    if subject.is_empty() && is_read && !is_api(uri.path()) {
+        // A page where nothing was asked for yet.
+        return response;
+    }
     shared.audit.record(AuditEntry { subject, outcome: outcome(response.status()).to_owned(), ..entry });
     response
 }

@@ -17,7 +17,11 @@ use utoipa::ToSchema;
 
 use super::{Parts, Shared, answer::ApiError, params, unavailable};
 use crate::{
-    event::pseudonym::{self, Person, Pseudonyms},
+    event::{
+        Event,
+        catalog::{ErrorExplanation, Explanation, FieldExplanation},
+        pseudonym::{self, Person, Pseudonyms},
+    },
     state::{Role, TokenInfo},
 };
 
@@ -139,6 +143,27 @@ impl Sight {
         let account = privacy.name(project, Person::Account, account_id);
         let text = pseudonym::without_word(&text, account_id, &account);
         Shown(pseudonym::without_word(&text, user_id, &privacy.name(project, Person::User, user_id)))
+    }
+
+    /// What an event means, without what may be somebody's in the messages it quotes.
+    #[must_use]
+    pub fn explanation(&self, explanation: Explanation, event: &Event) -> Explanation {
+        if self.sees_people() {
+            return explanation;
+        }
+        let shown = |text: String| self.message_of(text, &event.account_id, &event.user_id).to_string();
+        let Explanation { headline, status, error, fields, scenario, documented } = explanation;
+        Explanation {
+            headline: shown(headline),
+            error: error.map(|error| ErrorExplanation { message: shown(error.message), ..error }),
+            fields: fields
+                .into_iter()
+                .map(|field| FieldExplanation { message: shown(field.message), ..field })
+                .collect(),
+            status,
+            scenario,
+            documented,
+        }
     }
 
     /// A text that is about nobody.

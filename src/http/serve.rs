@@ -24,7 +24,7 @@ const ACCEPT_REST: Duration = Duration::from_secs(1);
 /// What a connection may hold before its headers are read, bytes. Also the longest head of a request.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The other end of a request's connection, among the request's extensions.
+/// Who is at the other end of a request's connection; an extension of each request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
@@ -70,7 +70,7 @@ where
             next = next => next,
         };
         let service = MapRequest::new(service.clone(), move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(Peer(peer));
             request.map(Body::new)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
@@ -90,10 +90,10 @@ where
 
 /// The next connection. What the system says of one that has gone already is no reason to wait; anything else is likely to be
 /// said again at once.
-async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, Peer(peer)),
+            Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!("connections cannot be accepted: {error}; trying again in {ACCEPT_REST:?}");

@@ -200,6 +200,8 @@ impl State {
         for (project, name) in revoked {
             audit::enter(&transaction, &deed(&project, "token revoked", name, now_ms))?;
         }
+        // Without its token a session is none already; this forgets it.
+        transaction.execute("DELETE FROM sessions WHERE token_id NOT IN (SELECT id FROM tokens)", [])?;
         transaction.commit()?;
         Ok(())
     }
@@ -218,7 +220,7 @@ fn deed(project: &str, action: &str, subject: String, at_ms: i64) -> AuditEntry 
     }
 }
 
-fn token_info(row: &Row<'_>) -> rusqlite::Result<TokenInfo> {
+pub(super) fn token_info(row: &Row<'_>) -> rusqlite::Result<TokenInfo> {
     let roles: String = row.get("roles")?;
     let limit = match (row.get::<_, Option<i64>>("limit_events")?, row.get::<_, Option<i64>>("limit_seconds")?) {
         (Some(events), Some(seconds)) => Some(Limit { events: events as u64, seconds: seconds as u64 }),
@@ -235,11 +237,11 @@ fn token_info(row: &Row<'_>) -> rusqlite::Result<TokenInfo> {
     })
 }
 
-fn hash(token: &str) -> [u8; 32] {
+pub(super) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail

@@ -399,16 +399,16 @@ impl From<AlertEvent> for AlertChange {
     }
 }
 
-/// Asks for alerts.
-async fn in_state<T: Send + 'static>(
+/// Asks the state database, off the threads that serve.
+pub(super) async fn in_state<T: Send + 'static>(
     shared: &Shared,
     work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    super::in_state(shared, "asking for alerts", work).await
+    super::in_state(shared, "asking the state database", work).await
 }
 
 /// A JSON body; an empty one is an empty object.
-async fn read<T: DeserializeOwned>(
+pub(super) async fn read<T: DeserializeOwned>(
     shared: &Shared,
     headers: &HeaderMap,
     body: Body,
