@@ -164,7 +164,7 @@ impl Reader<'_> {
         let Some(filter) = self.narrowed(self.filter(kind.window_ms), &kind.group_by, least).await? else {
             return Ok(Vec::new());
         };
-        let mut series = self.cells(&filter, &kind.group_by).await?;
+        let mut series = self.cells(&filter, &kind.group_by, 1).await?;
         let hours = Filter { from_ms: self.ends.first - self.rule.kind.reach_ms(), ..filter };
         let hours = self.rates(&hours, &kind.group_by, HOUR_MS).await?;
         let mut hours: HashMap<Labels, Counts> =
@@ -192,17 +192,18 @@ impl Reader<'_> {
             return Ok(Vec::new());
         };
         if kind.group_by.contains(&GroupKey::Account) {
-            return self.cells(&filter, &kind.group_by).await;
+            // Neither a window nor an episode can have enough of what has too few in all.
+            return self.cells(&filter, &kind.group_by, kind.threshold).await;
         }
         let rates = self.rates(&filter, &kind.group_by, self.rule.step_ms()).await?;
         Ok(rates.into_iter().map(from_rate).collect())
     }
 
-    /// Counts with accounts.
-    async fn cells(&self, filter: &Filter, by: &[GroupKey]) -> Result<Vec<Series>, StoreError> {
+    /// Counts with accounts, of the groups with at least so many.
+    async fn cells(&self, filter: &Filter, by: &[GroupKey], least: u64) -> Result<Vec<Series>, StoreError> {
         let columns: Vec<_> = by.iter().map(|key| column(*key)).collect();
         let names: Vec<_> = by.iter().map(|key| key.as_str()).collect();
-        let cells = self.store.alert_cells(self.project, filter, &columns, self.rule.step_ms()).await?;
+        let cells = self.store.alert_cells(self.project, filter, &columns, self.rule.step_ms(), least).await?;
         Ok(from_cells(&names, cells))
     }
 
@@ -232,7 +233,7 @@ impl Reader<'_> {
         let fingerprints = frequent.iter().map(|found| found.fingerprint).collect();
         let filter = Filter { from_ms, fingerprints, ..recent };
         let by = [AlertColumn::Service, AlertColumn::Route, AlertColumn::Status, AlertColumn::Fingerprint];
-        let cells = self.store.alert_cells(self.project, &filter, &by, self.rule.step_ms()).await?;
+        let cells = self.store.alert_cells(self.project, &filter, &by, self.rule.step_ms(), 1).await?;
         let mut series = from_cells(&["service", "route", "status", "fingerprint"], cells);
         let errors: HashMap<String, String> =
             frequent.into_iter().map(|found| (format!("{:016x}", found.fingerprint), found.error)).collect();
