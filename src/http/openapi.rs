@@ -140,6 +140,7 @@ fn complete() -> serde_json::Result<String> {
                 wrap(operation);
                 add_examples(operation)?;
             }
+            Access::Page(_) | Access::OpenPage => {}
         }
     }
     serde_json::to_string(&document)

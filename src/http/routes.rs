@@ -6,7 +6,7 @@ use axum::{
 };
 
 use super::{Shared, alerts, analyse, ingest, issues, lookup, openapi, operate, quarantine, rate_limits};
-use crate::state::Role;
+use crate::{console, state::Role};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum Access {
     Open,
     /// A token with one of these roles; an admin's always.
     Roles(&'static [Role]),
+    /// A page of the console: who has signed in with such a token.
+    Page(&'static [Role]),
+    /// What the console shows to everybody: where one signs in.
+    OpenPage,
 }
 
 const INGEST: Access = Access::Roles(&[Role::Ingest]);
@@ -36,12 +40,21 @@ pub struct Route {
     pub(super) handler: MethodRouter<Shared>,
 }
 
+impl Route {
+    pub(crate) const fn get(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
+        Self { method: Method::GET, path, access, handler }
+    }
+
+    pub(crate) const fn post(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
+        Self { method: Method::POST, path, access, handler }
+    }
+}
+
 /// Every route.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    let reads = |path, access, handler| Route { method: Method::GET, path, access, handler };
-    let writes = |path, access, handler| Route { method: Method::POST, path, access, handler };
-    vec![
+    let (reads, writes) = (Route::get, Route::post);
+    let mut routes = vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
         reads(ingest::PATH, SEARCH, get(analyse::events)),
         writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
@@ -72,9 +85,10 @@ pub fn routes() -> Vec<Route> {
         reads("/healthz", Access::Open, get(operate::healthz)),
         reads("/readyz", Access::Open, get(operate::readyz)),
         reads("/metrics", Access::Open, get(operate::metrics)),
-        reads("/", Access::Open, get(operate::root)),
         reads("/docs", Access::Open, get(operate::docs_folder)),
         reads("/docs/", Access::Open, get(operate::docs)),
         reads("/docs/{*file}", Access::Open, get(operate::docs)),
-    ]
+    ];
+    routes.extend(console::routes());
+    routes
 }

@@ -1,4 +1,5 @@
-//! Small state beside the events: tokens, what was rejected on arrival, where alerts stand, which issues are resolved. SQLite in the data directory.
+//! Small state beside the events: tokens, sessions of the console, what was rejected on arrival, where alerts stand, which issues are
+//! resolved. SQLite in the data directory.
 //!
 //! Several processes may have it open (the CLI makes tokens while the collector runs); a change is seen by the next read.
 
@@ -6,6 +7,7 @@ mod alerts;
 mod issues;
 mod outbox;
 mod rejections;
+mod sessions;
 mod tokens;
 
 use std::{
@@ -20,6 +22,7 @@ pub use alerts::{Acknowledged, AlertChanges, AlertEvent, AlertRow, Silence};
 pub use issues::Resolution;
 pub use outbox::OutboxRow;
 pub use rejections::{KEPT_DAYS as REJECTIONS_KEPT_DAYS, Rejection};
+pub use sessions::Session;
 pub use tokens::{Limit, NewToken, Role, TokenInfo};
 
 /// Name of the database file in the data directory.
@@ -29,7 +32,7 @@ pub const FILE: &str = "state.db";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Steps of the schema; `PRAGMA user_version` counts those that are applied. Append only.
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     "
     CREATE TABLE tokens (
         id TEXT PRIMARY KEY,
@@ -109,6 +112,15 @@ const SCHEMA: [&str; 3] = [
         attempts INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX outbox_by_alert ON outbox (receiver, project, fingerprint, id);
+",
+    "
+    CREATE TABLE sessions (
+        hash BLOB NOT NULL,
+        token_id TEXT NOT NULL,
+        current INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        PRIMARY KEY (hash, token_id)
+    ) STRICT;
 ",
     "
     CREATE TABLE issue_resolutions (

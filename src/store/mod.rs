@@ -16,9 +16,12 @@ pub mod rows;
 pub mod totals;
 pub mod upkeep;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::OnceCell;
@@ -52,6 +55,8 @@ pub struct Store {
     issues_since_ms: Arc<OnceCell<i64>>,
     /// What is in the table `issues`, as far as this collector has written it.
     known_issues: Arc<rollup::KnownIssues>,
+    /// From what duration on a question is logged as slow; none is when there is no such duration.
+    slow: Option<Duration>,
     clock: Clock,
 }
 
@@ -73,6 +78,7 @@ impl Store {
             rollups_since_ms: Arc::default(),
             issues_since_ms: Arc::default(),
             known_issues: Arc::default(),
+            slow: None,
             clock: Clock::system(),
         }
     }
@@ -87,6 +93,12 @@ impl Store {
     #[must_use]
     pub fn with_retention(self, days: u32) -> Self {
         Self { retention_days: Arc::new(AtomicU32::new(days)), ..self }
+    }
+
+    /// The same store, logging each question that takes so many milliseconds or more; 0: none.
+    #[must_use]
+    pub fn with_slow_log(self, slow_ms: u64) -> Self {
+        Self { slow: (slow_ms > 0).then(|| Duration::from_millis(slow_ms)), ..self }
     }
 
     /// Applies the migrations that are pending; returns their names.

@@ -3,7 +3,7 @@
 use errata::store::client::Clients;
 
 /// A rollup's cells as text, and the same counted from the events, each key once.
-const PAIRS: [(&str, &str); 10] = [
+const PAIRS: [(&str, &str); 11] = [
     (
         "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
          WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'minute' \
@@ -31,6 +31,13 @@ const PAIRS: [(&str, &str); 10] = [
          GROUP BY project, at, service, environment, route, method, status",
         "SELECT toString((project, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, service, environment, '', '', \
          status, count())) FROM {events} GROUP BY project, at, service, environment, status",
+    ),
+    (
+        "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'day' \
+         GROUP BY project, at, service, environment, route, method, status",
+        "SELECT toString((project, toStartOfDay(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, method, \
+         status, count())) FROM {events} GROUP BY project, at, service, environment, route, method, status",
     ),
     (
         "SELECT toString((project, account, at, service, environment, route, method, status, sum(count))) FROM rollup_accounts \

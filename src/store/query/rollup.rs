@@ -1,6 +1,6 @@
 //! What of a question the rollups can answer, and what is left to the events.
 //!
-//! Rollups know whole minutes and hours. A range is cut into those and the edges around them, which are read from the events; no event is in
+//! Rollups know whole minutes, hours and days of UTC. A range is cut into those and the edges around them, which are read from the events; no event is in
 //! two of the pieces, so the sums of the pieces are the answer.
 
 use super::{CLOCK_AHEAD_MS, Filter, READ_TIMEOUT, Sql, Store, StoreError, Value};
@@ -8,6 +8,7 @@ use crate::store::{insert::within, rows::week_of};
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const HOUR_MS: i64 = 3_600_000;
+pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// From, and up to but without, milliseconds since the Unix epoch.
 pub(super) type Range = (i64, i64);

@@ -98,12 +98,12 @@ struct Pair {
     count: u64,
 }
 
-/// Events of one minute or hour.
+/// Events of one minute, hour or day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CountCell {
     pub series: u32,
     pub per: Per,
-    /// Begin of the minute or hour, Unix seconds.
+    /// Begin of the minute, hour or day (UTC), Unix seconds.
     pub at: u32,
     pub count: u64,
 }
@@ -115,6 +115,8 @@ pub(super) enum Per {
     /// Without route and method, as the next: a long range has far fewer of these cells.
     CoarseMinute = 3,
     CoarseHour = 4,
+    /// With route and method: what a table of routes over a month reads.
+    Day = 5,
 }
 
 /// Events of one hour and account.
@@ -280,17 +282,19 @@ impl Rollups {
     /// The cells of [`super::RollupTable::Counts`], in the order of the table: ClickHouse need not sort them.
     pub(super) fn counts(&self) -> Vec<CountCell> {
         let order = self.order();
-        let mut keys: Vec<_> = Vec::with_capacity(4 * self.counts.len());
+        let mut keys: Vec<_> = Vec::with_capacity(5 * self.counts.len());
         for Minute { series, at, count } in &self.counts {
-            let (at, hour, Series { texts, coarse, .. }) = (*at, at - at % HOUR_S, &self.series[*series as usize]);
+            let (at, hour, day) = (*at, at - at % HOUR_S, at - at % DAY_S);
+            let Series { texts, coarse, .. } = &self.series[*series as usize];
             let project = order.names[texts[0] as usize];
             for (per, at, series) in [
                 (Per::Minute, at, *series),
                 (Per::Hour, hour, *series),
                 (Per::CoarseMinute, at, *coarse),
                 (Per::CoarseHour, hour, *coarse),
+                (Per::Day, day, *series),
             ] {
-                keys.push((project, per, hour, order.series[series as usize], at, series, *count));
+                keys.push((project, per, at - at % HOUR_S, order.series[series as usize], at, series, *count));
             }
         }
         keys.sort_unstable();

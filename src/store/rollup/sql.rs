@@ -10,6 +10,7 @@ const EVENTS: &str = "FROM {table} WHERE batch_id IN {batches:Array(UUID)} \
 
 const MINUTE: &str = "toStartOfMinute(toDateTime(timestamp, 'UTC'))";
 const HOUR: &str = "toStartOfHour(toDateTime(timestamp, 'UTC'))";
+const DAY: &str = "toStartOfDay(toDateTime(timestamp, 'UTC'))";
 
 /// The cells and the marker of a group, in the table's columns; further parameters `group` and `week`.
 pub(super) fn select(table: RollupTable, events: &str) -> String {
@@ -31,7 +32,7 @@ fn counts() -> String {
         "project, step.1, step.2, service, environment, if(step.3, route, '') AS step_route, if(step.3, method, '') AS step_method, \
          status, count() FROM (SELECT project, timestamp, service, environment, toString(route) AS route, toString(method) AS method, \
          status {{events}}) ARRAY JOIN [('minute', {MINUTE}, true), ('hour', {HOUR}, true), ('coarse_minute', {MINUTE}, false), \
-         ('coarse_hour', {HOUR}, false)] AS step GROUP BY project, step, service, environment, step_route, step_method, status"
+         ('coarse_hour', {HOUR}, false), ('day', {DAY}, true)] AS step GROUP BY project, step, service, environment, step_route, step_method, status"
     )
 }
 

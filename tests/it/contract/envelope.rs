@@ -134,7 +134,7 @@ fn roles_reach_what_the_contract_says() {
     }
     let open: BTreeSet<_> =
         routes().into_iter().filter(|route| route.access == Access::Open).map(|route| route.path).collect();
-    let expected = ["/", "/api/v1/openapi.json", "/docs", "/docs/", "/docs/{*file}", "/healthz", "/metrics", "/readyz"];
+    let expected = ["/api/v1/openapi.json", "/docs", "/docs/", "/docs/{*file}", "/healthz", "/metrics", "/readyz"];
     assert_eq!(open, expected.into());
 }
 

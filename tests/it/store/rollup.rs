@@ -192,13 +192,13 @@ async fn whole_hours_and_minutes_are_read_from_the_rollups_alone() {
     let store = &started.store;
     let batches = filled(store).await;
     roll_up(store, &batches).await;
-    let hours = Filter { from_ms: noon() - 30 * HOUR, to_ms: noon() - 3 * HOUR, ..Filter::default() };
+    let hours = Filter { from_ms: noon() - 70 * HOUR, to_ms: noon() - 3 * HOUR, ..Filter::default() };
     let minutes = Filter { to_ms: hours.to_ms + 7 * MINUTE, ..hours.clone() };
     let account = Filter { account_ids: vec!["7".to_owned()], ..hours.clone() };
     let ask = async || {
         let by = [RateKey::Status, RateKey::Route];
         let mut rates = Vec::new();
-        for (filter, step) in [(&hours, 3600), (&minutes, 60), (&account, 3600)] {
+        for (filter, step) in [(&hours, 3600), (&minutes, 60), (&account, 3600), (&hours, 86_400)] {
             rates.push(store.rates("shop", filter, &by, step).await.unwrap());
         }
         let failures = store.validation_failures("shop", &hours, &[FailureKey::Field], None, 10).await.unwrap();
