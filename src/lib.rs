@@ -28,6 +28,7 @@ pub mod event;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod inert;
 pub mod memory;
 pub mod metrics;
 pub mod recall;

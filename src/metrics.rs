@@ -73,6 +73,9 @@ pub struct Metrics {
     pub alerts_firing: IntGaugeVec,
     /// Labels: receiver, outcome.
     pub notifications: IntCounterVec,
+    pub tails: IntGauge,
+    /// Label: outcome.
+    pub tail_events: IntCounterVec,
     pub totals_accepted: IntCounter,
     /// Label: reason.
     pub totals_rejected: IntCounterVec,
@@ -236,6 +239,13 @@ impl Metrics {
                 "Attempts to tell a receiver of an alert: sent, failed (tried again), given_up.",
                 &["receiver", "outcome"],
             )?,
+            tails: gauge(r, "errata_tails", "Live tails that are open.")?,
+            tail_events: counters(
+                r,
+                "errata_tail_events_total",
+                "Events for live tails: sent, or missed because there were too many at once or the client was slow.",
+                &["outcome"],
+            )?,
             totals_accepted: counter(
                 r,
                 "errata_totals_accepted_total",
@@ -277,6 +287,9 @@ impl Metrics {
         }
         for outcome in ["stored", "found", "failed", "quarantined"] {
             self.insert_batches.with_label_values(&[outcome]);
+        }
+        for outcome in ["sent", "missed"] {
+            self.tail_events.with_label_values(&[outcome]);
         }
         for class in RetryClass::ALL {
             self.insert_retries.with_label_values(&[class.as_str()]);

@@ -5,6 +5,7 @@ pub mod analyse;
 pub mod answer;
 mod auth;
 pub mod body;
+pub mod events;
 pub mod ingest;
 pub mod lookup;
 pub mod openapi;
@@ -78,6 +79,8 @@ pub struct Parts {
     /// KiB of request bodies that may be worked on at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
     pub workbenches: ingest::Workbenches,
+    /// Exports and live tails.
+    pub streams: events::Streams,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
 }
 

@@ -5,7 +5,7 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 
-use super::{Shared, alerts, analyse, ingest, lookup, openapi, operate, quarantine, rate_limits};
+use super::{Shared, alerts, analyse, events, ingest, lookup, openapi, operate, quarantine, rate_limits};
 use crate::state::Role;
 
 /// Who may use a route.
@@ -42,6 +42,9 @@ pub fn routes() -> Vec<Route> {
     vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
         reads(ingest::PATH, SEARCH, get(analyse::events)),
+        reads("/api/v1/events/tail", SEARCH, get(events::tail::tail)),
+        reads("/api/v1/events/histogram", SEARCH, get(events::counts::histogram)),
+        reads("/api/v1/events/top", SEARCH, get(events::counts::top)),
         writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
         writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)),
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)),

@@ -9,7 +9,9 @@ mod outage;
 mod projects;
 mod quarantine;
 mod quota;
+mod search;
 mod state;
+mod tail;
 pub(crate) mod tools;
 mod totals;
 

@@ -8,15 +8,18 @@ pub mod cursor;
 mod event_row;
 mod evidence;
 pub mod filter;
+pub mod histogram;
 pub mod impact;
 pub mod rate_limit;
 pub mod rates;
 pub mod ratio;
+pub mod received;
 pub mod request;
 mod rollup;
 pub mod search;
 pub mod served;
 pub mod status;
+pub mod top;
 pub mod validation;
 
 use std::{fmt::Write as _, time::Duration};
@@ -29,13 +32,16 @@ use super::{Store, StoreError, insert::within, traced};
 pub use alerts::{AlertCell, AlertColumn, FieldHour, TotalCell};
 pub use cursor::Cursor;
 pub use filter::{Filter, StatusFilter};
+pub use histogram::Histogram;
 pub use impact::{EventSummary, Impact};
 pub use rate_limit::Episode;
 pub use rates::{RateKey, Series};
 pub use ratio::{RatedPoint, RatedSeries};
+pub use received::Received;
 pub use request::Found;
 pub use search::Page;
 pub use status::{ProjectSpan, TableParts};
+pub use top::{Top, TopRow};
 pub use validation::{FailureKey, FailureRow};
 
 /// Past this, a person is told that the question was too large.
@@ -132,6 +138,35 @@ impl Store {
         T: clickhouse::RowOwned + clickhouse::RowRead,
     {
         within(READ_TIMEOUT + Duration::from_secs(5), what, query.fetch_all::<T>()).await
+    }
+
+    /// Rows until they take more than so many bytes by `size`, at least one if there is any; and whether some were left.
+    ///
+    /// An event may have 256 KiB: a page of many would be held several times over before it is sent.
+    async fn rows_within<T>(
+        &self,
+        what: &'static str,
+        query: Query,
+        bytes: usize,
+        size: impl Fn(&T) -> usize,
+    ) -> Result<(Vec<T>, bool), StoreError>
+    where
+        T: clickhouse::RowOwned + clickhouse::RowRead,
+    {
+        let read = async {
+            let mut cursor = query.fetch::<T>()?;
+            let (mut rows, mut taken, mut is_cut) = (Vec::new(), 0_usize, false);
+            // To the end: clickhouse-local does not bear well that somebody hangs up in the middle of an answer.
+            while let Some(row) = cursor.next().await? {
+                taken = taken.saturating_add(size(&row));
+                is_cut |= taken > bytes && !rows.is_empty();
+                if !is_cut {
+                    rows.push(row);
+                }
+            }
+            Ok((rows, is_cut))
+        };
+        within(READ_TIMEOUT + Duration::from_secs(5), what, read).await
     }
 
     /// `database.table`, as it stands in SQL.

@@ -91,10 +91,15 @@ fn roles_reach_what_the_contract_says() {
         let found = routes().into_iter().filter(|route| reaches(route.access));
         found.map(|route| format!("{} {}", route.method, route.path)).collect()
     };
-    let search = "GET /api/v1/events";
+    let [search, tail, histogram, top] =
+        ["", "/tail", "/histogram", "/top"].map(|path| format!("GET /api/v1/events{path}"));
+    let [search, tail, histogram, top] = [&*search, &*tail, &*histogram, &*top];
     let expected: [(Role, &[&str]); 4] = [
         (Role::Ingest, &["POST /api/v1/events", "POST /api/v1/request-totals"]),
-        (Role::Support, &["GET /api/v1/requests/{request_id}", "POST /api/v1/requests/lookup", search]),
+        (
+            Role::Support,
+            &["GET /api/v1/requests/{request_id}", "POST /api/v1/requests/lookup", search, tail, histogram, top],
+        ),
         (
             Role::Sre,
             &[
@@ -107,9 +112,12 @@ fn roles_reach_what_the_contract_says() {
                 "POST /api/v1/alerts/{rule}/acknowledge",
                 "POST /api/v1/alerts/test",
                 search,
+                tail,
+                histogram,
+                top,
             ],
         ),
-        (Role::Product, &["GET /api/v1/validation/failures", search]),
+        (Role::Product, &["GET /api/v1/validation/failures", search, tail, histogram, top]),
     ];
     for (role, paths) in expected {
         assert_eq!(reach(role), paths.iter().map(ToString::to_string).collect(), "{role:?}");
