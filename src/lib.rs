@@ -12,7 +12,7 @@
 //! 4. [`deliver`] reads the spool in batches, writes a plan to disk, inserts the batch into ClickHouse, verifies by
 //!    count that it is there, and only then lets the spool forget it.
 //! 5. [`store`] owns ClickHouse: the embedded engine's supervisor, the migrations, the columnar rows and every `SELECT`.
-//! 6. [`http`] answers lookups and metrics from the store's query functions, explained by the catalog.
+//! 6. [`http`] answers lookups and metrics from the store's query functions, explained by the catalog; [`console`] shows the same as pages.
 //!
 //! [`app`] is the only module that knows every room. `ARCHITECTURE.md` names the rooms and what each must never do.
 
@@ -21,6 +21,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod decode;
 pub mod deliver;
 pub mod event;
@@ -29,6 +30,7 @@ pub mod event;
 pub mod fuzzing;
 pub mod http;
 pub mod inert;
+pub mod issues;
 pub mod memory;
 pub mod metrics;
 pub mod recall;

@@ -25,6 +25,7 @@ use crate::{
     alerts::{RuleSet, notify::OUTCOMES, status::Status},
     clock::Clock,
     config::{Config, EMBEDDED},
+    console,
     decode::Limits,
     deliver::{Books, quarantine::Quarantine},
     event::{catalog::Catalog, scrub::Scrubber},
@@ -116,7 +117,10 @@ impl App {
             Ok(clients) => clients,
             Err(_) => access.clients()?,
         };
-        let store = Store::new(clients).with_clock(clock.clone()).with_retention(config.retention_days);
+        let store = Store::new(clients)
+            .with_clock(clock.clone())
+            .with_retention(config.retention_days)
+            .with_slow_log(config.clickhouse.slow_query_ms);
         let parts = Parts {
             limits: Limits {
                 items: Limits::default().items,
@@ -126,6 +130,7 @@ impl App {
             },
             workbenches: http::ingest::Workbenches::default(),
             streams: http::events::Streams::default(),
+            sign_ins: console::Attempts::default(),
             receiving: http::body::Budget::new(config.ingest.max_in_flight.as_usize()),
             in_flight: Arc::new(Semaphore::new(
                 (config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS),

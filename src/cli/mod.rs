@@ -13,6 +13,7 @@ pub(crate) mod duration;
 mod engine;
 mod filters;
 mod import;
+mod issues;
 mod lookup;
 mod migrate;
 mod node;
@@ -79,6 +80,8 @@ enum Command {
     #[command(subcommand)]
     Alerts(alerts::Command),
     #[command(subcommand)]
+    Issues(issues::Command),
+    #[command(subcommand)]
     Quarantine(quarantine::Command),
     #[command(subcommand)]
     Config(config::Command),
@@ -124,6 +127,7 @@ impl Cli {
             Command::Engine(command) => engine::run(command),
             Command::Catalog(command) => catalog::run(&command),
             Command::Alerts(command) => block_on(alerts::run(&command, settings)),
+            Command::Issues(command) => block_on(issues::run(&command, settings)),
             Command::Quarantine(command) => block_on(quarantine::run(&command, settings)),
             Command::Config(command) => config::run(&command, settings),
             Command::Completions(args) => completions::run(&args),

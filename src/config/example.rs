@@ -73,6 +73,10 @@ const SETTINGS: &[Setting] = &[
         doc: "With a key of at least 16 bytes, scrubbed addresses become stable tokens ([email:3f9a2c51d0be])\ninstead of labels, so that they stay comparable. Make one with `openssl rand -hex 32`.\nEmpty: labels.",
         sample: Some("\"\""),
     },
+    setting(
+        "console.trace_url",
+        "Address of a trace in your tracing system: https://traces.example/trace/{trace_id}. {timestamp_ms} may stand in it too.\nEmpty: traces are named and not linked.",
+    ),
 ];
 
 const INTRODUCTION: &str = "\

@@ -5,6 +5,7 @@
 //! fit, and a setting that does not exist, stop the start with an error that names where it came from.
 
 mod address;
+mod console;
 mod example;
 mod size;
 mod source;
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use console::Console;
 pub use example::example;
 pub use size::ByteSize;
 pub use source::{ConfigError, Flags, load};
@@ -46,6 +48,7 @@ pub struct Config {
     pub spool: Spool,
     pub ingest: Ingest,
     pub scrub: ScrubConfig,
+    pub console: Console,
 }
 
 /// Where events are stored.
@@ -109,6 +112,7 @@ impl Default for Config {
             spool: Spool::default(),
             ingest: Ingest::default(),
             scrub: ScrubConfig::default(),
+            console: Console::default(),
         }
     }
 }
@@ -224,6 +228,14 @@ impl Config {
             "public_url",
             self.public_url.is_empty() || is_web,
             format!("must begin with http:// or https://, got {:?}", self.public_url),
+        );
+        check(
+            "console.trace_url",
+            self.console.is_good(),
+            format!(
+                "must be an http(s) address with {{trace_id}} in it, such as https://traces.example/trace/{{trace_id}}, got {:?}",
+                self.console.trace_url
+            ),
         );
         problems
     }

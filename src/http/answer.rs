@@ -131,7 +131,13 @@ impl ApiError {
         self
     }
 
-    fn log(&self, id: &AnswerId) {
+    /// What is wrong, by field, parameter or header.
+    pub fn messages(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.errors.iter().flat_map(|(field, messages)| messages.iter().map(|text| (field.as_str(), text.as_str())))
+    }
+
+    /// Writes it to the log: whoever answers with it does so once.
+    pub(crate) fn log(&self, id: &AnswerId) {
         let cause = self.cause.as_deref().unwrap_or_default();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             tracing::warn!(request_id = id.0, status = self.status.as_u16(), cause, "{}", self.message);
@@ -229,7 +235,18 @@ const PROTECTIONS: [(HeaderName, &str); 4] = [
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
-fn error_headers(error: &ApiError, headers: &mut HeaderMap) {
+/// Takes the error out of a response that has not got its body yet, for who answers with something else than the envelope.
+pub(crate) fn take_error(response: &mut Response) -> Option<ApiError> {
+    match response.extensions_mut().remove::<Outcome>()? {
+        Outcome::Error(error) => Some(error),
+        data @ Outcome::Data(_) => {
+            response.extensions_mut().insert(data);
+            None
+        }
+    }
+}
+
+pub(crate) fn error_headers(error: &ApiError, headers: &mut HeaderMap) {
     if let Some(delay) = error.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
     }

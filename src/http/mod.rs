@@ -7,6 +7,7 @@ mod auth;
 pub mod body;
 pub mod events;
 pub mod ingest;
+pub mod issues;
 pub mod lookup;
 pub mod openapi;
 pub mod operate;
@@ -40,6 +41,7 @@ use crate::{
     alerts::{RuleSet, status::Status},
     clock::Clock,
     config::Config,
+    console,
     decode::Limits,
     deliver::{Books, quarantine::Quarantine},
     event::{catalog::Catalog, scrub::Scrubber},
@@ -47,7 +49,7 @@ use crate::{
     spool,
     state::State,
     store::{RetryClass, Store, StoreError},
-    telemetry::{self, Origins, SPANS},
+    telemetry::{Origins, SPANS},
 };
 
 /// What handlers share.
@@ -81,12 +83,14 @@ pub struct Parts {
     pub workbenches: ingest::Workbenches,
     /// Exports and live tails.
     pub streams: events::Streams,
+    /// Attempts to sign in to the console.
+    pub sign_ins: console::Attempts,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
 }
 
 impl Parts {
-    /// Asks ClickHouse and times the answer under the question's name, in the metrics, in the trace, and in the log if it was slow.
-    async fn timed<T>(
+    /// Asks ClickHouse and times the answer under the question's name, in the metrics and in the trace.
+    pub(crate) async fn timed<T>(
         &self,
         query: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
@@ -107,18 +111,12 @@ impl Parts {
         if answer.is_err() {
             span.record("otel.status_code", "ERROR");
         }
-        let slow_ms = self.config.clickhouse.slow_query_ms;
-        if slow_ms > 0 && took.as_millis() >= u128::from(slow_ms) {
-            let error = answer.as_ref().err().map(tracing::field::display);
-            let trace_id = telemetry::trace_id();
-            tracing::warn!(query, took_ms = took.as_millis() as u64, slow_ms, error, trace_id, "a slow query");
-        }
         answer
     }
 }
 
 /// The answer to a question ClickHouse did not answer: 503, or 500 where asking again will not help.
-fn unavailable(error: &StoreError) -> ApiError {
+pub(crate) fn unavailable(error: &StoreError) -> ApiError {
     if error.class() == RetryClass::Poison {
         return ApiError::internal("a question to ClickHouse", error);
     }
@@ -151,6 +149,10 @@ pub fn router(shared: Shared) -> Router {
     let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler, .. }| match access {
         Access::Open => router.route(path, handler),
         Access::Roles(roles) => router.route(path, handler.route_layer(from_fn_with_state(roles, auth::require))),
+        Access::Page(_) | Access::OpenPage => {
+            let gate = from_fn_with_state((Arc::clone(&shared), access), console::gate);
+            router.route(path, handler.route_layer(gate))
+        }
     });
     around(table, shared)
 }
@@ -163,13 +165,14 @@ fn around(table: Router<Shared>, shared: Shared) -> Router {
         .layer(CatchPanicLayer::custom(answer::panicked))
         .layer(from_fn_with_state(Arc::clone(&shared), ingest::count))
         .layer(from_fn_with_state(Arc::clone(&shared), auth::identify))
+        .layer(from_fn_with_state(Arc::clone(&shared), console::shell))
         .layer(from_fn(answer::envelope))
         .layer(from_fn(trace::record))
         .with_state(shared)
 }
 
 /// Whether a path is the API's: then every answer is an envelope.
-fn is_api(path: &str) -> bool {
+pub(crate) fn is_api(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/")
 }
 

@@ -41,6 +41,10 @@ use crate::state::Role;
         super::analyse::rates,
         super::rate_limits::rate_limits,
         super::analyse::validation_failures,
+        super::issues::list,
+        super::issues::show,
+        super::issues::resolve,
+        super::issues::reopen,
         super::alerts::list,
         super::alerts::history,
         super::alerts::silence,
@@ -68,12 +72,14 @@ const TOKEN: &str = "Paste a token alone, without `Bearer`. The first one, an ad
     `errata token create --name NAME --project PROJECT --role ROLE` makes more. A token sees the events of its project alone.";
 
 /// Answers as they come from a collector: operation, status, the whole body.
-const EXAMPLES: [(&str, &str, &str); 5] = [
+const EXAMPLES: [(&str, &str, &str); 7] = [
     ("ship_events", "202", include_str!("examples/taken.json")),
     ("lookup_request", "200", include_str!("examples/lookup.json")),
     ("lookup_request", "404", include_str!("examples/unknown.json")),
     ("event_histogram", "200", include_str!("examples/histogram.json")),
     ("top_events", "200", include_str!("examples/top.json")),
+    ("issues", "200", include_str!("examples/issues.json")),
+    ("resolve_issue", "404", include_str!("examples/unknown_issue.json")),
 ];
 
 /// Parts of answers that are no JSON: operation, media type, text.
@@ -157,6 +163,7 @@ fn complete() -> serde_json::Result<String> {
                 wrap(operation);
                 add_examples(operation)?;
             }
+            Access::Page(_) | Access::OpenPage => {}
         }
     }
     serde_json::to_string(&document)

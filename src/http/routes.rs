@@ -5,8 +5,8 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 
-use super::{Shared, alerts, analyse, events, ingest, lookup, openapi, operate, quarantine, rate_limits};
-use crate::state::Role;
+use super::{Shared, alerts, analyse, events, ingest, issues, lookup, openapi, operate, quarantine, rate_limits};
+use crate::{console, state::Role};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,17 @@ pub enum Access {
     Open,
     /// A token with one of these roles; an admin's always.
     Roles(&'static [Role]),
+    /// A page of the console: who has signed in with such a token.
+    Page(&'static [Role]),
+    /// What the console shows to everybody: where one signs in.
+    OpenPage,
 }
 
 const INGEST: Access = Access::Roles(&[Role::Ingest]);
 const SUPPORT: Access = Access::Roles(&[Role::Support]);
 const SEARCH: Access = Access::Roles(&[Role::Support, Role::Sre, Role::Product]);
+/// Who may say that an issue is mended: those who answer for the service or to its customers.
+const MEND: Access = Access::Roles(&[Role::Support, Role::Sre]);
 const WATCH: Access = Access::Roles(&[Role::Sre]);
 const PRODUCT: Access = Access::Roles(&[Role::Product]);
 const ADMIN: Access = Access::Roles(&[]);
@@ -34,12 +40,21 @@ pub struct Route {
     pub(super) handler: MethodRouter<Shared>,
 }
 
+impl Route {
+    pub(crate) const fn get(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
+        Self { method: Method::GET, path, access, handler }
+    }
+
+    pub(crate) const fn post(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
+        Self { method: Method::POST, path, access, handler }
+    }
+}
+
 /// Every route.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    let reads = |path, access, handler| Route { method: Method::GET, path, access, handler };
-    let writes = |path, access, handler| Route { method: Method::POST, path, access, handler };
-    vec![
+    let (reads, writes) = (Route::get, Route::post);
+    let mut routes = vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
         reads(ingest::PATH, SEARCH, get(analyse::events)),
         reads("/api/v1/events/tail", SEARCH, get(events::tail::tail)),
@@ -51,6 +66,10 @@ pub fn routes() -> Vec<Route> {
         reads("/api/v1/rates", WATCH, get(analyse::rates)),
         reads("/api/v1/rate-limits", WATCH, get(rate_limits::rate_limits)),
         reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
+        reads("/api/v1/issues", SEARCH, get(issues::list)),
+        reads("/api/v1/issues/{fingerprint}", SEARCH, get(issues::show)),
+        writes("/api/v1/issues/{fingerprint}/resolve", MEND, post(issues::resolve)),
+        writes("/api/v1/issues/{fingerprint}/reopen", MEND, post(issues::reopen)),
         reads("/api/v1/alerts", WATCH, get(alerts::list)),
         reads("/api/v1/alerts/history", WATCH, get(alerts::history)),
         writes("/api/v1/alerts/silences", WATCH, post(alerts::silence)),
@@ -69,9 +88,10 @@ pub fn routes() -> Vec<Route> {
         reads("/healthz", Access::Open, get(operate::healthz)),
         reads("/readyz", Access::Open, get(operate::readyz)),
         reads("/metrics", Access::Open, get(operate::metrics)),
-        reads("/", Access::Open, get(operate::root)),
         reads("/docs", Access::Open, get(operate::docs_folder)),
         reads("/docs/", Access::Open, get(operate::docs)),
         reads("/docs/{*file}", Access::Open, get(operate::docs)),
-    ]
+    ];
+    routes.extend(console::routes());
+    routes
 }

@@ -2,7 +2,7 @@
 //!
 //! A client that sends nothing, or its headers byte by byte, costs a socket and a few KiB, for [`Bounds::head_timeout`] at most.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1};
@@ -23,6 +23,10 @@ const ACCEPT_REST: Duration = Duration::from_secs(1);
 
 /// What a connection may hold before its headers are read, bytes. Also the longest head of a request.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// Who is at the other end of a request's connection; an extension of each request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// What connections may cost.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +65,14 @@ where
             let place = Arc::clone(&room).acquire_owned().await;
             (accept(&listener).await, place)
         };
-        let (stream, place) = tokio::select! {
+        let ((stream, peer), place) = tokio::select! {
             () = &mut stop => break,
             next = next => next,
         };
-        let service = MapRequest::new(service.clone(), |request: hyper::Request<Incoming>| request.map(Body::new));
+        let service = MapRequest::new(service.clone(), move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request.map(Body::new)
+        });
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -83,10 +90,10 @@ where
 
 /// The next connection. What the system says of one that has gone already is no reason to wait; anything else is likely to be
 /// said again at once.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!("connections cannot be accepted: {error}; trying again in {ACCEPT_REST:?}");

@@ -1,10 +1,13 @@
-//! Small state beside the events: tokens, what was rejected on arrival, where alerts stand. SQLite in the data directory.
+//! Small state beside the events: tokens, sessions of the console, what was rejected on arrival, where alerts stand, which issues are
+//! resolved. SQLite in the data directory.
 //!
 //! Several processes may have it open (the CLI makes tokens while the collector runs); a change is seen by the next read.
 
 mod alerts;
+mod issues;
 mod outbox;
 mod rejections;
+mod sessions;
 mod tokens;
 
 use std::{
@@ -16,8 +19,10 @@ use std::{
 use rusqlite::Connection;
 
 pub use alerts::{Acknowledged, AlertChanges, AlertEvent, AlertRow, Silence};
+pub use issues::Resolution;
 pub use outbox::OutboxRow;
 pub use rejections::{KEPT_DAYS as REJECTIONS_KEPT_DAYS, Rejection};
+pub use sessions::Session;
 pub use tokens::{Limit, NewToken, Role, TokenInfo};
 
 /// Name of the database file in the data directory.
@@ -27,7 +32,7 @@ pub const FILE: &str = "state.db";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Steps of the schema; `PRAGMA user_version` counts those that are applied. Append only.
-const SCHEMA: [&str; 2] = [
+const SCHEMA: [&str; 4] = [
     "
     CREATE TABLE tokens (
         id TEXT PRIMARY KEY,
@@ -107,6 +112,28 @@ const SCHEMA: [&str; 2] = [
         attempts INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX outbox_by_alert ON outbox (receiver, project, fingerprint, id);
+",
+    "
+    CREATE TABLE sessions (
+        hash BLOB NOT NULL,
+        token_id TEXT NOT NULL,
+        current INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        PRIMARY KEY (hash, token_id)
+    ) STRICT;
+",
+    "
+    CREATE TABLE issue_resolutions (
+        project TEXT NOT NULL,
+        fingerprint INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        after_ms INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        comment TEXT NOT NULL,
+        in_release TEXT NOT NULL,
+        older_releases TEXT NOT NULL,
+        PRIMARY KEY (project, fingerprint)
+    ) STRICT;
 ",
 ];
 

@@ -194,14 +194,17 @@ impl State {
     /// # Errors
     /// When there is none, or the database cannot be written.
     pub fn revoke_token(&self, name_or_id: &str) -> Result<(), StateError> {
-        match self.write().execute("DELETE FROM tokens WHERE name = ?1 OR id = ?1", [name_or_id])? {
-            0 => Err(StateError::NoToken(name_or_id.to_owned())),
-            _ => Ok(()),
+        let connection = self.write();
+        if connection.execute("DELETE FROM tokens WHERE name = ?1 OR id = ?1", [name_or_id])? == 0 {
+            return Err(StateError::NoToken(name_or_id.to_owned()));
         }
+        // Without its token a session is none already; this forgets it.
+        connection.execute("DELETE FROM sessions WHERE token_id NOT IN (SELECT id FROM tokens)", [])?;
+        Ok(())
     }
 }
 
-fn token_info(row: &Row<'_>) -> rusqlite::Result<TokenInfo> {
+pub(super) fn token_info(row: &Row<'_>) -> rusqlite::Result<TokenInfo> {
     let roles: String = row.get("roles")?;
     let limit = match (row.get::<_, Option<i64>>("limit_events")?, row.get::<_, Option<i64>>("limit_seconds")?) {
         (Some(events), Some(seconds)) => Some(Limit { events: events as u64, seconds: seconds as u64 }),
@@ -218,11 +221,11 @@ fn token_info(row: &Row<'_>) -> rusqlite::Result<TokenInfo> {
     })
 }
 
-fn hash(token: &str) -> [u8; 32] {
+pub(super) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail

@@ -3,6 +3,7 @@
 mod bodies;
 mod documents;
 mod envelope;
+mod issues;
 mod openapi;
 mod operations;
 mod outage;
@@ -27,10 +28,10 @@ use serde_json::Value;
 use crate::collector::{Collector, NOW_MS, config, ndjson};
 
 /// Every role but admin's, which reaches everything.
-const LESSER: [Role; 4] = [Role::Ingest, Role::Support, Role::Sre, Role::Product];
+pub(crate) const LESSER: [Role; 4] = [Role::Ingest, Role::Support, Role::Sre, Role::Product];
 
 /// A configuration without ClickHouse: nothing listens there.
-fn without_clickhouse(data_dir: &Path) -> Config {
+pub(crate) fn without_clickhouse(data_dir: &Path) -> Config {
     let mut config = config(data_dir);
     config.clickhouse.url = "http://127.0.0.1:1".into();
     config

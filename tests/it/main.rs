@@ -7,6 +7,7 @@
 mod alerts;
 mod captured;
 mod collector;
+mod console;
 mod contract;
 mod crash;
 mod engine;

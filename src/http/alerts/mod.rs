@@ -399,18 +399,18 @@ impl From<AlertEvent> for AlertChange {
 }
 
 /// Asks the state database, off the threads that serve.
-async fn in_state<T: Send + 'static>(
+pub(super) async fn in_state<T: Send + 'static>(
     shared: &Shared,
     work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let state = shared.state.clone();
     let done = tokio::task::spawn_blocking(move || work(&state)).await;
-    let done = done.map_err(|error| ApiError::internal("asking for alerts", &error))?;
-    done.map_err(|error| ApiError::internal("asking for alerts", &error))
+    let done = done.map_err(|error| ApiError::internal("asking the state database", &error))?;
+    done.map_err(|error| ApiError::internal("asking the state database", &error))
 }
 
 /// A JSON body; an empty one is an empty object.
-async fn read<T: DeserializeOwned>(
+pub(super) async fn read<T: DeserializeOwned>(
     shared: &Shared,
     headers: &HeaderMap,
     mut body: Body,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::ask::{Limited, Request};
 use crate::{
     clock::rfc3339,
     event::{Event, RequestId, catalog::Explanation},
@@ -126,6 +127,64 @@ pub struct RelatedEvent {
     pub fields: Vec<String>,
 }
 
+/// The answer about a request that is durable and not yet queryable.
+pub(super) fn pending(shared: &Shared, id: &RequestId, store_answers: bool) -> Lookup {
+    let message = if store_answers {
+        "received and durable, not yet queryable: ask again in a second"
+    } else {
+        "received and durable; it becomes queryable when ClickHouse, which does not answer now, is back"
+    };
+    Lookup {
+        request_id: id.to_string(),
+        state: LookupState::Pending,
+        message: Some(message.to_owned()),
+        first_seen: None,
+        last_seen: None,
+        events: vec![],
+        more_events: false,
+        explanation: vec![],
+        impact: None,
+        rate_limit: None,
+        related: vec![],
+        customer_reply: None,
+        links: links(shared, id, None),
+    }
+}
+
+/// The answer about a request that was found.
+pub(super) fn found(shared: &Shared, id: &RequestId, request: Request) -> Lookup {
+    let now_ms = shared.clock.now_ms();
+    Lookup {
+        state: LookupState::Found,
+        message: None,
+        more_events: request.more,
+        first_seen: request.events.first().map(|event| rfc3339(event.timestamp_ms)),
+        last_seen: request.events.last().map(|event| rfc3339(event.timestamp_ms)),
+        explanation: request.explanation,
+        impact: Some(request.impact.into()),
+        rate_limit: request.rate_limit.map(|limited| RateLimitAnswer::new(limited, now_ms)),
+        related: request.related.into_iter().map(RelatedEvent::from).collect(),
+        customer_reply: Some(request.customer_reply),
+        links: links(shared, id, request.events.last()),
+        request_id: id.to_string(),
+        events: request.events.into_iter().map(|event| StoredEvent::new(event, shared.catalog)).collect(),
+    }
+}
+
+impl RateLimitAnswer {
+    fn new(limited: Limited, now_ms: i64) -> Self {
+        let (wait_then, wait_now) = (limited.wait_s(limited.at_ms), limited.wait_s(now_ms));
+        Self {
+            limit: limited.limit.limit,
+            remaining: limited.limit.remaining,
+            reset: limited.limit.reset.map(|reset| rfc3339(reset.saturating_mul(1000))),
+            wait_seconds_then: wait_then,
+            wait_seconds_now: wait_now,
+            episode: limited.episode.map(EpisodeAnswer::from),
+        }
+    }
+}
+
 pub(super) fn links(shared: &Shared, id: &RequestId, event: Option<&Event>) -> Links {
     let base = shared.config.base_url();
     let search = |filter: String| format!("{base}/api/v1/events?from=-7d&{filter}");
@@ -139,7 +198,7 @@ pub(super) fn links(shared: &Shared, id: &RequestId, event: Option<&Event>) -> L
 }
 
 /// Escapes what is not an unreserved character of RFC 3986.
-fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     use std::fmt::Write;
     text.bytes().fold(String::with_capacity(text.len()), |mut url, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

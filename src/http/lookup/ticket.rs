@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{LookupState, answer::links, why_unknown};
+use super::{LookupState, answer::links, ask::why_unknown};
 use crate::{
     clock::rfc3339,
     event::{Event, RequestId, request_id},
@@ -94,7 +94,15 @@ pub async fn ticket(
     body: Body,
 ) -> Result<Data<TicketAnswer>, ApiError> {
     let ticket = read_ticket(&shared, &headers, body).await?;
-    let mut candidates = request_id::find_all(&ticket.text, BULK_IDS + 1);
+    Ok(Data::ok(ask(&shared, &token, &ticket.text).await?))
+}
+
+/// Looks up every request id in a text.
+///
+/// # Errors
+/// 503 when ClickHouse does not answer, 500 when the state cannot be read.
+pub async fn ask(shared: &Shared, token: &TokenInfo, text: &str) -> Result<TicketAnswer, ApiError> {
+    let mut candidates = request_id::find_all(text, BULK_IDS + 1);
     let more = candidates.len() > BULK_IDS;
     candidates.truncate(BULK_IDS);
     let ids: Vec<RequestId> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
@@ -116,13 +124,13 @@ pub async fn ticket(
         if !is_known && !candidate.is_certain {
             continue;
         }
-        let mut result = ticket_result(&shared, &candidate.id, &found.events, queued);
+        let mut result = ticket_result(shared, &candidate.id, &found.events, queued);
         if !is_known {
-            result.reason = Some(why_unknown(&shared, &token.project, &candidate.id, &found).await?);
+            result.reason = Some(why_unknown(shared, &token.project, &candidate.id, &found).await?.to_string());
         }
         results.push(result);
     }
-    Ok(Data::ok(TicketAnswer { results, more }))
+    Ok(TicketAnswer { results, more })
 }
 
 async fn read_ticket(shared: &Shared, headers: &HeaderMap, mut body: Body) -> Result<Ticket, ApiError> {

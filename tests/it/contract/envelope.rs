@@ -16,6 +16,7 @@ fn filled(path: &str) -> String {
     path.replace("{request_id}", "req_unknown1")
         .replace("{id}", "17")
         .replace("{rule}", "rate-limited")
+        .replace("{fingerprint}", "94f4ac0e7eaf1b52")
         .replace("{*file}", "index.html")
 }
 
@@ -94,11 +95,24 @@ fn roles_reach_what_the_contract_says() {
     let [search, tail, histogram, top] =
         ["", "/tail", "/histogram", "/top"].map(|path| format!("GET /api/v1/events{path}"));
     let [search, tail, histogram, top] = [&*search, &*tail, &*histogram, &*top];
+    let issues = ["GET /api/v1/issues", "GET /api/v1/issues/{fingerprint}"];
+    let [resolve, reopen] = ["resolve", "reopen"].map(|what| format!("POST /api/v1/issues/{{fingerprint}}/{what}"));
     let expected: [(Role, &[&str]); 4] = [
         (Role::Ingest, &["POST /api/v1/events", "POST /api/v1/request-totals"]),
         (
             Role::Support,
-            &["GET /api/v1/requests/{request_id}", "POST /api/v1/requests/lookup", search, tail, histogram, top],
+            &[
+                "GET /api/v1/requests/{request_id}",
+                "POST /api/v1/requests/lookup",
+                search,
+                tail,
+                histogram,
+                top,
+                issues[0],
+                issues[1],
+                &resolve,
+                &reopen,
+            ],
         ),
         (
             Role::Sre,
@@ -115,16 +129,20 @@ fn roles_reach_what_the_contract_says() {
                 tail,
                 histogram,
                 top,
+                issues[0],
+                issues[1],
+                &resolve,
+                &reopen,
             ],
         ),
-        (Role::Product, &["GET /api/v1/validation/failures", search, tail, histogram, top]),
+        (Role::Product, &["GET /api/v1/validation/failures", search, tail, histogram, top, issues[0], issues[1]]),
     ];
     for (role, paths) in expected {
         assert_eq!(reach(role), paths.iter().map(ToString::to_string).collect(), "{role:?}");
     }
     let open: BTreeSet<_> =
         routes().into_iter().filter(|route| route.access == Access::Open).map(|route| route.path).collect();
-    let expected = ["/", "/api/v1/openapi.json", "/docs", "/docs/", "/docs/{*file}", "/healthz", "/metrics", "/readyz"];
+    let expected = ["/api/v1/openapi.json", "/docs", "/docs/", "/docs/{*file}", "/healthz", "/metrics", "/readyz"];
     assert_eq!(open, expected.into());
 }
 

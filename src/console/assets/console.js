@@ -1,0 +1,174 @@
+// What is nicer with scripts; every page works without. No library, nothing is fetched that the reader did not ask for.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  root.classList.add("scripts");
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  // `/` goes to the lookup box; Enter sends it, as one line; Escape leaves it and closes menus.
+  const find = document.querySelector("[data-find]");
+  addEventListener("keydown", (event) => {
+    const typing = event.target.matches("input, textarea, select, [contenteditable]");
+    if (event.key === "/" && find && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      find.focus();
+      find.select();
+    } else if (event.key === "Escape") {
+      if (event.target === find) find.blur();
+      for (const menu of all("details.menu[open]")) {
+        menu.open = false;
+        menu.querySelector("summary").focus();
+      }
+    }
+  });
+  find?.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      if (find.value.trim()) find.form.requestSubmit();
+    }
+  });
+  // A ticket that is dropped into the box at once is looked up at once.
+  find?.addEventListener("paste", () => setTimeout(() => { if (/\n/.test(find.value)) find.form.requestSubmit(); }));
+  addEventListener("click", (event) => {
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
+  // Times in the reader's zone; UTC stays on hover.
+  const formats = {
+    full: { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" },
+    minute: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+    clock: { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
+    tick: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+    day: { day: "numeric", month: "short" },
+  };
+  const writers = {};
+  const local = (date, name) => {
+    writers[name] ??= new Intl.DateTimeFormat("en-GB", formats[name]);
+    return writers[name].format(date).replaceAll(",", "");
+  };
+  const localise = (within) => {
+    for (const time of all("time[data-time]", within)) {
+      const date = new Date(time.dateTime);
+      if (!isNaN(date)) time.textContent = local(date, time.dataset.time);
+    }
+    for (const tick of all("text[data-tick]", within)) {
+      const date = new Date(Number(tick.dataset.tick));
+      const midnight = date.getHours() === 0 && date.getMinutes() === 0;
+      tick.textContent = local(date, tick.dataset.time === "day" && (midnight || date.getUTCHours() === 0 && tick.parentNode.querySelector("[data-time=clock]") === null) || midnight ? "day" : "tick");
+    }
+  };
+  localise(document);
+
+  // The date fields too: shown in the reader's zone, sent as UTC.
+  for (const form of all("form[data-range]")) {
+    const fields = all("input[type=datetime-local]", form);
+    const pad = (number) => String(number).padStart(2, "0");
+    for (const field of fields) {
+      const date = new Date(field.value + "Z");
+      if (!isNaN(date)) field.value = `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}T${pad(date.getHours())}:${pad(date.getMinutes())}`;
+    }
+    for (const zone of all("[data-zone]", form)) zone.textContent = "";
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const target = new URL(form.action);
+      for (const [name, value] of new FormData(form)) target.searchParams.append(name, fields.some((field) => field.name === name) ? new Date(value).toISOString() : value);
+      location.assign(target);
+    });
+  }
+
+  // Copying.
+  const copy = async (text, button) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = document.body.appendChild(Object.assign(document.createElement("textarea"), { value: text, className: "hidden" }));
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    button.focus();
+    button.classList.add("done");
+    const words = button.querySelector(".hidden") ?? button;
+    const before = words.textContent;
+    words.textContent = "Copied";
+    setTimeout(() => {
+      words.textContent = before;
+      button.classList.remove("done");
+    }, 1500);
+  };
+  for (const button of all("[data-copy], [data-copy-from]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => copy(button.dataset.copy ?? document.getElementById(button.dataset.copyFrom).textContent, button));
+  }
+
+  // A theme is there at once; the form keeps it.
+  for (const form of all("form[data-themes]")) {
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const body = new URLSearchParams(new FormData(form, event.submitter));
+      root.dataset.theme = event.submitter.value;
+      await fetch(form.action, { method: "POST", body, redirect: "manual" });
+      location.reload();
+    });
+  }
+
+  // Seconds until a rate limit opens.
+  for (const clock of all("[data-countdown]")) {
+    const tick = () => {
+      const left = Math.ceil((Number(clock.dataset.countdown) - Date.now()) / 1000);
+      clock.textContent = left > 0 ? `${left} s from now` : "it is open again now";
+      if (left > 0) setTimeout(tick, 500);
+    };
+    tick();
+  }
+
+  // Charts: what a step holds under the pointer; dragging chooses the time.
+  for (const chart of all("figure.chart")) {
+    const { from, step, steps } = Object.fromEntries(["from", "step", "steps"].map((name) => [name, Number(chart.dataset[name])]));
+    const names = all("thead th", chart).slice(1).map((head) => head.textContent);
+    const rows = new Map(all("tbody tr", chart).map((row) => [Date.parse(row.querySelector("time").dateTime), all("td", row).map((cell) => cell.textContent)]));
+    const note = chart.appendChild(document.createElement("output"));
+    note.hidden = true;
+    for (const svg of all("svg", chart)) {
+      const left = Number(svg.dataset.left), right = Number(svg.dataset.right);
+      const place = (event) => {
+        const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+        return Math.max(0, Math.min(1, (point.x - left) / (right - left)));
+      };
+      const picked = svg.appendChild(document.createElementNS(svg.namespaceURI, "rect"));
+      picked.setAttribute("class", "picked");
+      picked.setAttribute("height", svg.viewBox.baseVal.height);
+      let begun = null;
+      svg.addEventListener("pointerdown", (event) => {
+        if (event.button === 0 && event.pointerType === "mouse") { begun = place(event); svg.setPointerCapture(event.pointerId); }
+      });
+      svg.addEventListener("pointermove", (event) => {
+        const here = place(event);
+        if (begun !== null) {
+          picked.setAttribute("x", left + Math.min(begun, here) * (right - left));
+          picked.setAttribute("width", Math.abs(here - begun) * (right - left));
+        }
+        const at = from + Math.min(steps - 1, Math.floor(here * steps)) * step;
+        const values = rows.get(at);
+        note.hidden = false;
+        note.textContent = [local(new Date(at), "minute"), ...(values ?? ["0"]).map((value, index) => values ? `${value} ${names[index]}` : "no errors").filter((line) => !line.startsWith("0 "))].join("\n");
+        const box = chart.getBoundingClientRect();
+        const x = event.clientX - box.left;
+        note.style.left = `${x > box.width / 2 ? Math.max(0, x - note.offsetWidth - 16) : x + 16}px`;
+      });
+      svg.addEventListener("pointerleave", () => (note.hidden = true));
+      svg.addEventListener("pointerup", (event) => {
+        if (begun === null) return;
+        const ends = [begun, place(event)].sort((a, b) => a - b);
+        begun = null;
+        picked.removeAttribute("width");
+        if ((ends[1] - ends[0]) * steps < 1) return;
+        const target = new URL(location.href);
+        target.searchParams.set("from", new Date(from + Math.round(ends[0] * steps) * step).toISOString());
+        target.searchParams.set("to", new Date(from + Math.round(ends[1] * steps) * step).toISOString());
+        target.searchParams.delete("cursor");
+        location.assign(target);
+      });
+    }
+  }
+})();

@@ -1,0 +1,166 @@
+//! Lookup: one box that takes a request id or a whole ticket, and the page of a request.
+
+mod impact;
+mod limit;
+mod request;
+mod ticket;
+mod timeline;
+mod unknown;
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Path, State as AxumState, rejection::PathRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{Form, Html, Layout, Visit, render, see_other, view};
+use crate::{
+    event::{RequestId, request_id},
+    http::{
+        Shared,
+        answer::ApiError,
+        lookup::{Known, ask, ticket as tickets},
+    },
+    state::TokenInfo,
+};
+
+/// Ids of a ticket in the address of its page.
+const MOST_IDS: usize = 100;
+
+/// Seconds after which the page of a pending request asks again, by itself.
+const PENDING_REFRESH: &str = "2";
+
+/// Where one has not asked for anything yet, or for nothing that is an id.
+#[derive(Template)]
+#[template(path = "lookup/entry.html")]
+struct EntryPage {
+    layout: Layout,
+    /// The text had no request id in it.
+    nothing_found: bool,
+}
+
+#[derive(Template)]
+#[template(path = "lookup/pending.html")]
+struct PendingPage {
+    layout: Layout,
+    id: RequestId,
+    store_answers: bool,
+}
+
+/// `GET /lookup?id=…`: the box; of several ids, a short result each.
+pub(super) async fn entry(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+) -> Result<Response, ApiError> {
+    let asked: Vec<String> =
+        visit.params().into_iter().filter(|(name, _)| name == "id").map(|(_, value)| value).collect();
+    let text = asked.join(" ");
+    if text.trim().is_empty() {
+        return Ok(render(&EntryPage { layout: visit.layout("Lookup"), nothing_found: false })?.into_response());
+    }
+    match ids_in(&text).as_slice() {
+        [] => {
+            let layout = visit.layout("Lookup").with_asked(text);
+            Ok(render(&EntryPage { layout, nothing_found: true })?.into_response())
+        }
+        [id] if view::lookup_path(id.as_str()).starts_with("/requests/") => {
+            Ok(see_other(&view::lookup_path(id.as_str())))
+        }
+        [id] => shown(&shared, &token, &visit, id).await,
+        _ => {
+            let answer = tickets::ask(&shared, &token, &text).await?;
+            Ok(render(&ticket::page(&visit, answer))?.into_response())
+        }
+    }
+}
+
+/// `POST /lookup`: the box. Leads to an address that has the ids and nothing else of the text, which may name people.
+pub(super) async fn search(form: Form) -> Response {
+    let text = form.field("text");
+    let ids = ids_in(text);
+    match ids.as_slice() {
+        // What is no id is shown as what was asked for, if it is short enough to be one.
+        [] => {
+            let word = url::form_urlencoded::byte_serialize(crate::event::start_of(text.trim(), 200).as_bytes());
+            see_other(&format!("/lookup?id={}", word.collect::<String>()))
+        }
+        [id] => see_other(&view::lookup_path(id.as_str())),
+        ids => {
+            let all: Vec<_> = ids.iter().map(RequestId::as_str).collect();
+            let list: String = url::form_urlencoded::byte_serialize(all.join(" ").as_bytes()).collect();
+            see_other(&format!("/lookup?id={list}"))
+        }
+    }
+}
+
+/// `GET /requests/{request_id}`
+pub(super) async fn request(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::invalid("request_id", error.body_text()))?;
+    let id = RequestId::parse(&id).map_err(|error| ApiError::invalid("request_id", error.to_string()))?;
+    shown(&shared, &token, &visit, &id).await
+}
+
+async fn shown(shared: &Shared, token: &TokenInfo, visit: &Visit, id: &RequestId) -> Result<Response, ApiError> {
+    let layout = visit.layout(format!("Request {id}")).with_asked(id.as_str());
+    match ask(shared, token, id).await? {
+        Known::Request(found) => {
+            let latest =
+                found.latest().ok_or_else(|| ApiError::internal("looking up", &"a request without an event"))?;
+            Ok(render(&request::page(shared, visit, layout, &found, latest))?.into_response())
+        }
+        Known::Pending { store_answers } => {
+            let page = PendingPage { layout, id: id.clone(), store_answers };
+            let mut response = render(&page)?.into_response();
+            response.headers_mut().insert(header::REFRESH, HeaderValue::from_static(PENDING_REFRESH));
+            Ok(response)
+        }
+        Known::Nothing(why) => not_found(&unknown::page(layout, id, &why, visit.now_ms)),
+    }
+}
+
+fn not_found(page: &impl Template) -> Result<Response, ApiError> {
+    let Html { text, .. } = render(page)?;
+    Ok(Html { status: StatusCode::NOT_FOUND, text }.into_response())
+}
+
+/// The ids that a text asks for: the one word it is, or all in it.
+fn ids_in(text: &str) -> Vec<RequestId> {
+    let text = text.trim();
+    if !text.contains(char::is_whitespace)
+        && let Ok(id) = RequestId::parse(text)
+    {
+        // A link that was pasted is not an id; the id is in it.
+        let is_link = text.contains("://");
+        if !is_link {
+            return vec![id];
+        }
+    }
+    request_id::find_all(text, MOST_IDS).into_iter().map(|candidate| candidate.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(text: &str) -> Vec<String> {
+        ids_in(text).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_word_is_an_id_and_a_text_has_some() {
+        assert_eq!(ids(" fa/1 \n"), ["fa/1"]);
+        let uuid = "550e8400-e29b-41d4-a716-446655440000";
+        assert_eq!(ids(&format!("It failed: {uuid}, help! Then req_8f14e45f too.")), [uuid, "req_8f14e45f"]);
+        assert_eq!(ids(&format!("https://errata.example/requests/{uuid}")), [uuid]);
+        assert!(ids("nothing works").is_empty());
+        assert!(ids("").is_empty());
+    }
+}

@@ -1,0 +1,117 @@
+//! The console: pages at `/`, complete when they arrive, and nicer where scripts run.
+//!
+//! # How a page is made
+//!
+//! [`shell`] is around everything that is not the API: it knows the visitor by the cookie ([`Visit`]), turns an
+//! [`ApiError`](crate::http::answer::ApiError) into a page for browsers, and gives each page its headers and its compression. A page's route is
+//! a row of [`routes()`] with [`Access::Page`]: [`gate`] lets pass who has the role, sends others to sign in, and checks every form that is sent.
+//! The handler asks what the API's handler asks (the same function, never HTTP, never SQL), fills a struct with what its template shows, and
+//! [`render`]s it.
+//!
+//! # How to add a page
+//!
+//! 1. A folder or file here: a struct with `layout: Layout` and what is shown, `#[derive(Template)]`, and the template beside it,
+//!    which begins with `{% extends "layout.html" %}` and fills `main`.
+//! 2. A row in [`routes()`]. Its place in the navigation is in `NAV` already; it is shown once there is a route to it, to those who may use it.
+//! 3. Numbers, times, statuses, links and charts by [`view`] and [`chart`] alone, so that they look and escape the same everywhere. No inline
+//!    style or script: the policy refuses both.
+//! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
+//! 5. A test in `tests/it/console/`: `Browser` and `Page::check`.
+
+mod assets;
+mod attempts;
+pub mod chart;
+mod cookies;
+mod error;
+mod form;
+mod gate;
+mod layout;
+pub mod lookup;
+mod overview;
+mod range;
+mod shell;
+mod sign_in;
+mod theme;
+pub mod view;
+mod visit;
+
+use askama::Template;
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+pub use attempts::Attempts;
+pub use form::Form;
+pub(crate) use gate::gate;
+pub use layout::Layout;
+pub use range::Range;
+pub(crate) use shell::shell;
+pub use visit::Visit;
+
+use crate::{
+    http::{Access, Route, answer::ApiError},
+    state::Role,
+};
+
+const READERS: Access = Access::Page(&[Role::Support, Role::Sre, Role::Product]);
+const SUPPORT: Access = Access::Page(&[Role::Support]);
+
+/// Every page and form, in no order: the navigation has its own.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/", READERS, get(overview::overview)),
+        Route::get("/lookup", SUPPORT, get(lookup::entry)),
+        Route::post("/lookup", SUPPORT, post(lookup::search)),
+        Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)),
+        Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
+        Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
+        Route::post("/sign-out", READERS, post(sign_in::sign_out)),
+        Route::post("/project", READERS, post(sign_in::switch_project)),
+        Route::post("/theme", Access::OpenPage, post(theme::choose)),
+        Route::get("/assets/{file}", Access::OpenPage, get(assets::serve)),
+    ]
+}
+
+/// The text of a page; [`shell`] writes it.
+#[derive(Clone, Debug)]
+pub struct Html {
+    pub status: StatusCode,
+    pub text: String,
+}
+
+/// Fills a template.
+///
+/// # Errors
+/// 500, when something in it does not format.
+pub fn render(page: &impl Template) -> Result<Html, ApiError> {
+    let text = page.render().map_err(|error| ApiError::internal("filling a template", &error))?;
+    Ok(Html { status: StatusCode::OK, text })
+}
+
+impl Html {
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+}
+
+impl IntoResponse for Html {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Sends the browser on to a page of ours, as after every form.
+#[must_use]
+pub fn see_other(path: &str) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    // What is no header value leads home rather than nowhere.
+    let place = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
+    response.headers_mut().insert(header::LOCATION, place);
+    response
+}

@@ -1,0 +1,112 @@
+//! Links: to the events behind a number, to requests, and filters as chips.
+
+use url::form_urlencoded;
+
+use super::{Markup, escape, number};
+use crate::{console::Range, http::lookup::percent};
+
+/// A link to the events behind a number: `/explore` with the parameters of `GET /api/v1/events`.
+#[derive(Clone, Debug, Default)]
+pub struct Explore {
+    params: Vec<(String, String)>,
+}
+
+impl Explore {
+    /// The events of a time range.
+    #[must_use]
+    pub fn of(range: &Range) -> Self {
+        Self { params: range.params().into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
+    }
+
+    /// The events between two times, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn between(from_ms: i64, to_ms: i64) -> Self {
+        let time = crate::clock::rfc3339;
+        Self { params: vec![("from".to_owned(), time(from_ms)), ("to".to_owned(), time(to_ms))] }
+    }
+
+    /// Only events with this value: `status`, `service`, `route`, `account_id` …; an empty value is left out.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        let value = value.as_ref();
+        if !value.is_empty() {
+            self.params.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    #[must_use]
+    pub fn path(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.params);
+        let query = query.finish();
+        if query.is_empty() { "/explore".to_owned() } else { format!("/explore?{query}") }
+    }
+
+    /// A number that leads to its events.
+    #[must_use]
+    pub fn number(&self, value: u64) -> Markup {
+        self.text(&number(value))
+    }
+
+    /// A text that leads to its events.
+    #[must_use]
+    pub fn text(&self, text: &str) -> Markup {
+        Markup::new(format!("<a href=\"{}\">{}</a>", escape(&self.path()), escape(text)))
+    }
+}
+
+/// The page of a request.
+#[must_use]
+pub fn lookup_path(id: &str) -> String {
+    // A browser would take these for steps in the path.
+    if id == "." || id == ".." {
+        return format!("/lookup?id={id}");
+    }
+    format!("/requests/{}", percent(id))
+}
+
+/// A request id that leads to its page, with a button that copies it.
+#[must_use]
+pub fn request(id: &str) -> Markup {
+    let (path, id) = (escape(&lookup_path(id)), escape(id));
+    Markup::new(format!(
+        "<span class=\"id\"><a href=\"{path}\"><code>{id}</code></a><button type=\"button\" class=\"copy\" data-copy=\"{id}\" hidden>\
+         <span class=\"hidden\">Copy the request id</span><svg viewBox=\"0 0 16 16\" aria-hidden=\"true\"><path d=\"M5.5 5.5v-4h9v9h-4M1.5 5.5h9v9h-9z\"/></svg></button></span>"
+    ))
+}
+
+/// A filter that is on: its name and value, and the link that takes it off.
+#[must_use]
+pub fn chip(name: &str, value: &str, without: &str) -> Markup {
+    let (name, value, without) = (escape(name), escape(value), escape(without));
+    Markup::new(format!(
+        "<span class=\"chip\"><span class=\"name\">{name}</span> {value}<a href=\"{without}\"><span class=\"hidden\">Take off the filter {name}: \
+         {value}</span><span aria-hidden=\"true\">×</span></a></span>"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_leads_to_its_events_by_the_names_of_the_api() {
+        let range = Range { from: "-7d".into(), ..Range::default() };
+        let link = Explore::of(&range).with("status", "5xx").with("route", "/a/{id}?x&y").with("account_id", "");
+        assert_eq!(link.path(), "/explore?from=-7d&status=5xx&route=%2Fa%2F%7Bid%7D%3Fx%26y");
+        let html = "<a href=\"/explore?from=-7d&amp;status=5xx&amp;route=%2Fa%2F%7Bid%7D%3Fx%26y\">1\u{202f}234</a>";
+        assert_eq!(link.number(1234).as_str(), html);
+        assert_eq!(Explore::default().path(), "/explore");
+        assert!(Explore::between(0, 1000).path().starts_with("/explore?from=1970-01-01T00%3A00%3A00.000Z&to="));
+    }
+
+    #[test]
+    fn ids_of_any_form_lead_to_their_page() {
+        assert_eq!(lookup_path("req_1"), "/requests/req_1");
+        assert_eq!(lookup_path("a/b?c#d%"), "/requests/a%2Fb%3Fc%23d%25");
+        assert_eq!(lookup_path(".."), "/lookup?id=..");
+        assert!(!request("\"><script>").as_str().contains("<script>"));
+        assert!(!chip("q", "\"><script>", "/x?\"").as_str().contains("<script>"));
+    }
+}

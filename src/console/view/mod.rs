@@ -1,0 +1,19 @@
+//! How numbers, times, statuses and links are shown: the same on every page, and escaped in one place.
+//!
+//! Everything here returns [`Markup`], which templates do not escape again: `{{ view::badge(422) }}`.
+
+mod badge;
+mod link;
+mod markup;
+mod number;
+mod pager;
+mod table;
+pub mod time;
+
+pub use badge::{Family, badge, badge_with};
+pub use link::{Explore, chip, lookup_path, request};
+pub use markup::{Markup, escape};
+pub use number::{compact, number, percent, plural};
+pub use pager::Pager;
+pub use table::{Column, scroll};
+pub use time::{ago, duration, moment};
