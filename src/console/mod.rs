@@ -23,6 +23,7 @@ mod attempts;
 pub mod chart;
 mod cookies;
 mod error;
+mod explore;
 mod form;
 mod gate;
 mod layout;
@@ -67,6 +68,9 @@ pub fn routes() -> Vec<Route> {
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
+        Route::get("/explore", READERS, get(explore::page)).audited("search"),
+        Route::get("/explore/export", READERS, get(explore::download)).audited("export"),
+        Route::get("/explore/tail", READERS, get(explore::follow)).audited("tail"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
         Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
         Route::post("/sign-out", READERS, post(sign_in::sign_out)).audited("sign out"),

@@ -188,7 +188,7 @@ pub(super) fn step_of(params: &mut Params, range_ms: i64) -> u32 {
 }
 
 /// The first round length that cuts the range into at most 120 steps.
-fn default_step(range_ms: i64) -> i64 {
+pub(crate) fn default_step(range_ms: i64) -> i64 {
     const ROUND_S: [i64; 9] = [1, 10, 60, 300, 900, 3600, 21_600, 86_400, 604_800];
     let fits = |step: &&i64| range_ms / (**step * 1000) <= 120;
     ROUND_S.iter().find(fits).unwrap_or(&ROUND_S[ROUND_S.len() - 1]) * 1000

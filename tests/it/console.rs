@@ -1,5 +1,7 @@
 //! The console as browsers see it: who reaches which page, forms, headers, and what pages say. Real browsers are in `browser`.
 
+mod explore;
+mod hostile;
 mod lookup;
 mod pages;
 mod sign_in;
