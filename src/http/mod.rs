@@ -5,6 +5,7 @@ pub mod analyse;
 pub mod answer;
 mod auth;
 pub mod body;
+mod csv;
 pub mod ingest;
 pub mod issues;
 pub mod lookup;
