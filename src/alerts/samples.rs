@@ -189,7 +189,7 @@ impl Reader<'_> {
         let Some(filter) = self.narrowed(self.filter(kind.window_ms), &kind.group_by, least).await? else {
             return Ok(Vec::new());
         };
-        let mut series = self.cells(&filter, &kind.group_by).await?;
+        let mut series = self.cells(&filter, &kind.group_by, 1).await?;
         let hours = Filter { from_ms: self.ends.first - self.rule.kind.reach_ms(), ..filter };
         let hours = self.rates(&hours, &kind.group_by, HOUR_MS).await?;
         let mut hours: HashMap<Labels, Counts> =
@@ -217,17 +217,18 @@ impl Reader<'_> {
             return Ok(Vec::new());
         };
         if kind.group_by.contains(&GroupKey::Account) {
-            return self.cells(&filter, &kind.group_by).await;
+            // Neither a window nor an episode can have enough of what has too few in all.
+            return self.cells(&filter, &kind.group_by, kind.threshold).await;
         }
         let rates = self.rates(&filter, &kind.group_by, self.rule.step_ms()).await?;
         Ok(rates.into_iter().map(from_rate).collect())
     }
 
-    /// Counts with accounts.
-    async fn cells(&self, filter: &Filter, by: &[GroupKey]) -> Result<Vec<Series>, StoreError> {
+    /// Counts with accounts, of the groups with at least so many.
+    async fn cells(&self, filter: &Filter, by: &[GroupKey], least: u64) -> Result<Vec<Series>, StoreError> {
         let columns: Vec<_> = by.iter().map(|key| column(*key)).collect();
         let names: Vec<_> = by.iter().map(|key| key.as_str()).collect();
-        let cells = self.store.alert_cells(self.project, filter, &columns, self.rule.step_ms()).await?;
+        let cells = self.store.alert_cells(self.project, filter, &columns, self.rule.step_ms(), least).await?;
         Ok(from_cells(&names, cells))
     }
 
@@ -278,7 +279,7 @@ impl Reader<'_> {
 
     async fn issue_cells(&self, filter: &Filter) -> Result<Vec<AlertCell>, StoreError> {
         let by = [AlertColumn::Service, AlertColumn::Route, AlertColumn::Status, AlertColumn::Fingerprint];
-        self.store.alert_cells(self.project, filter, &by, self.rule.step_ms()).await
+        self.store.alert_cells(self.project, filter, &by, self.rule.step_ms(), 1).await
     }
 
     /// What came of issues after they were resolved, from the first whole step after that on; of those alone that have regressed.

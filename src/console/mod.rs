@@ -52,6 +52,7 @@ pub use layout::Layout;
 pub use range::Range;
 pub(crate) use shell::shell;
 pub use visit::Visit;
+pub(crate) use visit::visitor_of;
 
 use crate::{
     http::{Access, Route, answer::ApiError},
@@ -68,22 +69,22 @@ const SUPPORT: Access = Access::Page(&[Role::Support]);
 pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/", READERS, get(overview::overview)),
-        Route::get("/lookup", SUPPORT, get(lookup::entry)),
+        Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
-        Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)),
+        Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
         Route::get("/issues", READERS, get(issues::list)),
         Route::get("/issues/{fingerprint}", READERS, get(issues::show)),
-        Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)),
-        Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)),
+        Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
+        Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
         Route::get("/rate-limits", WATCH, get(limits::page)),
         Route::get("/rate-limits.csv", WATCH, get(limits::file)),
         Route::get("/alerts", WATCH, get(alerts::page)),
-        Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)),
-        Route::post("/alerts/silence", WATCH, post(alerts::silence)),
-        Route::post("/alerts/end-silence", WATCH, post(alerts::end_silence)),
+        Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
+        Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),
+        Route::post("/alerts/end-silence", WATCH, post(alerts::end_silence)).audited("silence ended"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
         Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
-        Route::post("/sign-out", READERS, post(sign_in::sign_out)),
+        Route::post("/sign-out", READERS, post(sign_in::sign_out)).audited("sign out"),
         Route::post("/project", READERS, post(sign_in::switch_project)),
         Route::post("/theme", Access::OpenPage, post(theme::choose)),
         Route::get("/assets/{file}", Access::OpenPage, get(assets::serve)),

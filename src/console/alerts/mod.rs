@@ -16,6 +16,7 @@ use crate::{
         Shared,
         alerts::{self, Alert, AlertChange, AlertSilence, Alerts, NewAcknowledgement, NewSilence},
         answer::ApiError,
+        audit::{Subject, about},
         params::Params,
     },
     state::TokenInfo,
@@ -144,9 +145,11 @@ fn labels_of(form: &Form) -> Result<BTreeMap<String, String>, ApiError> {
 pub(super) async fn acknowledge(
     State(shared): State<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     visit: Visit,
     form: Form,
 ) -> Result<Response, ApiError> {
+    about(subject, || form.field("rule").to_owned());
     let asked = NewAcknowledgement { labels: labels_of(&form)?, comment: form.field("comment").trim().to_owned() };
     alerts::look_after(&shared, token, form.field("rule").to_owned(), asked).await?;
     let mut response = see_other("/alerts");
@@ -158,6 +161,7 @@ pub(super) async fn acknowledge(
 pub(super) async fn silence(
     State(shared): State<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     visit: Visit,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -173,7 +177,7 @@ pub(super) async fn silence(
         lasts: Some(form.field("for").to_owned()),
         comment: form.field("comment").trim().to_owned(),
     };
-    let silence = alerts::begin_silence(&shared, token, asked).await?;
+    let silence = alerts::begin_silence(&shared, token, subject, asked).await?;
     let mut response = see_other("/alerts");
     let until = time::utc(silence.until_ms, time::Format::Full);
     visit.leave(&mut response, &format!("Silenced until {until}. States go on; nobody is told."));
@@ -184,9 +188,11 @@ pub(super) async fn silence(
 pub(super) async fn end_silence(
     State(shared): State<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     visit: Visit,
     form: Form,
 ) -> Result<Response, ApiError> {
+    about(subject, || form.field("id").to_owned());
     alerts::stop_silence(&shared, token.project, form.field("id").to_owned()).await?;
     let mut response = see_other("/alerts");
     visit.leave(&mut response, "The silence has ended: what still fires is told again.");

@@ -16,14 +16,13 @@ use super::{
     alerts::{in_state, read},
     answer::{ApiError, Data},
     params::{Params, duration_ms},
-    stored::StoredEvent,
     unavailable,
 };
 use crate::{
     clock::rfc3339,
     event::fingerprint::frame,
     issues::{self, Issue, IssueCursor, IssueState, NEW_MS, Question, Resolving, Sort},
-    state::{Resolution, Role, TokenInfo},
+    state::{Resolution, TokenInfo},
     store::query::{Filter, IssueFilter, StatusFilter},
 };
 pub use shown::{EventsOf, IssueDetail, IssueRow, Issues, SeenRelease};
@@ -93,6 +92,7 @@ pub(crate) async fn page(shared: &Shared, token: &TokenInfo, question: &Question
     let resolutions = in_state(shared, move |state| state.resolutions(&project)).await?;
     let asked = issues::list(&shared.store, &token.project, question, resolutions);
     let page = shared.timed("issues", asked).await.map_err(|error| unavailable(&error))?;
+    let sight = shared.sight(token);
     let by_state =
         IssueState::ALL.map(|state| (state.as_str(), page.by_state.get(&state).copied().unwrap_or_default()));
     Ok(Issues {
@@ -100,7 +100,7 @@ pub(crate) async fn page(shared: &Shared, token: &TokenInfo, question: &Question
         to: rfc3339(question.filter.to_ms),
         issues_in_all: page.in_all,
         by_state: by_state.into(),
-        issues: page.issues.into_iter().map(|issue| row(issue, shared.catalog)).collect(),
+        issues: page.issues.into_iter().map(|issue| sight.issue(row(issue, shared.catalog))).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     })
 }
@@ -163,7 +163,7 @@ pub(crate) async fn whole(
     new_ms: i64,
 ) -> Result<IssueDetail, ApiError> {
     let issue = one(shared, &token.project, fingerprint, range, new_ms).await?;
-    let sees_people = token.has_any(&[Role::Support, Role::Sre]);
+    let sight = shared.sight(token);
     let filter = IssueFilter::of(vec![fingerprint], range);
     let newest = Filter {
         from_ms: issue.last_ms,
@@ -173,7 +173,7 @@ pub(crate) async fn whole(
     };
     let more = async {
         let accounts = async {
-            if sees_people {
+            if sight.sees_people() {
                 shared.store.issue_top_accounts(&token.project, &filter, TOP_ACCOUNTS).await.map(Some)
             } else {
                 Ok(None)
@@ -184,12 +184,12 @@ pub(crate) async fn whole(
     };
     let (accounts, environments, newest) = shared.timed("issue", more).await.map_err(|error| unavailable(&error))?;
     let newest = newest.events.into_iter().next();
-    let explanation = newest.as_ref().map(|event| shared.catalog.explain(event));
+    let explanation = newest.as_ref().map(|event| sight.explanation(shared.catalog.explain(event), event));
     let thrown = newest.as_ref().and_then(|event| event.exception.as_ref());
     let frame = thrown.and_then(|exception| frame::top(&exception.stacktrace));
-    let newest = newest.map(|event| StoredEvent::new(event, shared.catalog));
-    let newest = newest.map(|event| if sees_people { event } else { event.without_personal() });
-    Ok(detail(issue, shared.catalog, More { frame, environments, accounts, newest, explanation }))
+    let newest = newest.map(|event| sight.event(event, shared.catalog));
+    let detail = detail(issue, shared.catalog, More { frame, environments, accounts, newest, explanation });
+    Ok(IssueDetail { issue: sight.issue(detail.issue), ..detail })
 }
 
 /// Resolve an issue.

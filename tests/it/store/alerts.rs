@@ -3,7 +3,8 @@
 use errata::{
     alerts::{
         Rule, RuleSet,
-        evaluate::{Condition, Known, evaluate},
+        evaluate::{Condition, Finding, Known, evaluate},
+        evidence,
         replay::{Firing, replay},
         samples::{self, Ends, Familiar},
     },
@@ -93,6 +94,55 @@ async fn burn_rates_of_the_captured_totals_name_the_incident_alone() {
             assert_eq!(whole, alone, "{} at {end}", rule.name);
         }
     }
+}
+
+/// Of many accounts that meet a limit now and then, ClickHouse gives those alone that can fire.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_below_the_threshold_are_left_in_the_store() {
+    let started = started().await;
+    let refused = |number: u128, account: &str| Event { status: 429, account_id: account.to_owned(), ..event(number) };
+    let mut events: Vec<_> = (1..=30).map(|number| refused(number, &format!("other{}", number % 15))).collect();
+    events.extend((31..=33).map(|number| refused(number, "17")));
+    let batch = insert(&started.store, &events).await;
+    roll_up(&started.store, &[(batch, events)]).await;
+    let text = "defaults = false\n[[rule]]\nname = 'r'\nkind = 'rate_limited'\nseverity = 'page'\nthreshold = 3\n";
+    let set = RuleSet::parse(text).unwrap();
+    let read = async |first, last| -> Vec<String> {
+        let series = started.series(&set.rules[0], first, last).await;
+        series
+            .iter()
+            .map(|series| format!("{} {}", series.labels["account"], series.counted.between(0, i64::MAX)))
+            .collect()
+    };
+    let end = noon() + MINUTE;
+    assert_eq!(read(end, end).await, ["17 3"]);
+    assert_eq!(read(end, end + MINUTE).await, ["17 3"], "a replay");
+}
+
+/// Two releases that run side by side are usual; one that came today after another may be what has changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_change_is_one_of_the_last_day() {
+    let started = started().await;
+    let shipped = |number, days_ago: i64, release: &str| Event {
+        timestamp_ms: noon() - days_ago * DAY - MINUTE,
+        release: release.to_owned(),
+        status: 500,
+        ..event(number)
+    };
+    let text = "defaults = false\n[[rule]]\nname = 'r'\nkind = 'server_error_count'\nseverity = 'page'\n";
+    let set = RuleSet::parse(text).unwrap();
+    let labels = [("service".to_owned(), "api".to_owned())].into();
+    let change = async || {
+        let finding = Finding { value: 1.0, threshold: 1.0, summary: String::new(), window: (noon() - MINUTE, noon()) };
+        let evidence =
+            evidence::gather(&started.store, "shop", &set.rules[0], &labels, &finding, "http://e").await.unwrap();
+        evidence.release.map(|change| (change.from, change.to))
+    };
+    insert(&started.store, &[shipped(1, 1, "2"), shipped(2, 0, "1"), shipped(3, 0, "2")]).await;
+    insert(&started.store, &[Event { timestamp_ms: noon() - DAY - 2 * MINUTE, ..shipped(4, 1, "1") }]).await;
+    assert_eq!(change().await, None, "both were there yesterday");
+    insert(&started.store, &[shipped(5, 0, "3")]).await;
+    assert_eq!(change().await, Some(("2".to_owned(), "3".to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
