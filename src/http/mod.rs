@@ -7,6 +7,7 @@ pub mod audit;
 mod auth;
 pub mod body;
 pub mod catalog;
+mod csv;
 pub mod erase;
 pub mod events;
 pub mod ingest;
