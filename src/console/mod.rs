@@ -29,9 +29,12 @@ mod layout;
 pub mod lookup;
 mod overview;
 mod range;
+mod reference;
+mod settings;
 mod shell;
 mod sign_in;
 mod theme;
+mod validation;
 pub mod view;
 mod visit;
 
@@ -58,6 +61,8 @@ use crate::{
 
 const READERS: Access = Access::Page(&[Role::Support, Role::Sre, Role::Product]);
 const SUPPORT: Access = Access::Page(&[Role::Support]);
+const PRODUCT: Access = Access::Page(&[Role::Product]);
+const ADMIN: Access = Access::Page(&[]);
 
 /// Every page and form, in no order: the navigation has its own.
 #[must_use]
@@ -67,6 +72,12 @@ pub fn routes() -> Vec<Route> {
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
+        Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
+        Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
+        Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
+        Route::get("/reference", READERS, get(reference::page)),
+        Route::get("/settings", ADMIN, get(settings::page)),
+        Route::get("/settings/audit", ADMIN, get(settings::audit)).audited("audit"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
         Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
         Route::post("/sign-out", READERS, post(sign_in::sign_out)).audited("sign out"),

@@ -21,6 +21,7 @@ mod rollup;
 pub mod search;
 pub mod served;
 pub mod status;
+mod trend;
 pub mod validation;
 
 use std::{
@@ -47,6 +48,7 @@ pub use ratio::{RatedPoint, RatedSeries};
 pub use request::Found;
 pub use search::Page;
 pub use status::{ProjectSpan, TableParts};
+pub use trend::FailureTrend;
 pub use validation::{FailureKey, FailureRow};
 
 /// Past this, a person is told that the question was too large.
