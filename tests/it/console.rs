@@ -2,6 +2,7 @@
 
 mod lookup;
 mod pages;
+mod product;
 mod sign_in;
 
 use std::collections::BTreeMap;
