@@ -17,7 +17,7 @@ use crate::{
     alerts::{
         self,
         evaluator::Evaluator,
-        notify::{Notifier, Refreshed},
+        notify::{Notifier, Rounds},
     },
     deliver::{self, DeliverError, Deliverer, quarantine::Quarantine, totals::TotalsDeliverer},
     erase::Progress,
@@ -229,7 +229,11 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
         tokio::time::sleep(HEALTH_INTERVAL).await;
     };
     loop {
-        evaluator.tick(horizon(&shared)).await;
+        match shared.health.get() {
+            Ok(()) => evaluator.tick(horizon(&shared)).await,
+            // No rule may be due before what is queued is stored: that nothing is known is to be said at once.
+            Err(problem) => evaluator.freeze(horizon(&shared), &problem),
+        }
         tokio::time::sleep(EVALUATION_INTERVAL).await;
     }
 }
@@ -283,13 +287,9 @@ pub(super) async fn notify(shared: http::Shared) -> Infallible {
         clock: shared.clock.clone(),
         base_url: shared.config.base_url(),
     };
-    let mut refreshed = Refreshed::default();
+    let mut rounds = Rounds::default();
     loop {
-        let mut told = notifier.deliver().await;
-        if refreshed.is_due(shared.clock.now_ms()) {
-            told = told.and(notifier.refresh().await);
-        }
-        if let Err(error) = told {
+        if let Err(error) = notifier.deliver(&mut rounds) {
             tracing::warn!("telling receivers of alerts: {error}; trying again");
         }
         tokio::time::sleep(EVALUATION_INTERVAL).await;

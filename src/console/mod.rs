@@ -18,6 +18,7 @@
 //! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
 //! 5. A test in `tests/it/console/`: `Browser` and `Page::check`.
 
+mod alerts;
 mod assets;
 mod attempts;
 pub mod chart;
@@ -25,7 +26,9 @@ mod cookies;
 mod error;
 mod form;
 mod gate;
+mod issues;
 mod layout;
+mod limits;
 pub mod lookup;
 mod overview;
 mod range;
@@ -60,6 +63,8 @@ use crate::{
 };
 
 const READERS: Access = Access::Page(&[Role::Support, Role::Sre, Role::Product]);
+const MENDERS: Access = Access::Page(&[Role::Support, Role::Sre]);
+const WATCH: Access = Access::Page(&[Role::Sre]);
 const SUPPORT: Access = Access::Page(&[Role::Support]);
 const PRODUCT: Access = Access::Page(&[Role::Product]);
 const ADMIN: Access = Access::Page(&[]);
@@ -72,6 +77,16 @@ pub fn routes() -> Vec<Route> {
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
+        Route::get("/issues", READERS, get(issues::list)),
+        Route::get("/issues/{fingerprint}", READERS, get(issues::show)),
+        Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
+        Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
+        Route::get("/rate-limits", WATCH, get(limits::page)),
+        Route::get("/rate-limits.csv", WATCH, get(limits::file)),
+        Route::get("/alerts", WATCH, get(alerts::page)),
+        Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
+        Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),
+        Route::post("/alerts/end-silence", WATCH, post(alerts::end_silence)).audited("silence ended"),
         Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
         Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
         Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),

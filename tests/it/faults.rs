@@ -55,7 +55,7 @@ mod network;
 mod power;
 mod process;
 pub(crate) mod proxy;
-mod rig;
+pub(crate) mod rig;
 mod store;
 mod syscalls;
 mod time;
