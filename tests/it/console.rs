@@ -4,6 +4,7 @@ mod explore;
 mod hostile;
 mod lookup;
 mod pages;
+mod product;
 mod sign_in;
 
 use std::collections::BTreeMap;
