@@ -186,18 +186,26 @@ pub async fn list(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
 ) -> Result<Data<Alerts>, ApiError> {
+    Ok(Data::ok(ask(&shared, &token.project).await?))
+}
+
+/// Where the alerts of a project stand.
+///
+/// # Errors
+/// 500 when the state cannot be read.
+pub async fn ask(shared: &Shared, project: &str) -> Result<Alerts, ApiError> {
     let now_ms = shared.clock.now_ms();
-    let project = token.project;
+    let project = project.to_owned();
     let (rows, silences) =
-        in_state(&shared, move |state| Ok((state.alerts(Some(&project))?, state.silences(Some(&project), now_ms)?)))
+        in_state(shared, move |state| Ok((state.alerts(Some(&project))?, state.silences(Some(&project), now_ms)?)))
             .await?;
     let evaluation = shared.alerts.get();
-    Ok(Data::ok(Alerts {
+    Ok(Alerts {
         evaluated_at: evaluation.evaluated_ms.map(rfc3339),
         frozen: evaluation.frozen,
-        alerts: rows.into_iter().map(|row| alert(&shared, row, &silences, now_ms)).collect(),
+        alerts: rows.into_iter().map(|row| alert(shared, row, &silences, now_ms)).collect(),
         silences: silences.into_iter().map(AlertSilence::from).collect(),
-    }))
+    })
 }
 
 /// What became of alerts.

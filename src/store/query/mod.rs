@@ -17,6 +17,7 @@ mod rollup;
 pub mod search;
 pub mod served;
 pub mod status;
+pub mod top;
 pub mod validation;
 
 use std::{fmt::Write as _, time::Duration};
@@ -36,6 +37,7 @@ pub use ratio::{RatedPoint, RatedSeries};
 pub use request::Found;
 pub use search::Page;
 pub use status::{ProjectSpan, TableParts};
+pub use top::AccountErrors;
 pub use validation::{FailureKey, FailureRow};
 
 /// Past this, a person is told that the question was too large.
