@@ -47,7 +47,7 @@ test-tools:
 	@command -v promtool >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: the checks of metrics, rules and dashboards by promtool and Prometheus. Missing: apt-get install prometheus ***\n\n' >&2
 	@command -v prometheus-alertmanager >/dev/null || [ "$(CI)" = true ] || \
-		printf '\n*** SKIPPED: the test with a real Alertmanager. It is missing: apt-get install prometheus-alertmanager ***\n\n' >&2
+		printf '\n*** SKIPPED: the tests with a real Alertmanager. It is missing: apt-get install prometheus-alertmanager ***\n\n' >&2
 	@[ "$$(id -u)" = 0 ] && command -v strace >/dev/null && command -v mkfs.ext4 >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: tests of power cuts, full disks and failing system calls. They need root, and: apt-get install strace e2fsprogs libfaketime ***\n\n' >&2
 
@@ -61,6 +61,14 @@ faults: require-cargo ## the fault matrix at length, with its counts (as root: a
 		if command -v cargo-nextest >/dev/null; then $(CARGO) nextest run --locked --profile faults --test it faults:: $(ARGS); \
 		else $(CARGO) test --locked --test it faults:: -- --test-threads 2 $(ARGS); fi'; ended=$$?; \
 	{ printf 'row\tdone\tacknowledged\tlost\tvisible twice\n'; sort -n target/faults.tsv; } | column -t -s "$$(printf '\t')"; exit $$ended
+
+# Some 30 minutes, nearly all of it waiting: five times as fast as it was, so that windows over request totals are whole minutes.
+replay: require-cargo ## the captured incident, slowly, to Alertmanager and Prometheus, burn rates included
+	@$(CARGO) build --locked
+	@$(MAKE) --no-print-directory test-engine test-tools
+	@if command -v cargo-nextest >/dev/null; then \
+		ERRATA_REPLAY=long $(CARGO) nextest run --locked --profile replay --test it alerts::replayed $(ARGS); \
+	else ERRATA_REPLAY=long $(CARGO) test --locked --test it alerts::replayed -- --nocapture $(ARGS); fi
 
 # The defaults take some six minutes and 1 GB of memory for the events; BENCH_EVENTS=100000 BENCH_ROUNDS=1 for a glance.
 bench: build ## load on the release binary, beside ClickHouse alone
@@ -91,4 +99,4 @@ deny: ## licences, sources and banned crates of the dependencies
 require-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
 
-.PHONY: help run build demo test faults test-engine test-tools bench bench-outage bench-recovery fuzz lint deny require-cargo require-npm
+.PHONY: help run build demo test faults replay test-engine test-tools bench bench-outage bench-recovery fuzz lint deny require-cargo require-npm

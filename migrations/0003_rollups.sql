@@ -8,14 +8,14 @@
 -- * A cell goes by the event's `timestamp`, so late events are in the minute they belong to.
 -- * Compare `batch` with zero in every read: the sorting key begins with it.
 
--- Events per minute and per hour (`per` says which), by everything a rate is asked by; and again without route and method
--- (`coarse_…`), because of 100 M events in 30 days the former has millions of cells and the latter some hundred thousand.
+-- Events per minute, hour and day of UTC (`per` says which), by everything a rate is asked by; minutes and hours again without route
+-- and method (`coarse_…`), because of 100 M events in 30 days the hours with them are millions of cells, the others some hundred thousand.
 CREATE TABLE IF NOT EXISTS {database}.rollup_counts
 (
     week Date CODEC(ZSTD(1)),
     batch UUID CODEC(ZSTD(1)),
     project LowCardinality(String) CODEC(ZSTD(1)),
-    per Enum8('minute' = 1, 'hour' = 2, 'coarse_minute' = 3, 'coarse_hour' = 4) CODEC(ZSTD(1)),
+    per Enum8('minute' = 1, 'hour' = 2, 'coarse_minute' = 3, 'coarse_hour' = 4, 'day' = 5) CODEC(ZSTD(1)),
     at DateTime('UTC') CODEC(ZSTD(1)),
     service LowCardinality(String) CODEC(ZSTD(1)),
     environment LowCardinality(String) CODEC(ZSTD(1)),

@@ -23,15 +23,22 @@ SHIPPED = int(os.environ.get("BENCH_EVENTS", 1_500_000))
 def fill_rollups(engine):
     first, last = (int(ms) for ms in engine.query(
         "SELECT toUnixTimestamp64Milli(min(received_at)), toUnixTimestamp64Milli(max(received_at)) FROM b.events FORMAT TSV").split())
-    units = {"hour": (first, "toStartOfHour"), "minute": (last - 2 * DAY_MS, "toStartOfMinute")}
+    units = {"day": (first, "toStartOfDay"), "hour": (first, "toStartOfHour"), "minute": (last - 2 * DAY_MS, "toStartOfMinute")}
+    # A directory that was filled before there were days has the older list of names.
+    engine.query("ALTER TABLE b.rollup_counts MODIFY COLUMN per Enum8('minute' = 1, 'hour' = 2, 'coarse_minute' = 3, 'coarse_hour' = 4, 'day' = 5)")
     for per, (since, start_of) in units.items():
+        if engine.query(f"SELECT count() FROM b.rollup_counts WHERE per = '{per}'").strip() != "0":
+            continue
+        begin = time.time()
         for day in range(since // DAY_MS, last // DAY_MS + 1):
-            for name, of_cell in ((per, "route, method"), (f"coarse_{per}", "'' AS cell_route, '' AS cell_method")):
+            coarse = [] if per == "day" else [(f"coarse_{per}", "'' AS cell_route, '' AS cell_method")]
+            for name, of_cell in [(per, "route, method"), *coarse]:
                 engine.query(
                     f"INSERT INTO b.rollup_counts SELECT toMonday(received_at), {ZERO}, project, '{name}', {start_of}(toDateTime(timestamp, 'UTC')) AS at, "
                     f"service, environment, {of_cell}, status, count() FROM b.events "
                     f"WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS}) "
                     "GROUP BY ALL")
+        print(f"rollups filled by the {per} in {time.time() - begin:.0f} s")
     engine.rest()
 
 
@@ -130,10 +137,7 @@ def main():
     bench.migrate(engine, "b")
     # The events are older than these tables, and the rollups, filled here, know them all the same.
     engine.query("TRUNCATE TABLE b.rollup_start")
-    if engine.query("SELECT count() FROM b.rollup_counts").strip() == "0":
-        begin = time.time()
-        fill_rollups(engine)
-        print(f"rollups filled in {time.time() - begin:.0f} s")
+    fill_rollups(engine)
     print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
     collector = Collector(engine)
     try:
@@ -141,7 +145,7 @@ def main():
         for rid in rids[:20]:
             collector.get(f"/api/v1/requests/{rid}")
         show("idle", measure(engine, collector, rids[20:], lambda: True))
-        for query in ("group_by=status&step=1d", "group_by=status&step=1h", "group_by=service&step=1d", "group_by=status,route&step=1d"):
+        for query in ("group_by=status&step=1d", "group_by=status&step=1h", "group_by=service&step=1d", "group_by=route&step=1d", "group_by=status,route&step=1d", "group_by=route&step=6h"):
             samples = [collector.get(f"/api/v1/rates?from=-30d&{query}")[0] for _ in range(30)]
             print(f"`GET /api/v1/rates?from=-30d&{query}`: p50 {bench.percentile(samples, .5):.1f} ms, p99 {bench.percentile(samples, .99):.1f} ms")
         bodies, counts = made_bodies(), []

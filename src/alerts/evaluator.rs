@@ -13,7 +13,7 @@ use super::{
     machine::{Change, Phase, step},
     notify::{Notification, Status as ToldStatus},
     receiver::Receiver,
-    rule::{DAY_MS, Labels, MINUTE_MS, Rule},
+    rule::{DAY_MS, Kind, Labels, MINUTE_MS, Rule},
     samples::{self, Ends, Familiar},
     status::Status,
 };
@@ -127,7 +127,8 @@ impl Evaluator {
         }
     }
 
-    fn freeze(&self, since_ms: i64, why: &str) {
+    /// Leaves every state as it is, and says so.
+    pub fn freeze(&self, since_ms: i64, why: &str) {
         if self.parts.status.frozen(since_ms, why) {
             tracing::warn!(why, "alerts are frozen: no state changes until there are data again");
         }
@@ -145,6 +146,7 @@ impl Evaluator {
             return Ok(());
         }
         let projects: BTreeSet<_> = self.parts.state.tokens()?.into_iter().map(|token| token.project).collect();
+        let mut telling = self.telling()?;
         for rule in due {
             let end = end_of(rule);
             for project in &projects {
@@ -152,7 +154,7 @@ impl Evaluator {
                 if !only.is_empty() && !only.contains(project) {
                     continue;
                 }
-                match self.evaluate_rule(rule, project, end).await {
+                match self.evaluate_rule(rule, project, end, &mut telling).await {
                     Ok(()) => {}
                     // The others can be evaluated; the states of this one stay.
                     Err(EvaluateError::Store(error)) if !error.is_outage() => {
@@ -167,15 +169,24 @@ impl Evaluator {
             }
             self.evaluated.insert(rule.name.clone(), end);
         }
-        self.clear_away(horizon_ms, &projects)?;
+        self.clear_away(horizon_ms, &projects, &telling)?;
         self.count();
         let ends = self.evaluated.values().copied();
         self.parts.status.evaluated(ends.max().unwrap_or(horizon_ms));
         Ok(())
     }
 
-    async fn evaluate_rule(&mut self, rule: &Rule, project: &str, end: i64) -> Result<(), EvaluateError> {
+    async fn evaluate_rule(
+        &mut self,
+        rule: &Rule,
+        project: &str,
+        end: i64,
+        telling: &mut Telling,
+    ) -> Result<(), EvaluateError> {
         let known = Known { first_ms: self.first_ms(project).await?, listening_since_ms: self.listening_since_ms };
+        if matches!(rule.kind, Kind::NewError(_)) {
+            self.familiar.set_resolved(self.parts.state.resolutions(project)?);
+        }
         let series = samples::load(&self.parts.store, project, rule, Ends::only(end), &mut self.familiar).await?;
         let objectives = &self.parts.rules.objectives;
         let judged = series.into_iter().map(|series| {
@@ -188,14 +199,14 @@ impl Evaluator {
             judged.entry(alert.labels.clone()).or_insert(Condition::Clear);
         }
         let mut changes = AlertChanges::default();
-        let mut telling = self.telling()?;
+        telling.with_evidence = MOST_WITH_EVIDENCE;
         for (labels, condition) in worst_first(judged) {
-            self.move_on(rule, project, labels, condition, end, &mut telling, &mut changes).await;
+            self.move_on(rule, project, labels, condition, end, telling, &mut changes).await;
         }
         self.write(changes)
     }
 
-    /// What decides who is told, as it is now.
+    /// What decides who is told, as it is now: read once a step.
     fn telling(&self) -> Result<Telling, StateError> {
         let now_ms = self.parts.clock.now_ms();
         let acknowledged = self.parts.state.alerts(None)?.into_iter().filter(|row| row.acknowledged.is_some());
@@ -331,14 +342,13 @@ impl Evaluator {
     }
 
     /// Ends the alerts that no rule is evaluated for any more, and forgets what has long resolved.
-    fn clear_away(&mut self, now_ms: i64, projects: &BTreeSet<String>) -> Result<(), EvaluateError> {
+    fn clear_away(&mut self, now_ms: i64, projects: &BTreeSet<String>, telling: &Telling) -> Result<(), EvaluateError> {
         let is_over = |alert: &Alert| {
             let Some(rule) = self.parts.rules.rule(&alert.rule) else { return true };
             let only = &rule.only.projects;
             !projects.contains(&alert.project) || (!only.is_empty() && !only.contains(&alert.project))
         };
         let mut changes = AlertChanges::default();
-        let telling = self.telling()?;
         for (key, alert) in &self.alerts {
             let progress = &alert.progress;
             match progress.phase {
@@ -350,7 +360,7 @@ impl Evaluator {
                     alert.progress.phase = Phase::Resolved;
                     alert.progress.resolved_ms = Some(now_ms);
                     changes.history.push(alert.event(Change::Resolved, now_ms));
-                    self.tell(&mut alert, &telling, &mut changes.outbox);
+                    self.tell(&mut alert, telling, &mut changes.outbox);
                     changes.put.push(alert.to_row());
                 }
                 Phase::Pending if is_over(alert) => {

@@ -26,7 +26,7 @@ pub struct Evidence {
     /// The first of them in the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<String>,
-    /// The newest release, if another one shipped in the day before: it may be what has changed.
+    /// The newest release, if it came within the day and after another one: it may be what has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseChange>,
     /// The events, as a search.
@@ -105,20 +105,21 @@ pub async fn gather(
         store.top_groups(project, &filter),
         store.top_accounts(project, &filter)
     )?;
-    // A release is of the service, whatever it answers.
-    let day = Filter {
-        from_ms: finding.window.1 - DAY_MS,
-        to_ms: finding.window.1,
+    // A release is of the service, whatever it answers. Two that ran side by side before the day are no change of it.
+    let (end, day) = (finding.window.1, finding.window.1 - DAY_MS);
+    let two_days = Filter {
+        from_ms: day - DAY_MS,
+        to_ms: end,
         services: filter.services.clone(),
         environments: filter.environments.clone(),
         ..Filter::default()
     };
-    let mut releases = store.releases_seen(project, &day).await?.into_iter();
-    let release = releases.next().zip(releases.next()).map(|(to, from)| ReleaseChange {
-        from: from.release,
-        to: to.release,
-        seen_at: rfc3339(to.first_seen),
-    });
+    let mut releases = store.releases_seen(project, &two_days).await?.into_iter();
+    let release = releases
+        .next()
+        .zip(releases.next())
+        .filter(|(to, _)| to.first_seen >= day)
+        .map(|(to, from)| ReleaseChange { from: from.release, to: to.release, seen_at: rfc3339(to.first_seen) });
     let share = |events: u64| if short.events == 0 { 0.0 } else { events as f64 / short.events as f64 };
     Ok(Evidence {
         events: short.events,

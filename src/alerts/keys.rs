@@ -9,8 +9,8 @@ use super::rule::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 /// The longest length of time that a file may ask for: more is not kept, or nobody meant it.
 const LONGEST_MS: i64 = 31 * DAY_MS;
 
-/// Keys whose values are shown in no message.
-const SECRET: [&str; 3] = ["password", "secret", "url"];
+/// Keys whose values are shown in no message. A secret may have been put where its file should be.
+const SECRET: [&str; 6] = ["password", "secret", "url", "password_file", "secret_file", "url_file"];
 
 /// One table, whose keys are taken one by one; what nobody took is unknown.
 pub(super) struct Keys<'p> {

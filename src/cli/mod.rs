@@ -4,6 +4,7 @@
 //! answer is "no" (an id that is not found, a line that was rejected), 2 wrong usage or a failure.
 
 mod alerts;
+mod audit;
 mod catalog;
 mod client;
 mod completions;
@@ -11,7 +12,9 @@ mod config;
 mod demo;
 pub(crate) mod duration;
 mod engine;
+mod erase;
 mod import;
+mod issues;
 mod lookup;
 mod migrate;
 mod patience;
@@ -68,6 +71,10 @@ enum Command {
     Catalog(catalog::Command),
     #[command(subcommand)]
     Alerts(alerts::Command),
+    Audit(audit::Args),
+    Erase(erase::Args),
+    #[command(subcommand)]
+    Issues(issues::Command),
     #[command(subcommand)]
     Quarantine(quarantine::Command),
     #[command(subcommand)]
@@ -109,8 +116,11 @@ impl Cli {
             Command::Token(command) => token::run(&command, settings),
             Command::Migrate(args) => migrate::run(&args, settings),
             Command::Engine(command) => engine::run(command),
-            Command::Catalog(command) => catalog::run(&command),
+            Command::Catalog(command) => catalog::run(&command, settings),
             Command::Alerts(command) => block_on(alerts::run(&command, settings)),
+            Command::Erase(args) => block_on(erase::run(&args, settings)),
+            Command::Audit(args) => block_on(audit::run(&args, settings)),
+            Command::Issues(command) => block_on(issues::run(&command, settings)),
             Command::Quarantine(command) => block_on(quarantine::run(&command, settings)),
             Command::Config(command) => config::run(&command, settings),
             Command::Completions(args) => completions::run(&args),

@@ -49,6 +49,7 @@ pub use layout::Layout;
 pub use range::Range;
 pub(crate) use shell::shell;
 pub use visit::Visit;
+pub(crate) use visit::visitor_of;
 
 use crate::{
     http::{Access, Route, answer::ApiError},
@@ -63,12 +64,12 @@ const SUPPORT: Access = Access::Page(&[Role::Support]);
 pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/", READERS, get(overview::overview)),
-        Route::get("/lookup", SUPPORT, get(lookup::entry)),
+        Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
-        Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)),
+        Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
         Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
-        Route::post("/sign-out", READERS, post(sign_in::sign_out)),
+        Route::post("/sign-out", READERS, post(sign_in::sign_out)).audited("sign out"),
         Route::post("/project", READERS, post(sign_in::switch_project)),
         Route::post("/theme", Access::OpenPage, post(theme::choose)),
         Route::get("/assets/{file}", Access::OpenPage, get(assets::serve)),

@@ -3,13 +3,18 @@
 pub mod alerts;
 pub mod analyse;
 pub mod answer;
+pub mod audit;
 mod auth;
 pub mod body;
+pub mod catalog;
+pub mod erase;
 pub mod ingest;
+pub mod issues;
 pub mod lookup;
 pub mod openapi;
 pub mod operate;
 pub(crate) mod params;
+pub mod privacy;
 pub mod quarantine;
 pub mod quota;
 pub mod rate_limits;
@@ -17,6 +22,7 @@ mod routes;
 pub mod serve;
 pub mod stored;
 mod trace;
+pub mod validation;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -42,12 +48,13 @@ use crate::{
     console,
     decode::Limits,
     deliver::{Books, quarantine::Quarantine},
+    erase::Eraser,
     event::{catalog::Catalog, scrub::Scrubber},
     metrics::Metrics,
     spool,
-    state::State,
+    state::{State, StateError},
     store::{RetryClass, Store, StoreError},
-    telemetry::{self, Origins, SPANS},
+    telemetry::{Origins, SPANS},
 };
 
 /// What handlers share.
@@ -64,6 +71,9 @@ pub struct Parts {
     pub rules: Arc<RuleSet>,
     /// How the evaluation of alerts is.
     pub alerts: Status,
+    pub privacy: Arc<privacy::Privacy>,
+    pub audit: audit::Trail,
+    pub eraser: Eraser,
     pub scrubber: Scrubber,
     pub limits: Limits,
     pub store: Store,
@@ -85,7 +95,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Asks ClickHouse and times the answer under the question's name, in the metrics, in the trace, and in the log if it was slow.
+    /// Asks ClickHouse and times the answer under the question's name, in the metrics and in the trace.
     pub(crate) async fn timed<T>(
         &self,
         query: &'static str,
@@ -107,12 +117,6 @@ impl Parts {
         if answer.is_err() {
             span.record("otel.status_code", "ERROR");
         }
-        let slow_ms = self.config.clickhouse.slow_query_ms;
-        if slow_ms > 0 && took.as_millis() >= u128::from(slow_ms) {
-            let error = answer.as_ref().err().map(tracing::field::display);
-            let trace_id = telemetry::trace_id();
-            tracing::warn!(query, took_ms = took.as_millis() as u64, slow_ms, error, trace_id, "a slow query");
-        }
         answer
     }
 }
@@ -124,6 +128,18 @@ pub(crate) fn unavailable(error: &StoreError) -> ApiError {
     }
     let message = "The store does not answer at the moment; events are taken all the same";
     ApiError::unavailable(message, lookup::STORE_RETRY_AFTER).cause(error.to_string())
+}
+
+/// Asks the state database, off the threads that serve; `doing` is for the log.
+async fn in_state<T: Send + 'static>(
+    shared: &Shared,
+    doing: &'static str,
+    work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let state = shared.state.clone();
+    let done = tokio::task::spawn_blocking(move || work(&state)).await;
+    let done = done.map_err(|error| ApiError::internal(doing, &error))?;
+    done.map_err(|error| ApiError::internal(doing, &error))
 }
 
 /// What the last check of ClickHouse said.
@@ -148,13 +164,23 @@ impl Health {
 
 /// Every route of [`routes()`], and the middleware around them.
 pub fn router(shared: Shared) -> Router {
-    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler, .. }| match access {
-        Access::Open => router.route(path, handler),
-        Access::Roles(roles) => router.route(path, handler.route_layer(from_fn_with_state(roles, auth::require))),
-        Access::Page(_) | Access::OpenPage => {
-            let gate = from_fn_with_state((Arc::clone(&shared), access), console::gate);
-            router.route(path, handler.route_layer(gate))
-        }
+    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, audit, handler, .. }| {
+        let handler = match access {
+            Access::Open => handler,
+            Access::Roles(roles) => handler.route_layer(from_fn_with_state(roles, auth::require)),
+            Access::Page(_) | Access::OpenPage => {
+                let gate = from_fn_with_state((Arc::clone(&shared), access), console::gate);
+                handler.route_layer(gate)
+            }
+        };
+        let handler = match audit {
+            None => handler,
+            Some(action) => {
+                let audited = audit::Audited { path, action };
+                handler.route_layer(from_fn_with_state((Arc::clone(&shared), audited), audit::record))
+            }
+        };
+        router.route(path, handler)
     });
     around(table, shared)
 }

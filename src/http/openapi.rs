@@ -37,7 +37,14 @@ use crate::state::Role;
         super::analyse::events,
         super::analyse::rates,
         super::rate_limits::rate_limits,
-        super::analyse::validation_failures,
+        super::validation::failures,
+        super::validation::friction,
+        super::catalog::catalog,
+        super::catalog::drift,
+        super::issues::list,
+        super::issues::show,
+        super::issues::resolve,
+        super::issues::reopen,
         super::alerts::list,
         super::alerts::history,
         super::alerts::silence,
@@ -47,6 +54,10 @@ use crate::state::Role;
         super::quarantine::list,
         super::quarantine::show,
         super::quarantine::retry,
+        super::audit::list,
+        super::erase::begin,
+        super::erase::list,
+        super::erase::show,
         super::operate::healthz,
         super::operate::readyz,
         super::operate::metrics,
@@ -65,11 +76,16 @@ const TOKEN: &str = "Paste a token alone, without `Bearer`. The first one, an ad
     `errata token create --name NAME --project PROJECT --role ROLE` makes more. A token sees the events of its project alone.";
 
 /// Answers as they come from a collector: operation, status, the whole body.
-const EXAMPLES: [(&str, &str, &str); 3] = [
+const EXAMPLES: [(&str, &str, &str); 5] = [
     ("ship_events", "202", include_str!("examples/taken.json")),
     ("lookup_request", "200", include_str!("examples/lookup.json")),
     ("lookup_request", "404", include_str!("examples/unknown.json")),
+    ("issues", "200", include_str!("examples/issues.json")),
+    ("resolve_issue", "404", include_str!("examples/unknown_issue.json")),
 ];
+
+/// Operations that take the filters of the event search.
+const FILTERED: [&str; 5] = ["rates", "validation_failures", "validation_friction", "catalog", "catalog_drift"];
 
 /// What `error` says wherever one of these statuses is answered.
 const ERRORS: [(&str, &str); 10] = [
@@ -122,7 +138,7 @@ fn complete() -> serde_json::Result<String> {
         let Some(operation) = path.and_then(|path| path.get_mut(method)).and_then(Value::as_object_mut) else {
             continue;
         };
-        if operation["operationId"] == "rates" || operation["operationId"] == "validation_failures" {
+        if FILTERED.iter().any(|id| operation["operationId"] == *id) {
             add_parameters(operation, &filters);
         }
         match route.access {

@@ -20,6 +20,7 @@ pub struct Readiness {
     /// Whether events are taken.
     pub ready: bool,
     pub spool: SpoolReadiness,
+    pub request_totals: TotalsReadiness,
     pub clickhouse: ClickHouseReadiness,
 }
 
@@ -32,6 +33,17 @@ pub struct SpoolReadiness {
     pub bytes: u64,
     /// Events that ClickHouse does not have yet.
     pub events: u64,
+}
+
+/// State of the durable log of request totals. That it takes none does not make the collector unready: events are taken all the same.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TotalsReadiness {
+    pub writable: bool,
+    /// Why not, if not.
+    pub reason: Option<String>,
+    pub bytes: u64,
+    /// Request totals that ClickHouse does not have yet.
+    pub totals: u64,
 }
 
 /// State of the store. Its outage does not make the collector unready: events queue in the spool.
@@ -62,6 +74,8 @@ pub async fn healthz() -> &'static str {
 pub async fn readyz(AxumState(shared): AxumState<Shared>) -> Response {
     let refusal = shared.spool.refusal();
     let stats = shared.spool.stats();
+    let totals = shared.totals.spool.stats();
+    let totals_refusal = shared.totals.spool.refusal();
     let health = shared.health.get();
     let readiness = Readiness {
         ready: refusal.is_none(),
@@ -70,6 +84,12 @@ pub async fn readyz(AxumState(shared): AxumState<Shared>) -> Response {
             reason: refusal.map(|refusal| refusal.to_string()),
             bytes: stats.bytes,
             events: stats.items,
+        },
+        request_totals: TotalsReadiness {
+            writable: totals_refusal.is_none(),
+            reason: totals_refusal.map(|refusal| refusal.to_string()),
+            bytes: totals.bytes,
+            totals: totals.items,
         },
         clickhouse: ClickHouseReadiness { up: health.is_ok(), reason: health.err() },
     };

@@ -21,7 +21,8 @@ pub trait File: Send {
     /// Writes everything or fails, in which case any part may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Makes content and length durable (`fdatasync`). After an error the file must not be trusted any more.
+    /// Makes content and length durable (`fdatasync`, and the file system asked whether it meant it). After an error the file must not be
+    /// trusted any more.
     fn sync_data(&self) -> io::Result<()>;
 }
 
@@ -214,6 +215,23 @@ impl File for fs::File {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        fs::File::sync_data(self)
+        fs::File::sync_data(self)?;
+        ask_the_journal(self)
+    }
+}
+
+/// Fails where an ext4 has ended its journal, although the `fdatasync` before said success.
+///
+/// Linux answers a `fdatasync` that is under way when the journal is aborted (by an error of the disk, `errors=remount-ro`, a shutdown) as
+/// done: the transaction it waits for is over, and nobody tells it that it was thrown away with the file's new length
+/// (`jbd2_complete_transaction`, seen on 6.18). An attribute of the file, set to what it is already, needs a handle of the same journal and
+/// changes nothing: the file system refuses the handle once the journal has ended. When it gives one, the journal lived after the sync.
+fn ask_the_journal(file: &fs::File) -> io::Result<()> {
+    use rustix::{fs::XattrFlags, io::Errno};
+
+    match rustix::fs::fsetxattr(file, "user.errata", b"log", XattrFlags::empty()) {
+        // A file system that keeps no attributes, or has no room for one, has answered: it is not this one, or it lives.
+        Ok(()) | Err(Errno::NOTSUP | Errno::NOSPC | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

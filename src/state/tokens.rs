@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{State, StateError};
+use super::{
+    State, StateError,
+    audit::{self, AuditEntry, COMMAND_LINE},
+};
 
 /// What a token may do (HTTP contract).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -144,6 +147,8 @@ impl State {
                 new.limit.map(|limit| limit.seconds as i64),
             ],
         )?;
+        let subject = format!("{} ({})", new.name, roles.join(","));
+        audit::enter(&transaction, &deed(&new.project, "token created", subject, now_ms))?;
         transaction.commit()?;
         Ok(token)
     }
@@ -182,14 +187,36 @@ impl State {
     ///
     /// # Errors
     /// When there is none, or the database cannot be written.
-    pub fn revoke_token(&self, name_or_id: &str) -> Result<(), StateError> {
-        let connection = self.write();
-        if connection.execute("DELETE FROM tokens WHERE name = ?1 OR id = ?1", [name_or_id])? == 0 {
+    pub fn revoke_token(&self, name_or_id: &str, now_ms: i64) -> Result<(), StateError> {
+        let mut connection = self.write();
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let revoked: Vec<(String, String)> = transaction
+            .prepare("DELETE FROM tokens WHERE name = ?1 OR id = ?1 RETURNING project, name")?
+            .query_map([name_or_id], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        if revoked.is_empty() {
             return Err(StateError::NoToken(name_or_id.to_owned()));
         }
+        for (project, name) in revoked {
+            audit::enter(&transaction, &deed(&project, "token revoked", name, now_ms))?;
+        }
         // Without its token a session is none already; this forgets it.
-        connection.execute("DELETE FROM sessions WHERE token_id NOT IN (SELECT id FROM tokens)", [])?;
+        transaction.execute("DELETE FROM sessions WHERE token_id NOT IN (SELECT id FROM tokens)", [])?;
+        transaction.commit()?;
         Ok(())
+    }
+}
+
+/// What somebody with the data directory did.
+fn deed(project: &str, action: &str, subject: String, at_ms: i64) -> AuditEntry {
+    AuditEntry {
+        at_ms,
+        project: project.to_owned(),
+        token: COMMAND_LINE.to_owned(),
+        action: action.to_owned(),
+        subject,
+        outcome: "ok".to_owned(),
+        ..AuditEntry::default()
     }
 }
 
@@ -225,6 +252,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::AuditFilter;
 
     fn new(name: &str) -> NewToken {
         NewToken { name: name.into(), project: "shop".into(), roles: vec![Role::Ingest], expires_ms: None, limit: None }
@@ -251,9 +279,14 @@ mod tests {
         let (collector, cli) = (State::open(dir.path()).unwrap(), State::open(dir.path()).unwrap());
         let token = cli.create_token(&new("a"), 1).unwrap();
         assert!(collector.find_token(&token, 2).unwrap().is_some());
-        cli.revoke_token("a").unwrap();
+        cli.revoke_token("a", 3).unwrap();
         assert!(collector.find_token(&token, 2).unwrap().is_none());
-        assert!(matches!(cli.revoke_token("a"), Err(StateError::NoToken(_))));
+        assert!(matches!(cli.revoke_token("a", 4), Err(StateError::NoToken(_))));
+        let filter = AuditFilter { to_ms: 10, ..AuditFilter::default() };
+        let entries = collector.audit("shop", &filter, 10).unwrap().into_iter();
+        let deeds: Vec<_> = entries.map(|entry| (entry.action, entry.subject, entry.at_ms)).collect();
+        let deed = |action: &str, subject: &str, at_ms| (action.to_owned(), subject.to_owned(), at_ms);
+        assert_eq!(deeds, [deed("token revoked", "a", 3), deed("token created", "a (ingest)", 1)]);
     }
 
     #[test]

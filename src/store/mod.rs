@@ -6,6 +6,7 @@
 pub mod client;
 mod details;
 pub mod engine;
+pub mod erase;
 pub mod error;
 mod fold;
 pub mod insert;
@@ -16,9 +17,12 @@ pub mod rows;
 pub mod totals;
 pub mod upkeep;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::OnceCell;
@@ -48,6 +52,12 @@ pub struct Store {
     retention_days: Arc<AtomicU32>,
     /// From which timestamp on the rollups are whole: asked once.
     rollups_since_ms: Arc<OnceCell<i64>>,
+    /// The same of the issues' hours.
+    issues_since_ms: Arc<OnceCell<i64>>,
+    /// What is in the table `issues`, as far as this collector has written it.
+    known_issues: Arc<rollup::KnownIssues>,
+    /// From what duration on a question is logged as slow; none is when there is no such duration.
+    slow: Option<Duration>,
     clock: Clock,
 }
 
@@ -60,8 +70,18 @@ impl Store {
     pub fn new(clients: Clients) -> Self {
         let Clients { admin, write, read, database, origin: _ } = clients;
         let retention_days = Arc::new(AtomicU32::new(DEFAULT_RETENTION_DAYS));
-        let rollups_since_ms = Arc::default();
-        Self { admin, write, read, database, retention_days, rollups_since_ms, clock: Clock::system() }
+        Self {
+            admin,
+            write,
+            read,
+            database,
+            retention_days,
+            rollups_since_ms: Arc::default(),
+            issues_since_ms: Arc::default(),
+            known_issues: Arc::default(),
+            slow: None,
+            clock: Clock::system(),
+        }
     }
 
     /// The same store by another clock: what it calls expired goes by it.
@@ -74,6 +94,12 @@ impl Store {
     #[must_use]
     pub fn with_retention(self, days: u32) -> Self {
         Self { retention_days: Arc::new(AtomicU32::new(days)), ..self }
+    }
+
+    /// The same store, logging each question that takes so many milliseconds or more; 0: none.
+    #[must_use]
+    pub fn with_slow_log(self, slow_ms: u64) -> Self {
+        Self { slow: (slow_ms > 0).then(|| Duration::from_millis(slow_ms)), ..self }
     }
 
     /// Applies the migrations that are pending; returns their names.

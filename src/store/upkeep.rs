@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::{Store, StoreError, insert::within, rollup::RollupTable, rows::week_of};
 
 /// Tables by week (of receipt; request totals: of their minutes) whose reads open every part.
-const WEEKLY: [&str; 6] = [
+const WEEKLY: [&str; 7] = [
     "request_index",
     RollupTable::Counts.name(),
     RollupTable::Failures.name(),
     RollupTable::Accounts.name(),
+    RollupTable::Issues.name(),
     "request_totals",
     "request_totals_hours",
 ];

@@ -2,5 +2,7 @@
 
 mod alertmanager;
 mod captured;
+mod pace;
 mod receivers;
+mod replayed;
 mod running;

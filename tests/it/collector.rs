@@ -43,11 +43,16 @@ impl Collector {
     }
 
     pub async fn with(config: Config) -> Self {
+        Self::with_clock(config, NOW_MS).await
+    }
+
+    /// One whose clock stands at this time.
+    pub async fn with_clock(config: Config, now_ms: i64) -> Self {
         if config.clickhouse.url == EMBEDDED {
             super::engine::library();
         }
         rustls_provider();
-        let now_ms = Arc::new(AtomicI64::new(NOW_MS));
+        let now_ms = Arc::new(AtomicI64::new(now_ms));
         let outside = Outside {
             clock: Clock::manual(Arc::clone(&now_ms)),
             executable: Some(env!("CARGO_BIN_EXE_errata").into()),

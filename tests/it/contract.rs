@@ -1,11 +1,17 @@
 //! The HTTP contract: who is answered what, on every path, and how it looks.
 
+mod audit;
 mod bodies;
 mod documents;
+mod drift;
 mod envelope;
+mod erase;
+mod friction;
+mod issues;
 mod openapi;
 mod operations;
 mod outage;
+mod people;
 mod projects;
 mod quarantine;
 mod quota;

@@ -7,8 +7,8 @@
 //!
 //! | row | promise | held by |
 //! |---|---|---|
-//! | 1 | kill -9 under load: nothing lost, nothing twice | `process::row_01_kill_9_under_load`, `process::row_01_kill_9_of_collector_and_clickhouse`, `crash::killing_the_collector_and_the_engine_loses_nothing_and_doubles_nothing` |
-//! | 2 | power cut under load: the same | `power::row_02_power_cuts_under_load`, `power::row_02_power_cut_after_the_first_start`, `power::row_02_control_without_fdatasync_acknowledged_events_are_lost` |
+//! | 1 | kill -9 under load: nothing lost, nothing twice | `process::row_01_kill_9_under_load`, `process::row_01_kill_9_of_collector_and_clickhouse`, `crash::killing_the_collector_and_the_engine_loses_nothing_and_doubles_nothing`, `totals::row_01_request_totals_outlive_kill_9` |
+//! | 2 | power cut under load: the same | `power::row_02_power_cuts_under_load`, `power::row_02_power_cut_after_the_first_start`, `power::row_02_control_without_fdatasync_acknowledged_events_are_lost`, `totals::row_02_request_totals_outlive_power_cuts` |
 //! | 3 | cut during segment rotation: the same set recovered | `power::row_03_power_cut_during_segment_rotation`, `spool::tests::property::whatever_crashes_acknowledged_items_are_kept_once` |
 //! | 4 | cut during unlink or checkpoint: the same set recovered | `power::row_04_power_cut_during_unlink_and_checkpoint`, `spool::tests::property::whatever_crashes_acknowledged_items_are_kept_once` |
 //! | 5 | a second crash during recovery: the same set recovered | `power::row_05_power_cut_during_recovery`, `process::row_05_kill_9_during_recovery` |
@@ -55,8 +55,9 @@ mod network;
 mod power;
 mod process;
 pub(crate) mod proxy;
-mod rig;
+pub(crate) mod rig;
 mod store;
 mod syscalls;
 mod time;
+mod totals;
 mod upgrade;

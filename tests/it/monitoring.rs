@@ -1,9 +1,10 @@
 //! What we ship for those who watch: rules for Prometheus, dashboards for Grafana, and metrics that stay small.
 
 mod boards;
+mod cardinality;
 mod clickhouse;
 mod promql;
-mod rules;
+pub(crate) mod rules;
 mod structure;
 
 use std::{
@@ -19,12 +20,12 @@ use crate::{
 };
 
 /// A file of the repository.
-fn file(path: &str) -> PathBuf {
+pub(crate) fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// A real Prometheus, ended with the test.
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
     url: String,
     client: reqwest::Client,
@@ -39,7 +40,7 @@ impl Drop for Prometheus {
 
 impl Prometheus {
     /// Starts one with its configuration, rules and data in a directory, if this machine has it.
-    async fn start(dir: &Path, config: &str) -> Option<Self> {
+    pub(crate) async fn start(dir: &Path, config: &str) -> Option<Self> {
         let mut command: Command = tools::program("prometheus", "prometheus")?;
         crate::collector::rustls_provider();
         std::fs::write(dir.join("prometheus.yml"), config).unwrap();
@@ -66,7 +67,7 @@ impl Prometheus {
     }
 
     /// The data of an answer of its API.
-    async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+    pub(crate) async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let request = self.client.get(format!("{}/api/v1/{path}", self.url)).query(parameters);
         let mut body: Value = request.send().await.unwrap().json().await.unwrap();
         assert_eq!(body["status"], "success", "{path} {parameters:?}: {body}");
@@ -74,7 +75,7 @@ impl Prometheus {
     }
 
     /// The series of an expression now.
-    async fn query(&self, expression: &str) -> Vec<Value> {
+    pub(crate) async fn query(&self, expression: &str) -> Vec<Value> {
         let data = self.get("query", &[("query", expression)]).await;
         data["result"].as_array().unwrap().clone()
     }

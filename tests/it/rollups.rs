@@ -3,7 +3,7 @@
 use errata::store::client::Clients;
 
 /// A rollup's cells as text, and the same counted from the events, each key once.
-const PAIRS: [(&str, &str); 8] = [
+const PAIRS: [(&str, &str); 11] = [
     (
         "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
          WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'minute' \
@@ -31,6 +31,13 @@ const PAIRS: [(&str, &str); 8] = [
          GROUP BY project, at, service, environment, route, method, status",
         "SELECT toString((project, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, service, environment, '', '', \
          status, count())) FROM {events} GROUP BY project, at, service, environment, status",
+    ),
+    (
+        "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'day' \
+         GROUP BY project, at, service, environment, route, method, status",
+        "SELECT toString((project, toStartOfDay(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, method, \
+         status, count())) FROM {events} GROUP BY project, at, service, environment, route, method, status",
     ),
     (
         "SELECT toString((project, account, at, service, environment, route, method, status, sum(count))) FROM rollup_accounts \
@@ -65,6 +72,20 @@ const PAIRS: [(&str, &str); 8] = [
         "SELECT toString((project, service, environment, route, count())) FROM {events} WHERE notEmpty(`errors.field`) \
          GROUP BY project, service, environment, route",
     ),
+    (
+        "SELECT toString((project, at, fingerprint, environment, release, sum(count), max(toUnixTimestamp(at) * 1000 + last_ms))) \
+         FROM rollup_issues WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') \
+         GROUP BY project, at, fingerprint, environment, release",
+        "SELECT toString((project, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, fingerprint, environment, release, \
+         count(), toUnixTimestamp64Milli(max(timestamp)))) FROM {events} GROUP BY project, at, fingerprint, environment, release",
+    ),
+    (
+        "SELECT toString((project, fingerprint, any(service), any(route), any(status), any(error_template), any(fields), any(rules), \
+         any(exception_type), min(first_seen))) FROM issues GROUP BY project, fingerprint",
+        "SELECT toString((project, fingerprint, any(service), any(route), any(status), any(error_template), \
+         arrayMap(pair -> pair.1, arraySort(arrayDistinct(arrayZip(any(`errors.field`), any(`errors.rule`)))) AS pairs), \
+         arrayMap(pair -> pair.2, pairs), any(exception_type), min(timestamp))) FROM {events} GROUP BY project, fingerprint",
+    ),
 ];
 
 /// Panics unless every rollup counts what is in `events`.
@@ -72,7 +93,8 @@ pub async fn agree(clients: &Clients) {
     let read = async |sql: &str| -> Vec<String> {
         let sql = sql.replace(
             "{events}",
-            "(SELECT *, service, environment, route, method, request_id FROM events LIMIT 1 BY key)",
+            "(SELECT *, service, environment, release, route, method, request_id, error_template, exception_type FROM events \
+             LIMIT 1 BY key)",
         );
         let mut rows: Vec<String> = clients.read.query_raw(&sql).fetch_all().await.unwrap();
         rows.sort();

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 mod alerts;
 mod insert;
+mod issues;
 mod lookup;
 mod rollup;
 mod search;

@@ -291,7 +291,7 @@ async fn the_callers_sampling_is_followed_and_nothing_recorded_is_left_behind() 
     let text = std::fs::read_to_string(log).unwrap();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let slow: Vec<Value> = lines.filter(|line| line["message"] == "a slow query").collect();
-    let lookup = slow.iter().find(|line| line["query"] == "request" && line["trace_id"] == ASKS.0);
+    let lookup = slow.iter().find(|line| line["query"] == "finding a request" && line["trace_id"] == ASKS.0);
     let lookup = lookup.unwrap_or_else(|| panic!("no slow lookup in {text}"));
     assert!(lookup["took_ms"].as_u64().unwrap() >= 1 && lookup["slow_ms"] == 1, "{lookup}");
 }

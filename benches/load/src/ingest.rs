@@ -73,7 +73,7 @@ fn look_into(errata: &Path, data_dir: &Path, events: &Events) -> anyhow::Result<
     let indexed = engine.number("SELECT count() FROM errata.request_index")?;
     ensure!(indexed >= events.count, "the lookup index has {indexed} rows for {} events", events.count);
     // Rows of other batches are markers of what was added.
-    for (rollup, per) in [("rollup_counts", "per = 'minute'"), ("rollup_accounts", "true")] {
+    for (rollup, per) in [("rollup_counts", "per = 'minute'"), ("rollup_accounts", "true"), ("rollup_issues", "true")] {
         let counted = engine.number(&format!(
             "SELECT sum(count) FROM errata.{rollup} WHERE {per} AND batch = toUUID('00000000-0000-0000-0000-000000000000')"
         ))?;

@@ -12,10 +12,12 @@ mod slack;
 mod webhook;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use tokio::task::{self, JoinSet};
 
 use super::{
     RuleSet,
@@ -34,7 +36,7 @@ pub use webhook::signature;
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long messages to one receiver are sent before others have a turn.
+/// How long a round of messages to one receiver lasts.
 const ROUND: Duration = Duration::from_secs(20);
 
 /// Pauses after a failure: the first, doubled each time up to the last.
@@ -106,32 +108,46 @@ pub struct Notifier {
 pub const OUTCOMES: [&str; 3] = ["sent", "failed", "given_up"];
 
 impl Notifier {
-    /// Delivers all that is due, to several receivers at once and to each in order. Call it again and again.
+    /// Begins a round for each receiver that has something due and none under way; each is told in order, and waits for no other. Call it
+    /// again and again.
     ///
     /// # Errors
-    /// When the state database fails; nothing is forgotten then.
-    pub async fn deliver(&self) -> Result<(), StateError> {
-        let due = self.state.due_messages(self.clock.now_ms(), AT_ONCE)?;
+    /// When the state database failed, also in a round that has ended; nothing is forgotten then.
+    pub fn deliver(&self, rounds: &mut Rounds) -> Result<(), StateError> {
+        let ended = rounds.ended();
+        let now_ms = self.clock.now_ms();
         let mut by_receiver: BTreeMap<String, Vec<OutboxRow>> = BTreeMap::new();
-        for row in due {
+        for row in self.state.due_messages(now_ms, AT_ONCE)? {
             by_receiver.entry(row.receiver.clone()).or_default().push(row);
         }
-        let mut tasks = tokio::task::JoinSet::new();
+        for receiver in &self.rules.receivers {
+            if matches!(receiver.kind, ReceiverKind::Alertmanager { .. })
+                && rounds.is_refresh_due(&receiver.name, now_ms)
+            {
+                by_receiver.entry(receiver.name.clone()).or_default();
+            }
+        }
+        by_receiver.retain(|name, _| !rounds.is_under_way(name));
         for (name, rows) in by_receiver {
+            let is_refresh_due = rounds.is_refresh_due(&name, now_ms);
+            if is_refresh_due {
+                rounds.refreshed.insert(name.clone(), now_ms);
+            }
             let notifier = self.clone();
-            tasks.spawn(async move { notifier.deliver_to(&name, rows).await });
+            let round_of = name.clone();
+            let task = rounds.tasks.spawn(async move {
+                notifier.deliver_to(&round_of, rows).await?;
+                if is_refresh_due { notifier.refresh(&round_of).await } else { Ok(()) }
+            });
+            rounds.under_way.insert(task.id(), name);
         }
-        while let Some(ended) = tasks.join_next().await {
-            // A panic is that task's: its messages stay.
-            ended.unwrap_or(Ok(()))?;
-        }
-        Ok(())
+        ended
     }
 
     async fn deliver_to(&self, name: &str, rows: Vec<OutboxRow>) -> Result<(), StateError> {
         let begun = Instant::now();
         for row in rows {
-            // One that answers slowly keeps the others, and the refreshing, waiting no longer than this.
+            // One that answers slowly keeps its refreshing waiting no longer than this.
             if begun.elapsed() >= ROUND {
                 break;
             }
@@ -173,32 +189,24 @@ impl Notifier {
         Ok(())
     }
 
-    /// Tells each Alertmanager again of all that fires and was told.
-    ///
-    /// # Errors
-    /// When the state database cannot be read.
-    pub async fn refresh(&self) -> Result<(), StateError> {
-        let now_ms = self.clock.now_ms();
+    /// Tells an Alertmanager again of all that fires and was told.
+    async fn refresh(&self, name: &str) -> Result<(), StateError> {
+        let Some(receiver) = self.rules.receiver(name) else { return Ok(()) };
+        let ReceiverKind::Alertmanager { url } = &receiver.kind else { return Ok(()) };
         let rows = self.state.alerts(None)?;
         let firing = rows.into_iter().filter(|row| row.phase == "firing" && row.told_ms.is_some());
-        let firing = firing.filter_map(super::alert::Alert::from_row);
-        let firing: Vec<_> = firing
-            .filter_map(|alert| Some((alert.clone(), self.rules.rule(&alert.rule)?)))
-            .map(|(alert, rule)| (rule, Notification::of(&alert, Some(rule), Status::Firing, &self.base_url)))
-            .collect();
-        for receiver in &self.rules.receivers {
-            let ReceiverKind::Alertmanager { url } = &receiver.kind else { continue };
-            let is_told = |rule: &super::rule::Rule| self.rules.receivers_of(rule).any(|one| one.name == receiver.name);
-            let own = firing.iter().filter(|(rule, _)| is_told(rule));
-            let own: Vec<_> = own.map(|(_, notification)| notification.clone()).collect();
-            if own.is_empty() {
-                continue;
-            }
-            let sending = alertmanager::send(url, &receiver.allow, &own, now_ms);
-            match tokio::time::timeout(TIMEOUT, sending).await.unwrap_or(Err(SendError::TimedOut)) {
-                Ok(()) => {}
-                Err(error) => tracing::warn!(receiver = receiver.name, "refreshing alerts: {error}; again in a minute"),
-            }
+        let own = firing.filter_map(super::alert::Alert::from_row).filter_map(|alert| {
+            let rule = self.rules.rule(&alert.rule)?;
+            let is_told = self.rules.receivers_of(rule).any(|one| one.name == name);
+            is_told.then(|| Notification::of(&alert, Some(rule), Status::Firing, &self.base_url))
+        });
+        let own: Vec<_> = own.collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let sending = alertmanager::send(url, &receiver.allow, &own, self.clock.now_ms());
+        if let Err(error) = tokio::time::timeout(TIMEOUT, sending).await.unwrap_or(Err(SendError::TimedOut)) {
+            tracing::warn!(receiver = name, "refreshing alerts: {error}; again in a minute");
         }
         Ok(())
     }
@@ -208,18 +216,34 @@ impl Notifier {
     }
 }
 
-/// When the refresh of Alertmanager is due.
+/// The rounds under way, one a receiver at most, and when each Alertmanager was last refreshed.
 #[derive(Debug, Default)]
-pub struct Refreshed(Option<i64>);
+pub struct Rounds {
+    tasks: JoinSet<Result<(), StateError>>,
+    /// Receivers, by the task of their round.
+    under_way: HashMap<task::Id, String>,
+    refreshed: BTreeMap<String, i64>,
+}
 
-impl Refreshed {
-    /// Whether it is; then it counts as done.
-    pub fn is_due(&mut self, now_ms: i64) -> bool {
-        let is_due = self.0.is_none_or(|last| now_ms - last >= REFRESH_MS);
-        if is_due {
-            self.0 = Some(now_ms);
+impl Rounds {
+    /// Forgets what has ended; the first failure of them.
+    fn ended(&mut self) -> Result<(), StateError> {
+        let mut result = Ok(());
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            // A panic is that round's: its messages stay.
+            let (id, ended) = ended.unwrap_or_else(|error| (error.id(), Ok(())));
+            self.under_way.remove(&id);
+            result = result.and(ended);
         }
-        is_due
+        result
+    }
+
+    fn is_under_way(&self, receiver: &str) -> bool {
+        self.under_way.values().any(|name| name == receiver)
+    }
+
+    fn is_refresh_due(&self, receiver: &str, now_ms: i64) -> bool {
+        self.refreshed.get(receiver).is_none_or(|last| now_ms - last >= REFRESH_MS)
     }
 }
 

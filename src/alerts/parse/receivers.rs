@@ -186,4 +186,45 @@ mod tests {
         let problems = RuleSet::parse(unknown).unwrap_err().to_string();
         assert!(problems.contains("rule \"x\": receivers: there is no receiver \"nobody\""), "{problems}");
     }
+
+    /// Promise: whatever is wrong with a file, what it says of it goes to logs and terminals, and holds no secret.
+    #[test]
+    fn no_secret_is_in_an_error_or_a_debug_output() {
+        let word = "hunter2";
+        let values = [
+            "'hunter2'",
+            "'https://h/hunter2'",
+            "'https://user:hunter2@h'",
+            "'ftp://h/hunter2'",
+            "'https://h:hunter2/'",
+            "'hunter2://['",
+            "['https://h/hunter2']",
+            "{ token = 'hunter2' }",
+            "'hunter2",
+            "\"\\xhunter2\"",
+            "'a' hunter2",
+        ];
+        let kinds =
+            ["type = 'alertmanager'", "type = 'webhook'", "type = 'slack'", "type = 'email'", "type = 'pager'", ""];
+        let keys = ["url", "secret", "password", "url_file", "secret_file", "password_file", "pasword", "Secret"];
+        let mut wrong = 0;
+        for (kind, key, value) in
+            kinds.iter().flat_map(|kind| keys.map(|key| values.map(|value| (kind, key, value)))).flatten()
+        {
+            for other in ["", "url = 'https://h'\n", "server = 'h'\nuser = 'u'\n", "secret_file = '/x'\n"] {
+                let text = format!("[[receiver]]\nname = 'r'\n{kind}\n{other}{key} = {value}\n");
+                let said = match RuleSet::parse(&text) {
+                    // The path of a file may be read by anybody; that somebody took it for the secret itself, we cannot know.
+                    Ok(_) if key.ends_with("_file") => String::new(),
+                    Ok(set) => format!("{set:?}"),
+                    Err(problems) => {
+                        wrong += 1;
+                        format!("{problems} {problems:?}")
+                    }
+                };
+                assert!(!said.contains(word), "{text}: {said}");
+            }
+        }
+        assert!(wrong > 1000, "{wrong}");
+    }
 }

@@ -10,15 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::DateTime;
 use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
-use self::{replay::Replay, world::World};
+use self::{
+    replay::{Range, Replay},
+    world::World,
+};
 use super::{
     Exit,
     client::{Client, ClientArgs},
     duration,
-    import::{Batch, Shipper},
+    import::{Batch, Shipper, input::Kind},
     patience::Patience,
     settings::Settings,
     terminal::{self, grouped},
@@ -40,15 +44,16 @@ const BATCH: usize = 1000;
 /// Stream realistic traffic to a running collector, so that there is something to look at
 ///
 /// Services, accounts, retries, clients that hammer a rate limit, a route that fails for half a minute: all errors are those
-/// of the published reference. It runs until Ctrl-C or --duration. With --replay it sends a captured file instead, as if
-/// it happened now.
+/// of the published reference. It runs until Ctrl-C or --duration. With --replay it sends captured files instead, of events and of request
+/// totals, as if it happened now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   errata demo
   errata demo --rate 500 --duration 1m
   errata demo --seed 7                              the same traffic every time
-  errata demo --replay captured.ndjson.gz --speed 60   two days in 48 minutes")]
+  errata demo --replay captured.ndjson.gz --speed 60   two days in 48 minutes
+  errata demo --replay errors.ndjson.gz totals.ndjson.gz --from 2026-11-18T13:30:00Z --to 2026-11-18T15:00:00Z --speed 30")]
 pub struct Args {
     /// Events per second
     #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = positive, allow_negative_numbers = true)]
@@ -59,12 +64,18 @@ pub struct Args {
     /// Seed of the traffic; default: a new one each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Send the events of this NDJSON file (plain, gzip or zstd), moved to now
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "seed"])]
-    replay: Option<PathBuf>,
+    /// Send the events and request totals of these NDJSON files (plain, gzip or zstd), moved to now
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["rate", "seed"])]
+    replay: Vec<PathBuf>,
     /// How many times faster than captured
-    #[arg(long, value_name = "N", default_value_t = 1.0, requires = "replay", value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = 1.0, requires = "replay", value_parser = speed)]
     speed: f64,
+    /// Begin at this time of the capture (RFC 3339): it becomes now
+    #[arg(long, value_name = "TIME", requires = "replay", value_parser = time)]
+    from: Option<i64>,
+    /// End before this time of the capture
+    #[arg(long, value_name = "TIME", requires = "replay", value_parser = time)]
+    to: Option<i64>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -72,13 +83,28 @@ pub struct Args {
 /// Where the events come from.
 enum Source {
     World { world: Box<World>, rate: f64, owed: f64 },
-    Replay { replay: Replay, waiting: Option<(i64, Value)> },
+    Replay(Box<Replay>),
+}
+
+/// What is to be sent.
+#[derive(Debug, Default, PartialEq)]
+struct Due {
+    events: Vec<Value>,
+    totals: Vec<Value>,
+}
+
+impl Due {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.totals.is_empty()
+    }
 }
 
 /// What was sent so far.
 #[derive(Default)]
 struct Sent {
     events: u64,
+    /// Reports of request totals; one of a minute that goes on replaces the one before it.
+    totals: u64,
     rejected: u64,
     /// An id of the latest batch, for the hints.
     id: Option<String>,
@@ -100,10 +126,11 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
             _ = tokio::signal::ctrl_c() => break,
         }
         let now_ms = clock.now_ms();
-        let Some(events) = source.due(last_ms, now_ms)? else { break };
+        let Some(due) = source.due(last_ms, now_ms)? else { break };
         last_ms = now_ms;
         let is_first = sent.events == 0;
-        send(&shipper, &events, &mut sent).await?;
+        send(&shipper, Kind::Events, &due.events, &mut sent).await?;
+        send(&shipper, Kind::Totals, &due.totals, &mut sent).await?;
         if is_first && sent.events > 0 {
             hints(&shipper.client, &sent);
         }
@@ -113,21 +140,29 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         }
     }
     tell(&sent, started.elapsed());
+    if let Source::Replay(replay) = &source
+        && replay.passed_over() > 0
+    {
+        terminal::note(&format!("{} lines have no time, or are no events or totals", grouped(replay.passed_over())));
+    }
     Ok(if sent.rejected == 0 { Exit::Done } else { Exit::Negative })
 }
 
 impl Source {
     fn open(args: &Args, now_ms: i64) -> anyhow::Result<Self> {
-        if let Some(path) = &args.replay {
-            return Ok(Self::Replay { replay: Replay::open(path, args.speed, now_ms)?, waiting: None });
+        if !args.replay.is_empty() {
+            let range = Range { from_ms: args.from, to_ms: args.to };
+            let replay = Replay::open(&args.replay, range, args.speed, now_ms)?;
+            terminal::note(&replay.describe());
+            return Ok(Self::Replay(Box::new(replay)));
         }
         let seed = args.seed.unwrap_or(now_ms as u64);
         terminal::note(&format!("seed {seed}: --seed {seed} makes the same traffic again"));
         Ok(Self::World { world: Box::new(World::new(seed, now_ms)), rate: args.rate, owed: 0.0 })
     }
 
-    /// The events between two times; `None` when there will be no more.
-    fn due(&mut self, from_ms: i64, to_ms: i64) -> std::io::Result<Option<Vec<Value>>> {
+    /// What there is between two times; `None` when there will be no more.
+    fn due(&mut self, from_ms: i64, to_ms: i64) -> std::io::Result<Option<Due>> {
         match self {
             Self::World { world, rate, owed } => {
                 let span_ms = (to_ms - from_ms).max(0);
@@ -135,37 +170,25 @@ impl Source {
                 let count = *owed as usize;
                 *owed -= count as f64;
                 let at = |index: usize| from_ms + (span_ms as f64 * (index + 1) as f64 / count as f64) as i64;
-                Ok(Some((0..count).map(|index| world.event(at(index))).collect()))
+                let events = (0..count).map(|index| world.event(at(index))).collect();
+                Ok(Some(Due { events, ..Due::default() }))
             }
-            Self::Replay { replay, waiting } => {
-                let mut events = Vec::new();
-                loop {
-                    let next = match waiting.take() {
-                        Some(next) => Some(next),
-                        None => replay.next()?,
-                    };
-                    match next {
-                        Some((due_ms, event)) if due_ms <= to_ms => events.push(event),
-                        Some(later) => {
-                            *waiting = Some(later);
-                            return Ok(Some(events));
-                        }
-                        None => return Ok(if events.is_empty() { None } else { Some(events) }),
-                    }
-                }
-            }
+            Self::Replay(replay) => replay.due(to_ms),
         }
     }
 }
 
-async fn send(shipper: &Shipper, events: &[Value], sent: &mut Sent) -> anyhow::Result<()> {
-    for chunk in events.chunks(BATCH) {
+async fn send(shipper: &Shipper, kind: Kind, lines: &[Value], sent: &mut Sent) -> anyhow::Result<()> {
+    for chunk in lines.chunks(BATCH) {
         let mut batch = Batch::default();
-        for (number, event) in (sent.events + 1..).zip(chunk) {
-            batch.push(number, event.to_string().as_bytes());
+        for (number, line) in (sent.events + 1..).zip(chunk) {
+            batch.push(number, line.to_string().as_bytes());
         }
-        let outcome = shipper.ship(&batch).await?;
-        sent.events += chunk.len() as u64;
+        let outcome = shipper.ship_as(kind, &batch).await?;
+        match kind {
+            Kind::Events => sent.events += chunk.len() as u64,
+            Kind::Totals => sent.totals += chunk.len() as u64,
+        }
         sent.rejected += outcome.unlisted + outcome.rejected.len() as u64;
         if let Some(rejection) = outcome.rejected.first() {
             terminal::note(&terminal::clean(&format!("rejected: {}", rejection.message)));
@@ -186,8 +209,9 @@ fn hints(client: &Client, sent: &Sent) {
 
 fn tell(sent: &Sent, elapsed: Duration) {
     let id = sent.id.as_deref().map(|id| format!("; the latest: errata lookup {}", terminal::clean(id)));
+    let totals = if sent.totals == 0 { String::new() } else { format!(" and {} request totals", grouped(sent.totals)) };
     terminal::note(&format!(
-        "{} events in {}, {} rejected{}",
+        "{} events{totals} in {}, {} rejected{}",
         grouped(sent.events),
         duration::rough(elapsed.as_secs()),
         grouped(sent.rejected),
@@ -202,6 +226,18 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A captured minute becomes at most a hundred of them.
+fn speed(text: &str) -> Result<f64, String> {
+    let least = |speed: &f64| *speed >= 0.01;
+    positive(text).ok().filter(least).ok_or_else(|| "expected a number from 0.01 to 1000000".to_owned())
+}
+
+fn time(text: &str) -> Result<i64, String> {
+    let time = DateTime::parse_from_rfc3339(text);
+    time.map(|time| time.timestamp_millis())
+        .map_err(|error| format!("expected a time such as 2026-11-18T13:30:00Z: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +246,7 @@ mod tests {
     fn fractions_of_events_are_owed_not_lost() {
         let mut source = Source::World { world: Box::new(World::new(1, 0)), rate: 3.0, owed: 0.0 };
         let counts: Vec<_> =
-            (0..8).map(|tick| source.due(tick * 250, (tick + 1) * 250).unwrap().unwrap().len()).collect();
+            (0..8).map(|tick| source.due(tick * 250, (tick + 1) * 250).unwrap().unwrap().events.len()).collect();
         assert_eq!(counts.iter().sum::<usize>(), 6, "{counts:?}");
     }
 
@@ -220,5 +256,6 @@ mod tests {
         for text in ["0", "-1", "NaN", "inf", "x"] {
             assert!(positive(text).is_err(), "{text}");
         }
+        assert!(speed("0.009").is_err() && speed("0.01") == Ok(0.01));
     }
 }

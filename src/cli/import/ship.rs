@@ -129,14 +129,6 @@ impl Shipper {
         }
     }
 
-    /// Sends a batch of events: see [`Shipper::ship_as`].
-    ///
-    /// # Errors
-    /// As [`Shipper::ship_as`].
-    pub async fn ship(&self, batch: &Batch) -> Result<Outcome, ShipError> {
-        self.ship_as(Kind::Events, batch).await
-    }
-
     /// Sends a batch until every line of it is answered for.
     ///
     /// # Errors

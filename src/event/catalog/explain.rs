@@ -97,14 +97,8 @@ impl Catalog {
     pub fn explain(&self, event: &Event) -> Explanation {
         let (status, status_headline) = self.explain_status(event.status);
         let worded: Vec<_> = event.errors.iter().map(|error| self.word(&event.route, error)).collect();
-        let message = self.message_entry("", &event.error).filter(|_| !event.error.is_empty());
-        let headline = if event.status >= 500 {
-            status_headline
-        } else if worded.is_empty() {
-            message.map(headline_of).filter(|headline| !headline.is_empty()).unwrap_or(status_headline)
-        } else {
-            headline_of_fields(&worded)
-        };
+        let message = self.message_of(&event.error);
+        let headline = headline(event.status, status_headline, message, &worded);
         let scenario = self.scenario(event.status, &event.error, &event.response_headers);
         let fields: Vec<_> = worded.into_iter().map(|worded| worded.explanation).collect();
         let error = self.explain_error(event, message);
@@ -122,6 +116,17 @@ impl Catalog {
             scenario: scenario.map(|it| ScenarioExplanation { title: it.title.clone(), solution: it.solution.clone() }),
             documented,
         }
+    }
+
+    /// What [`Catalog::explain`] says first of an event with these parts.
+    #[must_use]
+    pub fn headline(&self, route: &str, status: u16, error: &str, errors: &[FieldError]) -> String {
+        let worded: Vec<_> = errors.iter().map(|error| self.word(route, error)).collect();
+        headline(status, self.explain_status(status).1, self.message_of(error), &worded)
+    }
+
+    fn message_of(&self, error: &str) -> Option<&MessageEntry> {
+        self.message_entry("", error).filter(|_| !error.is_empty())
     }
 
     /// The status in the reference's words, else in Errata's own, and its headline.
@@ -223,6 +228,17 @@ impl Catalog {
 
     fn rule_now(&self, field: &str, message: &str, code: &str) -> String {
         self.rule_for(field, message).unwrap_or_else(|| rule::of(message, code)).into_owned()
+    }
+}
+
+/// Of a server's failure, that of its status; else of its field errors, else of its general message.
+fn headline(status: u16, of_status: String, message: Option<&MessageEntry>, worded: &[Worded]) -> String {
+    if status >= 500 {
+        of_status
+    } else if worded.is_empty() {
+        message.map(headline_of).filter(|headline| !headline.is_empty()).unwrap_or(of_status)
+    } else {
+        headline_of_fields(worded)
     }
 }
 

@@ -2,13 +2,11 @@
 
 mod test;
 
-use std::time::Duration;
-
 use axum::{
     Extension,
     body::Body,
     extract::{Path, State as AxumState, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
@@ -16,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{ApiError, Data},
+    audit::{Subject, about},
     body,
     params::{Params, duration_ms, when},
 };
@@ -249,6 +248,7 @@ pub async fn history(
 pub async fn silence(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Data<AlertSilence>, ApiError> {
@@ -275,6 +275,7 @@ pub async fn silence(
         by: token.name,
         comment: asked.comment.chars().take(COMMENT).collect(),
     };
+    about(subject, || format!("{} {} {}", silence.id, silence.rule, silence.labels));
     let added = silence.clone();
     in_state(&shared, move |state| state.add_silence(&added)).await?;
     Ok(Data(StatusCode::CREATED, silence.into()))
@@ -407,31 +408,19 @@ impl From<AlertEvent> for AlertChange {
 }
 
 /// Asks the state database, off the threads that serve.
-async fn in_state<T: Send + 'static>(
+pub(super) async fn in_state<T: Send + 'static>(
     shared: &Shared,
     work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let state = shared.state.clone();
-    let done = tokio::task::spawn_blocking(move || work(&state)).await;
-    let done = done.map_err(|error| ApiError::internal("asking for alerts", &error))?;
-    done.map_err(|error| ApiError::internal("asking for alerts", &error))
+    super::in_state(shared, "asking the state database", work).await
 }
 
 /// A JSON body; an empty one is an empty object.
-async fn read<T: DeserializeOwned>(
+pub(super) async fn read<T: DeserializeOwned>(
     shared: &Shared,
     headers: &HeaderMap,
-    mut body: Body,
+    body: Body,
     expected: &str,
 ) -> Result<T, ApiError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
-    let received = body::read(headers, &mut body, BODY, patience, &shared.receiving).await?;
-    let bytes: &[u8] = if received.bytes.is_empty() { b"{}" } else { &received.bytes };
-    let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
-    if !received.bytes.is_empty() && !is_json {
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
-            .field("Content-Type", "send application/json"));
-    }
-    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid("body", format!("expected {expected}: {error}")))
+    body::json(shared, headers, body, BODY, expected).await
 }

@@ -19,6 +19,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(2, "0002_request_index"),
     migration!(3, "0003_rollups"),
     migration!(4, "0004_request_totals"),
+    migration!(5, "0005_issues"),
 ];
 
 /// The tables whose rows expire, with the expression of time each goes by.
@@ -31,6 +32,9 @@ pub const RETENTION: &[Ttl] = &[
     Ttl { table: "rollup_counts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_failures", time: "week", extra_days: 7 },
     Ttl { table: "rollup_accounts", time: "week", extra_days: 7 },
+    Ttl { table: "rollup_issues", time: "week", extra_days: 7 },
+    // An issue that comes back within this time is known by its first day, though its events are gone.
+    Ttl { table: "issues", time: "toDateTime(last_seen)", extra_days: 400 },
     Ttl { table: "request_totals", time: "toMonday(minute)", extra_days: 7 },
     Ttl { table: "request_totals_hours", time: "toMonday(hour)", extra_days: 7 },
 ];

@@ -84,7 +84,8 @@ pub struct FieldHour {
 }
 
 impl Store {
-    /// Events by group, step and account, from the events themselves: the rollups do not know accounts by the minute.
+    /// Events by group, step and account, from the events themselves: the rollups do not know accounts by the minute. Groups with fewer than
+    /// `least` events in all are left out.
     ///
     /// # Errors
     /// Beside those of any question: [`StoreError::TooMuch`].
@@ -94,16 +95,21 @@ impl Store {
         filter: &Filter,
         by: &[AlertColumn],
         step_ms: i64,
+        least: u64,
     ) -> Result<Vec<AlertCell>, StoreError> {
         let columns: Vec<_> = by.iter().map(|column| column.sql()).collect();
-        let mut sql = Sql::new(&format!("SELECT CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
+        let mut sql = Sql::new(
+            "SELECT labels, at, account, count FROM (SELECT *, sum(count) OVER (PARTITION BY labels) AS in_all FROM (",
+        );
+        sql.push(&format!("SELECT CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
         sql.push_value("intDiv(toUnixTimestamp64Milli(timestamp), {})", Value::Int(step_ms));
         sql.push_value(" * {} AS at, account_id AS account, uniqExact(key) AS count FROM ", Value::Int(step_ms));
         sql.push(&self.table("events")).push_filter(project, filter);
         if by.contains(&AlertColumn::Account) {
             sql.push(" AND account_id != ''");
         }
-        sql.push(&format!(" GROUP BY labels, at, account LIMIT {}", MAX_CELLS + 1));
+        sql.push(" GROUP BY labels, at, account)) WHERE in_all >= ").push_value("{}", Value::UInt(least));
+        sql.push(&format!(" LIMIT {}", MAX_CELLS + 1));
         let cells = self.rows_of("counting for alerts", self.ask_wide(&sql)).await?;
         bounded(cells)
     }

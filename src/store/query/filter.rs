@@ -105,9 +105,7 @@ impl Sql {
         ] {
             self.push_one_of(column, values);
         }
-        if !filter.fingerprints.is_empty() {
-            self.push_value(" AND has({}, fingerprint)", Value::UInts(filter.fingerprints.clone()));
-        }
+        self.push_fingerprints(&filter.fingerprints);
         if let Some(text) = &filter.text {
             self.push_value(" AND (positionCaseInsensitiveUTF8(error, {}) > 0", Value::Text(text.clone()));
             self.push_value(
@@ -130,7 +128,15 @@ impl Sql {
         self
     }
 
-    fn push_statuses(&mut self, statuses: &[StatusFilter]) {
+    /// As a set: there may be hundreds.
+    pub(super) fn push_fingerprints(&mut self, fingerprints: &[u64]) -> &mut Self {
+        if !fingerprints.is_empty() {
+            self.push_value(" AND fingerprint IN {}", Value::UInts(fingerprints.to_vec()));
+        }
+        self
+    }
+
+    pub(super) fn push_statuses(&mut self, statuses: &[StatusFilter]) {
         if statuses.is_empty() {
             return;
         }

@@ -8,7 +8,11 @@ pub mod cursor;
 mod event_row;
 mod evidence;
 pub mod filter;
+mod friction;
 pub mod impact;
+pub mod issues;
+mod observed;
+mod people;
 pub mod rate_limit;
 pub mod rates;
 pub mod ratio;
@@ -20,17 +24,24 @@ pub mod status;
 pub mod top;
 pub mod validation;
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use clickhouse::query::Query;
 use serde::Serialize;
 
 use super::{Store, StoreError, insert::within, traced};
+use crate::telemetry;
 
 pub use alerts::{AlertCell, AlertColumn, FieldHour, TotalCell};
 pub use cursor::Cursor;
 pub use filter::{Filter, StatusFilter};
+pub use friction::FrictionRow;
 pub use impact::{EventSummary, Impact};
+pub use issues::{IssueFilter, IssueKind, IssueRelease, IssueSamples, IssueStep, NamedCount, SeenIssue};
+pub use observed::GeneralError;
 pub use rate_limit::Episode;
 pub use rates::{RateKey, Series};
 pub use ratio::{RatedPoint, RatedSeries};
@@ -133,7 +144,18 @@ impl Store {
     where
         T: clickhouse::RowOwned + clickhouse::RowRead,
     {
-        within(READ_TIMEOUT + Duration::from_secs(5), what, query.fetch_all::<T>()).await
+        let started = Instant::now();
+        let answer = within(READ_TIMEOUT + Duration::from_secs(5), what, query.fetch_all::<T>()).await;
+        self.log_if_slow(what, started.elapsed(), answer.as_ref().err());
+        answer
+    }
+
+    /// Whoever asked: the API, a page, an alert rule.
+    fn log_if_slow(&self, query: &'static str, took: Duration, error: Option<&StoreError>) {
+        let Some(slow) = self.slow.filter(|slow| took >= *slow) else { return };
+        let error = error.map(tracing::field::display);
+        let (took_ms, slow_ms) = (took.as_millis() as u64, slow.as_millis() as u64);
+        tracing::warn!(query, took_ms, slow_ms, error, trace_id = telemetry::trace_id(), "a slow query");
     }
 
     /// `database.table`, as it stands in SQL.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     Filter, Sql, Store, StoreError, Value,
-    rollup::{HOUR_MS, MINUTE_MS, Range, take_whole},
+    rollup::{DAY_MS, HOUR_MS, MINUTE_MS, Range, take_whole},
 };
 
 /// Series returned at most, the largest.
@@ -137,14 +137,18 @@ fn sources(filter: &Filter, group_by: &[RateKey], step_ms: i64, since_ms: i64) -
         let mut whole = |unit_ms| {
             if step_ms % unit_ms == 0 { take_whole(&mut ranges, unit_ms, since_ms) } else { Vec::new() }
         };
-        let hours = whole(HOUR_MS);
         if filter.account_ids.is_empty() {
-            let (minute, hour) =
-                if is_coarse(filter, group_by) { ("coarse_minute", "coarse_hour") } else { ("minute", "hour") };
-            let minutes = whole(MINUTE_MS).into_iter().map(|range| (minute, range));
-            let cells: Vec<_> = hours.into_iter().map(|range| (hour, range)).chain(minutes).collect();
+            let units: &[_] = if is_coarse(filter, group_by) {
+                &[("coarse_hour", HOUR_MS), ("coarse_minute", MINUTE_MS)]
+            } else {
+                &[("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS)]
+            };
+            let cells =
+                units.iter().flat_map(|(per, unit_ms)| whole(*unit_ms).into_iter().map(move |range| (*per, range)));
+            let cells: Vec<_> = cells.collect();
             sources.extend((!cells.is_empty()).then_some(Source::Counts(cells)));
         } else {
+            let hours = whole(HOUR_MS);
             sources.extend((!hours.is_empty()).then_some(Source::Accounts(hours)));
         }
     }

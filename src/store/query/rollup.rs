@@ -1,6 +1,6 @@
 //! What of a question the rollups can answer, and what is left to the events.
 //!
-//! Rollups know whole minutes and hours. A range is cut into those and the edges around them, which are read from the events; no event is in
+//! Rollups know whole minutes, hours and days of UTC. A range is cut into those and the edges around them, which are read from the events; no event is in
 //! two of the pieces, so the sums of the pieces are the answer.
 
 use super::{CLOCK_AHEAD_MS, Filter, READ_TIMEOUT, Sql, Store, StoreError, Value};
@@ -8,6 +8,7 @@ use crate::store::{insert::within, rows::week_of};
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const HOUR_MS: i64 = 3_600_000;
+pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// From, and up to but without, milliseconds since the Unix epoch.
 pub(super) type Range = (i64, i64);
@@ -61,14 +62,19 @@ impl Sql {
 impl Store {
     /// From which timestamp on the rollups count every event, milliseconds since the Unix epoch.
     pub(super) async fn rollups_since_ms(&self) -> Result<i64, StoreError> {
-        let ask = || async {
-            // Zero of an empty table.
-            let sql = Sql::new(&format!("SELECT toUnixTimestamp64Milli(max(at)) FROM {}", self.table("rollup_start")));
-            let last: i64 =
-                within(READ_TIMEOUT, "reading the start of the rollups", self.ask(&sql).fetch_one()).await?;
-            Ok(if last == 0 { 0 } else { last.saturating_add(CLOCK_AHEAD_MS) })
-        };
-        self.rollups_since_ms.get_or_try_init(ask).await.copied()
+        self.rollups_since_ms.get_or_try_init(|| self.since_ms("rollup_start")).await.copied()
+    }
+
+    /// The same of the hours of issues.
+    pub(super) async fn issues_since_ms(&self) -> Result<i64, StoreError> {
+        self.issues_since_ms.get_or_try_init(|| self.since_ms("issue_start")).await.copied()
+    }
+
+    async fn since_ms(&self, table: &str) -> Result<i64, StoreError> {
+        // Zero of an empty table.
+        let sql = Sql::new(&format!("SELECT toUnixTimestamp64Milli(max(at)) FROM {}", self.table(table)));
+        let last: i64 = within(READ_TIMEOUT, "reading the start of the rollups", self.ask(&sql).fetch_one()).await?;
+        Ok(if last == 0 { 0 } else { last.saturating_add(CLOCK_AHEAD_MS) })
     }
 }
 

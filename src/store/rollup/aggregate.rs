@@ -5,7 +5,10 @@
 
 use std::{collections::HashMap, mem};
 
-use super::names::{Name, Names, Seeded};
+use super::{
+    issues::{Issue, IssueCell, Issues},
+    names::{Name, Names, Seeded},
+};
 use crate::{event::EventRef, store::rows::origin_word};
 
 const MINUTE_S: u32 = 60;
@@ -38,6 +41,7 @@ pub struct Rollups {
     failures: Vec<Failure>,
     /// Failure and account of each occurrence.
     failure_accounts: Vec<(u32, Name)>,
+    issues: Issues,
     /// The pairs of one event: kept for its memory.
     pairs: Vec<Pair>,
 }
@@ -94,12 +98,12 @@ struct Pair {
     count: u64,
 }
 
-/// Events of one minute or hour.
+/// Events of one minute, hour or day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CountCell {
     pub series: u32,
     pub per: Per,
-    /// Begin of the minute or hour, Unix seconds.
+    /// Begin of the minute, hour or day (UTC), Unix seconds.
     pub at: u32,
     pub count: u64,
 }
@@ -111,6 +115,8 @@ pub(super) enum Per {
     /// Without route and method, as the next: a long range has far fewer of these cells.
     CoarseMinute = 3,
     CoarseHour = 4,
+    /// With route and method: what a table of routes over a month reads.
+    Day = 5,
 }
 
 /// Events of one hour and account.
@@ -157,6 +163,7 @@ impl Rollups {
             + self.accounts.len() * 12
             + self.failures.len() * (size_of::<Failure>() + 64 + MAX_ID)
             + self.failure_accounts.len() * 8
+            + self.issues.memory()
     }
 
     /// Counts one event.
@@ -169,6 +176,9 @@ impl Rollups {
         let texts = [event.project, service, environment, route, method];
         let series = self.series(texts, event.status);
         self.count(series, minute);
+        let release = self.names.number(origin_word(event.release));
+        let Series { texts: [project, service, environment, route, _], .. } = self.series[series as usize];
+        self.issues.add(event, hour, [project, service, environment, route], release);
         let account = (!event.account_id.is_empty()).then(|| self.names.number(event.account_id));
         if let Some(account) = account {
             self.accounts.push((series, account, hour));
@@ -272,17 +282,19 @@ impl Rollups {
     /// The cells of [`super::RollupTable::Counts`], in the order of the table: ClickHouse need not sort them.
     pub(super) fn counts(&self) -> Vec<CountCell> {
         let order = self.order();
-        let mut keys: Vec<_> = Vec::with_capacity(4 * self.counts.len());
+        let mut keys: Vec<_> = Vec::with_capacity(5 * self.counts.len());
         for Minute { series, at, count } in &self.counts {
-            let (at, hour, Series { texts, coarse, .. }) = (*at, at - at % HOUR_S, &self.series[*series as usize]);
+            let (at, hour, day) = (*at, at - at % HOUR_S, at - at % DAY_S);
+            let Series { texts, coarse, .. } = &self.series[*series as usize];
             let project = order.names[texts[0] as usize];
             for (per, at, series) in [
                 (Per::Minute, at, *series),
                 (Per::Hour, hour, *series),
                 (Per::CoarseMinute, at, *coarse),
                 (Per::CoarseHour, hour, *coarse),
+                (Per::Day, day, *series),
             ] {
-                keys.push((project, per, hour, order.series[series as usize], at, series, *count));
+                keys.push((project, per, at - at % HOUR_S, order.series[series as usize], at, series, *count));
             }
         }
         keys.sort_unstable();
@@ -345,6 +357,23 @@ impl Rollups {
             (project, cell.at, place, rank[cell.field as usize], rank[cell.rule as usize])
         });
         cells
+    }
+
+    /// The cells of [`super::RollupTable::Issues`], in the order of the table.
+    pub(super) fn issue_cells(&self) -> Vec<&IssueCell> {
+        let rank = self.order().names;
+        let mut cells: Vec<_> = self.issues.cells().iter().collect();
+        cells.sort_by_cached_key(|cell| {
+            let [project, environment, release] =
+                [cell.project, cell.environment, cell.release].map(|name| rank[name as usize]);
+            (project, cell.at / DAY_S, cell.fingerprint, environment, release, cell.at)
+        });
+        cells
+    }
+
+    /// What the issues are of which events were counted.
+    pub(super) fn issues(&self) -> impl Iterator<Item = Issue> {
+        self.issues.issues()
     }
 
     /// Where each text and each series comes when they are sorted as ClickHouse sorts them.

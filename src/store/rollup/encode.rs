@@ -4,7 +4,7 @@ use std::{iter::once, sync::Arc};
 
 use arrow_array::{
     ArrayRef, Date32Array, DictionaryArray, FixedSizeBinaryArray, Int8Array, Int32Array, RecordBatch, StringArray,
-    StructArray, TimestampMillisecondArray, TimestampSecondArray, UInt16Array, UInt64Array,
+    StructArray, TimestampMillisecondArray, TimestampSecondArray, UInt16Array, UInt32Array, UInt64Array,
     builder::{ListBuilder, StringBuilder},
 };
 use arrow_schema::{ArrowError, DataType, Field, Fields, TimeUnit};
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::{
     Group, RollupTable, Rollups,
     aggregate::{FailureCell, Per},
+    issues::{Issue, IssueCell},
     names::{Name, Names},
 };
 use crate::store::rows::whole;
@@ -26,6 +27,7 @@ pub fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<Ve
         RollupTable::Counts => counts(group, rollups)?,
         RollupTable::Failures => failures(group, rollups)?,
         RollupTable::Accounts => accounts(group, rollups)?,
+        RollupTable::Issues => issue_cells(group, rollups)?,
     };
     let names = table.columns().split(", ");
     let columns = names.zip(columns).map(|(name, column)| (name, column, false));
@@ -78,6 +80,60 @@ fn failures(group: &Group, rollups: &Rollups) -> Result<Vec<ArrayRef>, ArrowErro
         last_seen(&cells)?,
     ]);
     Ok(columns)
+}
+
+fn issue_cells(group: &Group, rollups: &Rollups) -> Result<Vec<ArrayRef>, ArrowError> {
+    let cells = rollups.issue_cells();
+    let word = |of: &dyn Fn(&IssueCell) -> Name| words(rollups.names(), cells.iter().map(|cell| of(cell)));
+    let mut columns = identity(group, cells.len())?;
+    columns.extend([
+        word(&|cell| cell.project)?,
+        times(cells.iter().map(|cell| cell.at)),
+        sums(0, cells.iter().map(|cell| cell.fingerprint)),
+        word(&|cell| cell.environment)?,
+        word(&|cell| cell.release)?,
+        sums(1, cells.iter().map(|cell| cell.count)),
+        Arc::new(UInt32Array::from_iter_values(cells.iter().map(|cell| cell.last_in_hour()).chain(once(0)))),
+    ]);
+    Ok(columns)
+}
+
+/// What issues are, as a block of the table `issues`: it has no marker, because a row too many changes nothing.
+pub(super) fn encode_issues(names: &Names, issues: &[Issue]) -> Result<Vec<Bytes>, ArrowError> {
+    let time = |of: &dyn Fn(&Issue) -> i64| -> ArrayRef {
+        let times = TimestampMillisecondArray::from_iter_values(issues.iter().map(of));
+        Arc::new(times.with_timezone("UTC"))
+    };
+    let columns: Vec<ArrayRef> = vec![
+        texts(issues.iter().map(|issue| names.text(issue.project))),
+        Arc::new(UInt64Array::from_iter_values(issues.iter().map(|issue| issue.fingerprint))),
+        texts(issues.iter().map(|issue| names.text(issue.service))),
+        texts(issues.iter().map(|issue| names.text(issue.route))),
+        Arc::new(UInt16Array::from_iter_values(issues.iter().map(|issue| issue.status))),
+        texts(issues.iter().map(|issue| &*issue.error_template)),
+        text_lists(issues, |(field, _)| field),
+        text_lists(issues, |(_, rule)| rule),
+        texts(issues.iter().map(|issue| &*issue.exception_type)),
+        time(&|issue| issue.first_ms),
+        time(&|issue| issue.last_ms),
+    ];
+    let columns = super::ISSUE_COLUMNS.split(", ").zip(columns).map(|(name, column)| (name, column, false));
+    whole(&RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(texts))
+}
+
+fn text_lists(issues: &[Issue], of: impl Fn(&(Box<str>, Box<str>)) -> &str) -> ArrayRef {
+    let mut lists = ListBuilder::with_capacity(StringBuilder::new(), issues.len());
+    for issue in issues {
+        for pair in &issue.errors {
+            lists.values().append_value(of(pair));
+        }
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
 }
 
 /// Week and batch.

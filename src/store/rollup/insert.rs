@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use uuid::Uuid;
 
-use super::{Group, RollupTable, Rollups, encode::encode, sql};
+use super::{
+    Group, ISSUE_COLUMNS, RollupTable, Rollups,
+    encode::{encode, encode_issues},
+    issues::Issue,
+    sql,
+};
 use crate::store::{
     Store, StoreError,
     insert::{SETTINGS, SETTLE_TIMEOUT, within},
@@ -26,6 +31,9 @@ impl Store {
         rollups: &Rollups,
         attempt: u32,
     ) -> Result<(), StoreError> {
+        if table == RollupTable::Issues {
+            self.insert_issues(group, rollups, attempt).await?;
+        }
         let data = encode(group, table, rollups).map_err(EncodeError::from)?;
         let sql = format!("INSERT INTO {}.{} ({}) FORMAT ArrowStream", self.database, table.name(), table.columns());
         let query_id = query_id(group, table, attempt);
@@ -35,28 +43,54 @@ impl Store {
         insert.end().await
     }
 
+    /// Writes what the issues of a group are, those that the table does not have as they are: before their cells, so that none is counted that
+    /// cannot be named. To write one again changes nothing.
+    async fn insert_issues(&self, group: &Group, rollups: &Rollups, attempt: u32) -> Result<(), StoreError> {
+        let names = rollups.names();
+        let seen = |issue: &Issue| (issue.first_ms, issue.last_ms);
+        let is_news =
+            |issue: &Issue| self.known_issues.is_news(names.text(issue.project), issue.fingerprint, seen(issue));
+        let news: Vec<Issue> = rollups.issues().filter(is_news).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let data = encode_issues(names, &news).map_err(EncodeError::from)?;
+        let sql = format!("INSERT INTO {}.issues ({ISSUE_COLUMNS}) FORMAT ArrowStream", self.database);
+        let query_id = format!("{}-{attempt}-issues", group.id);
+        let mut insert = self.insert_stream(&sql, &query_id, &Uuid::new_v4().to_string());
+        insert.send(data).await?;
+        insert.end().await?;
+        self.known_issues.note(news.iter().map(|issue| (names.text(issue.project), issue.fingerprint, seen(issue))));
+        Ok(())
+    }
+
     /// As [`Store::roll_up`], of what is stored of the group's batches, counted by ClickHouse.
     ///
     /// # Errors
     /// As [`Store::roll_up`].
     pub async fn roll_up_stored(&self, group: &Group, table: RollupTable, attempt: u32) -> Result<(), StoreError> {
-        let sql = format!(
-            "INSERT INTO {}.{} ({}) {}",
-            self.database,
-            table.name(),
-            table.columns(),
-            sql::select(table, &format!("{}.events", self.database))
-        );
+        let events = format!("{}.events", self.database);
+        if table == RollupTable::Issues {
+            let select = sql::select_issues(&events);
+            let sql = format!("INSERT INTO {}.issues ({ISSUE_COLUMNS}) {select}", self.database);
+            self.count_stored(group, &sql, format!("{}-{attempt}-issues", group.id)).await?;
+        }
+        let (name, columns, select) = (table.name(), table.columns(), sql::select(table, &events));
+        let sql = format!("INSERT INTO {}.{name} ({columns}) {select}", self.database);
+        self.count_stored(group, &sql, query_id(group, table, attempt)).await
+    }
+
+    async fn count_stored(&self, group: &Group, sql: &str, query_id: String) -> Result<(), StoreError> {
         let batches: BTreeSet<String> = group.batches.iter().map(Uuid::to_string).collect();
         let mut query = self
             .write
-            .query(&sql)
+            .query(sql)
             .param("batches", batches)
             .param("first", group.received_ms.0)
             .param("last", group.received_ms.1)
             .param("week", group.week)
             .param("group", group.id.to_string())
-            .with_setting("query_id", query_id(group, table, attempt))
+            .with_setting("query_id", query_id)
             .with_setting("insert_deduplication_token", Uuid::new_v4().to_string());
         for (name, value) in SETTINGS {
             query = query.with_setting(name, value);

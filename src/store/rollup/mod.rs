@@ -8,6 +8,8 @@
 mod aggregate;
 mod encode;
 mod insert;
+mod issues;
+mod known;
 mod names;
 mod sql;
 
@@ -16,6 +18,7 @@ use uuid::Uuid;
 
 pub use aggregate::Rollups;
 pub use encode::encode;
+pub(super) use known::KnownIssues;
 
 /// A table of rollups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,10 +29,12 @@ pub enum RollupTable {
     Failures,
     /// Events per hour and account.
     Accounts,
+    /// Events per hour and issue; before them goes what the issues are, into `issues`.
+    Issues,
 }
 
 impl RollupTable {
-    pub const ALL: [Self; 3] = [Self::Counts, Self::Failures, Self::Accounts];
+    pub const ALL: [Self; 4] = [Self::Counts, Self::Failures, Self::Accounts, Self::Issues];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -37,6 +42,7 @@ impl RollupTable {
             Self::Counts => "rollup_counts",
             Self::Failures => "rollup_failures",
             Self::Accounts => "rollup_accounts",
+            Self::Issues => "rollup_issues",
         }
     }
 
@@ -49,9 +55,14 @@ impl RollupTable {
                  rule_repeats, any_repeats, accounts, first_seen, last_seen"
             }
             Self::Accounts => "week, batch, project, account, at, service, environment, route, method, status, count",
+            Self::Issues => "week, batch, project, at, fingerprint, environment, release, count, last_ms",
         }
     }
 }
+
+/// The columns of `issues` that are filled.
+const ISSUE_COLUMNS: &str = "project, fingerprint, service, route, status, error_template, fields, rules, exception_type, first_seen, \
+    last_seen";
 
 /// Delivered batches that are entered into the rollups together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,12 +10,14 @@ const EVENTS: &str = "FROM {table} WHERE batch_id IN {batches:Array(UUID)} \
 
 const MINUTE: &str = "toStartOfMinute(toDateTime(timestamp, 'UTC'))";
 const HOUR: &str = "toStartOfHour(toDateTime(timestamp, 'UTC'))";
+const DAY: &str = "toStartOfDay(toDateTime(timestamp, 'UTC'))";
 
 /// The cells and the marker of a group, in the table's columns; further parameters `group` and `week`.
 pub(super) fn select(table: RollupTable, events: &str) -> String {
     let (cells, marker) = match table {
         RollupTable::Counts => (counts(), "'', 'minute', 0, '', '', '', '', 0, 1".to_owned()),
         RollupTable::Accounts => (accounts(), "'', '', 0, '', '', '', '', 0, 1".to_owned()),
+        RollupTable::Issues => (issues(), "'', 0, 0, '', '', 1, 0".to_owned()),
         RollupTable::Failures => (failures(), "'', 0, '', '', '', '', '', 1, 0, 0, 0, 0, [], 0, (0, '')".to_owned()),
     };
     let cells = cells.replace("{events}", EVENTS).replace("{table}", events);
@@ -30,7 +32,7 @@ fn counts() -> String {
         "project, step.1, step.2, service, environment, if(step.3, route, '') AS step_route, if(step.3, method, '') AS step_method, \
          status, count() FROM (SELECT project, timestamp, service, environment, toString(route) AS route, toString(method) AS method, \
          status {{events}}) ARRAY JOIN [('minute', {MINUTE}, true), ('hour', {HOUR}, true), ('coarse_minute', {MINUTE}, false), \
-         ('coarse_hour', {HOUR}, false)] AS step GROUP BY project, step, service, environment, step_route, step_method, status"
+         ('coarse_hour', {HOUR}, false), ('day', {DAY}, true)] AS step GROUP BY project, step, service, environment, step_route, step_method, status"
     )
 }
 
@@ -39,6 +41,27 @@ fn accounts() -> String {
         "project, account_id, {HOUR} AS at, service, environment, route, method, status, count() FROM (SELECT project, \
          account_id, timestamp, service, environment, route, method, status {{events}}) WHERE account_id != '' \
          GROUP BY project, account_id, at, service, environment, route, method, status"
+    )
+}
+
+fn issues() -> String {
+    format!(
+        "project, {HOUR} AS at, fingerprint, environment, release, count(), \
+         toUInt32(max(toUnixTimestamp64Milli(timestamp)) - toUnixTimestamp(at) * 1000) FROM (SELECT project, timestamp, fingerprint, environment, release {{events}}) GROUP BY project, at, fingerprint, environment, release"
+    )
+}
+
+/// What the issues of a group are, in the columns of `issues`; the parameters of a group but for `group` and `week`, which it ignores.
+pub(super) fn select_issues(events: &str) -> String {
+    let events = EVENTS.replace("{table}", events);
+    format!(
+        "SELECT project, fingerprint, kind.1, kind.2, kind.3, kind.4, arrayMap(pair -> pair.1, pairs), \
+         arrayMap(pair -> pair.2, pairs), kind.7, first, last FROM (SELECT project, fingerprint, \
+         any((service, route, status, template, fields, rules, thrown)) AS kind, \
+         arraySort(arrayDistinct(arrayZip(kind.5, kind.6))) AS pairs, min(timestamp) AS first, max(timestamp) AS last \
+         FROM (SELECT toString(project) AS project, timestamp, fingerprint, toString(service) AS service, toString(route) AS route, \
+         status, error_template AS template, arrayMap(f -> toString(f), `errors.field`) AS fields, \
+         arrayMap(r -> toString(r), `errors.rule`) AS rules, exception_type AS thrown {events}) GROUP BY project, fingerprint)"
     )
 }
 

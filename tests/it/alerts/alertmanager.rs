@@ -1,7 +1,8 @@
 //! Debian's Alertmanager, and what it makes of what we tell it.
 
 use std::{
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Child, Stdio},
     sync::atomic::Ordering,
     time::Duration,
 };
@@ -18,51 +19,61 @@ use crate::{
     faults::machine::{PATIENCE, eventually, free_port},
 };
 
-/// Ended with the test.
-struct Alertmanager(Child);
+/// One that runs, ended with the test.
+pub struct Alertmanager {
+    child: Child,
+    pub url: String,
+    client: reqwest::Client,
+}
 
 impl Drop for Alertmanager {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
     }
 }
 
-/// Starts one on a port that tells a webhook, at once, of every change.
-fn alertmanager(mut command: Command, dir: &std::path::Path, port: u16, webhook: &str) -> Alertmanager {
-    let config = dir.join("alertmanager.yml");
-    let text = format!(
-        "route: {{ receiver: hook, group_by: ['...'], group_wait: 100ms, group_interval: 1s, repeat_interval: 1h }}\n\
-         receivers: [{{ name: hook, webhook_configs: [{{ url: '{webhook}', send_resolved: true }}] }}]\n"
-    );
-    std::fs::write(&config, text).unwrap();
-    command
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.path={}", dir.join("alertmanager").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg("--cluster.listen-address=")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    Alertmanager(command.spawn().unwrap())
+impl Alertmanager {
+    /// Starts one on a port, if this machine has it; it tells a webhook, at once, of every change.
+    pub async fn start(dir: &Path, port: u16, webhook: &str) -> Option<Self> {
+        let mut command = program("prometheus-alertmanager", "prometheus-alertmanager")?;
+        rustls_provider();
+        let config = dir.join("alertmanager.yml");
+        let text = format!(
+            "route: {{ receiver: hook, group_by: ['...'], group_wait: 100ms, group_interval: 1s, repeat_interval: 1h }}\n\
+             receivers: [{{ name: hook, webhook_configs: [{{ url: '{webhook}', send_resolved: true }}] }}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.path={}", dir.join("alertmanager").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--cluster.listen-address=")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        let alertmanager = Self { child, url: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() };
+        eventually("alertmanager answers", PATIENCE, async || {
+            let ready = alertmanager.client.get(format!("{}/-/ready", alertmanager.url)).send().await;
+            ready.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+        Some(alertmanager)
+    }
+
+    /// The alerts that it knows to fire.
+    pub async fn alerts(&self) -> Vec<Value> {
+        let request = self.client.get(format!("{}/api/v2/alerts", self.url));
+        request.send().await.unwrap().json().await.unwrap()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_alertmanager_notifies_once_that_it_fires_and_once_that_it_has_resolved() {
-    let Some(command) = program("prometheus-alertmanager", "prometheus-alertmanager") else { return };
     let dir = tempfile::tempdir().unwrap();
     let hook = Receiver::start().await;
     let port = free_port();
-    let _alertmanager = alertmanager(command, dir.path(), port, &hook.url);
-    rustls_provider();
-    let client = reqwest::Client::new();
-    eventually("alertmanager answers", PATIENCE, async || {
-        client
-            .get(format!("http://127.0.0.1:{port}/-/ready"))
-            .send()
-            .await
-            .is_ok_and(|answer| answer.status().is_success())
-    })
-    .await;
+    let Some(_alertmanager) = Alertmanager::start(dir.path(), port, &hook.url).await else { return };
     let rules = format!(
         "defaults = false\n[[rule]]\nname = 'limited'\nkind = 'rate_limited'\nseverity = 'page'\nthreshold = 5\nwindow = '15s'\n\
          lasting = '0s'\n[[receiver]]\nname = 'am'\ntype = 'alertmanager'\nurl = 'http://127.0.0.1:{port}'\nallow = ['127.0.0.1']\n"

@@ -48,7 +48,7 @@ pub struct Receiver {
 
 pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// It takes a message, and never says so.
-const NOTHING: &str = "";
+pub const NOTHING: &str = "";
 const BROKEN: &str = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 impl Receiver {
@@ -118,16 +118,16 @@ async fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn receiver(kind: &str, url: &str) -> String {
+pub fn receiver(kind: &str, url: &str) -> String {
     format!("[[receiver]]\nname = '{kind}'\ntype = '{kind}'\nurl = '{url}'\nallow = ['127.0.0.1']\n")
 }
 
-async fn collector(dir: &Path, receivers: &str) -> Collector {
+pub async fn collector(dir: &Path, receivers: &str) -> Collector {
     Collector::with(with_rules(dir, &format!("{RULE}{receivers}"))).await
 }
 
 /// An alert of account 17 that fires.
-async fn fire(collector: &Collector) {
+pub async fn fire(collector: &Collector) {
     limit(collector, 17, 6, MINUTE / 2).await;
     collector.delivered().await;
     collector.minutes(1).await;

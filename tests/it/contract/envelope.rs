@@ -16,6 +16,7 @@ fn filled(path: &str) -> String {
     path.replace("{request_id}", "req_unknown1")
         .replace("{id}", "17")
         .replace("{rule}", "rate-limited")
+        .replace("{fingerprint}", "94f4ac0e7eaf1b52")
         .replace("{*file}", "index.html")
 }
 
@@ -92,9 +93,22 @@ fn roles_reach_what_the_contract_says() {
         found.map(|route| format!("{} {}", route.method, route.path)).collect()
     };
     let search = "GET /api/v1/events";
+    let issues = ["GET /api/v1/issues", "GET /api/v1/issues/{fingerprint}"];
+    let [resolve, reopen] = ["resolve", "reopen"].map(|what| format!("POST /api/v1/issues/{{fingerprint}}/{what}"));
     let expected: [(Role, &[&str]); 4] = [
         (Role::Ingest, &["POST /api/v1/events", "POST /api/v1/request-totals"]),
-        (Role::Support, &["GET /api/v1/requests/{request_id}", "POST /api/v1/requests/lookup", search]),
+        (
+            Role::Support,
+            &[
+                "GET /api/v1/requests/{request_id}",
+                "POST /api/v1/requests/lookup",
+                search,
+                issues[0],
+                issues[1],
+                &resolve,
+                &reopen,
+            ],
+        ),
         (
             Role::Sre,
             &[
@@ -107,9 +121,13 @@ fn roles_reach_what_the_contract_says() {
                 "POST /api/v1/alerts/{rule}/acknowledge",
                 "POST /api/v1/alerts/test",
                 search,
+                issues[0],
+                issues[1],
+                &resolve,
+                &reopen,
             ],
         ),
-        (Role::Product, &["GET /api/v1/validation/failures", search]),
+        (Role::Product, &["GET /api/v1/validation/failures", search, issues[0], issues[1]]),
     ];
     for (role, paths) in expected {
         assert_eq!(reach(role), paths.iter().map(ToString::to_string).collect(), "{role:?}");

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, totals::total, without_clickhouse};
-use crate::collector::{Collector, event, ndjson};
+use crate::collector::{Collector, NOW_MS, event, ndjson};
 
 async fn document(collector: &Collector) -> Value {
     let answer = Answer::to(collector.anonymous(Method::GET, "/api/v1/openapi.json")).await;
@@ -137,6 +137,25 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
     }
 }
 
+/// Of an event of the tests, as the collector makes it.
+fn fingerprint_of(event: &Value) -> String {
+    use errata::{
+        decode::{Context, Format, Limits, events},
+        event::{catalog::Catalog, scrub::Scrubber},
+    };
+    let (scrubber, limits) = (Scrubber::default(), Limits::default());
+    let context = Context {
+        project: "default",
+        received_at_ms: NOW_MS,
+        oldest_ms: 0,
+        catalog: Catalog::builtin(),
+        scrubber: &scrubber,
+        limits: &limits,
+    };
+    let decoded = events(Format::Json, event.to_string().as_bytes(), context).unwrap();
+    format!("{:016x}", decoded.events[0].1.fingerprint)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_what_the_description_says() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,6 +174,9 @@ async fn answers_are_what_the_description_says() {
         (collector.request(Method::POST, "/api/v1/request-totals").json(body), "post", "/api/v1/request-totals")
     };
     let ticket = collector.request(Method::POST, "/api/v1/requests/lookup");
+    let erase = collector.request(Method::POST, "/api/v1/erase");
+    let issue = format!("/api/v1/issues/{}", fingerprint_of(&events[1]));
+    let resolve = collector.request(Method::POST, &format!("{issue}/resolve"));
     let test = collector.request(Method::POST, "/api/v1/alerts/test");
     let silence = collector.request(Method::POST, "/api/v1/alerts/silences");
     let questions = [
@@ -170,8 +192,21 @@ async fn answers_are_what_the_description_says() {
         get("/api/v1/rates?group_by=status", "/api/v1/rates"),
         get("/api/v1/rate-limits", "/api/v1/rate-limits"),
         get("/api/v1/validation/failures?compare=previous", "/api/v1/validation/failures"),
+        get("/api/v1/validation/friction", "/api/v1/validation/friction"),
+        get("/api/v1/catalog", "/api/v1/catalog"),
+        get("/api/v1/catalog/drift", "/api/v1/catalog/drift"),
+        get("/api/v1/audit", "/api/v1/audit"),
+        (erase.json(&json!({"request_id": "req_nope"})), "post", "/api/v1/erase"),
+        get("/api/v1/erase", "/api/v1/erase"),
+        get("/api/v1/erase/nope", "/api/v1/erase/{id}"),
         (test.json(&json!({"rule": "rate-limited"})), "post", "/api/v1/alerts/test"),
         (silence.json(&json!({"rule": "r", "for": "1h"})), "post", "/api/v1/alerts/silences"),
+        get("/api/v1/issues?limit=1", "/api/v1/issues"),
+        (collector.request(Method::GET, &issue), "get", "/api/v1/issues/{fingerprint}"),
+        (resolve.json(&json!({"in_release": "9"})), "post", "/api/v1/issues/{fingerprint}/resolve"),
+        (collector.request(Method::GET, &issue), "get", "/api/v1/issues/{fingerprint}"),
+        (collector.request(Method::POST, &format!("{issue}/reopen")), "post", "/api/v1/issues/{fingerprint}/reopen"),
+        get("/api/v1/issues/94f4ac0e7eaf1b52", "/api/v1/issues/{fingerprint}"),
         get("/api/v1/alerts", "/api/v1/alerts"),
         get("/api/v1/alerts/history", "/api/v1/alerts/history"),
         get("/api/v1/quarantine", "/api/v1/quarantine"),
@@ -218,7 +253,7 @@ async fn every_parameter_is_explained_and_every_example_is_what_its_schema_says(
         }
     }
     let whole = examples.iter().filter(|is_whole| **is_whole).count();
-    assert_eq!(whole, 3, "lookup, lookup of an unknown id, ship");
+    assert_eq!(whole, 5, "lookup, lookup of an unknown id, ship, issues, an unknown issue");
     let token = document["components"]["securitySchemes"]["token"]["description"].as_str().unwrap();
     assert!(token.contains("admin.token") && token.contains("errata token create"), "{token}");
     collector.stop().await.unwrap();

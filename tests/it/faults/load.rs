@@ -21,10 +21,6 @@ use super::collector::Setup;
 pub struct Ledger {
     sent: Mutex<BTreeSet<String>>,
     acknowledged: Mutex<BTreeSet<String>>,
-    /// Whether the power is going: what is acknowledged from now on, no client of a machine without power could have read.
-    powerless: AtomicBool,
-    /// Acknowledged while the power was going.
-    late: Mutex<BTreeSet<String>>,
     /// Answers by status; `none` where there was no answer.
     answers: Mutex<BTreeMap<String, u64>>,
     /// Of requests that were acknowledged.
@@ -52,19 +48,8 @@ impl Ledger {
         self.acknowledged.lock().unwrap().extend(ids);
     }
 
-    /// Tells that the power is going, or is back.
-    pub fn power(&self, is_on: bool) {
-        self.powerless.store(!is_on, Ordering::SeqCst);
-    }
-
-    /// What was acknowledged while the power was going: by a sync that the kernel, whose journal had ended, called done.
-    pub fn late(&self) -> BTreeSet<String> {
-        self.late.lock().unwrap().clone()
-    }
-
     fn acknowledge(&self, ids: &[String]) {
-        let set = if self.powerless.load(Ordering::SeqCst) { &self.late } else { &self.acknowledged };
-        set.lock().unwrap().extend(ids.iter().cloned());
+        self.acknowledged.lock().unwrap().extend(ids.iter().cloned());
     }
 
     /// How many answers had this status.

@@ -53,26 +53,12 @@ impl Rig {
 
     /// The power goes, and comes back. A collector that still runs notices, and ends with an error.
     async fn cut(&self, collector: &mut Collector) {
-        self.power_off();
-        eventually("the collector ends without its disk", PATIENCE, async || collector.has_ended()).await;
-    }
-
-    /// An `fdatasync` that is under way when the journal ends may be answered as done (Linux 6.18); with the power gone, that answer
-    /// would reach nobody. So what is acknowledged from here on is no promise.
-    fn power_off(&self) {
-        self.ledger.power(false);
         self.disk.cut();
-    }
-
-    /// After the collector has ended, and its clients gave up.
-    fn power_on(&self) {
-        self.disk.restart();
-        self.ledger.power(true);
+        eventually("the collector ends without its disk", PATIENCE, async || collector.has_ended()).await;
     }
 
     async fn check(&self, collector: &Collector, row: &str, done: &str) -> Verdict {
         let verdict = check(collector, &self.ledger).await;
-        println!("{} acknowledged while the power went", self.ledger.late().len());
         verdict.report(row, done);
         verdict
     }
@@ -95,7 +81,7 @@ async fn row_02_power_cuts_under_load() {
         tokio::time::sleep(rig.random.millis(0, 300)).await;
         rig.cut(&mut collector).await;
         load.stop().await;
-        rig.power_on();
+        rig.disk.restart();
     }
     rig.proxy.pass();
     let collector = rig.setup.start().await;
@@ -114,11 +100,11 @@ async fn row_02_control_without_fdatasync_acknowledged_events_are_lost() {
     let mut collector = rig.setup.wrapped(&unsynced).start().await;
     let load = rig.load().start(&rig.ledger);
     load.acknowledged(300).await;
-    rig.power_off();
+    rig.disk.cut();
     // Its syncs never fail: nothing tells it.
     collector.kill();
     load.stop().await;
-    rig.power_on();
+    rig.disk.restart();
     rig.proxy.pass();
     let collector = rig.setup.start().await;
     let verdict = rig.check(&collector, "2 control, without fsync", "1 power cut").await;
@@ -150,11 +136,11 @@ async fn cut_at(rig: &Rig, thread: &str, call: &str, number: usize) -> Option<()
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T') || rest.starts_with('t'))
     })
     .await;
-    rig.power_off();
+    rig.disk.cut();
     collector.kill();
     drop(tracer);
     load.stop().await;
-    rig.power_on();
+    rig.disk.restart();
     Some(())
 }
 
@@ -200,15 +186,15 @@ async fn row_05_power_cut_during_recovery() {
     load.acknowledged(1500).await;
     rig.cut(&mut collector).await;
     load.stop().await;
-    rig.power_on();
+    rig.disk.restart();
     let cuts = times(3, 12);
     for _ in 0..cuts {
         let mut starting = rig.setup.spawn();
         tokio::time::sleep(rig.random.millis(1, 250)).await;
-        rig.power_off();
+        rig.disk.cut();
         // It may be past its recovery, and idle: nothing tells it.
         starting.kill();
-        rig.power_on();
+        rig.disk.restart();
     }
     rig.proxy.pass();
     let collector = rig.setup.start().await;
@@ -223,9 +209,9 @@ async fn row_02_power_cut_after_the_first_start() {
     let token = collector.token();
     let (status, body) = rig.load().ship(&rig.ledger, 5).await;
     assert_eq!(status, 202, "{body}");
-    rig.power_off();
+    rig.disk.cut();
     collector.kill();
-    rig.power_on();
+    rig.disk.restart();
     let collector = rig.setup.start().await;
     assert_eq!(collector.token(), token, "the token that was handed out is gone");
     rig.check(&collector, "2", "1 power cut after the first start").await.assert_kept();

@@ -42,6 +42,8 @@ enum Mode {
     Refuse,
     /// They are accepted, and nothing passes.
     Hang,
+    /// Requests pass, and answers do not: nobody learns whether they were taken.
+    Mute,
 }
 
 /// A running proxy, gone with the test.
@@ -93,6 +95,10 @@ impl Proxy {
 
     pub fn hang(&self) {
         self.mode.send_replace(Mode::Hang);
+    }
+
+    pub fn mute(&self) {
+        self.mode.send_replace(Mode::Mute);
     }
 
     pub fn pass(&self) {
@@ -170,6 +176,10 @@ async fn connection(mut client: TcpStream, shared: Arc<Shared>, mut modes: watch
             }
             read = server.read(&mut down) => {
                 let bytes = match read? { 0 => return Ok(()), read => &down[..read] };
+                if *modes.borrow() == Mode::Mute {
+                    let _ = modes.changed().await; // then its connections end
+                    return Ok(());
+                }
                 if let Some(Happening { fault: Fault::Delay(_), ends, .. }) = &happening {
                     tokio::time::sleep_until(*ends).await;
                     happening = None;

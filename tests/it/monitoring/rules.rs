@@ -12,7 +12,7 @@ use crate::{
     faults::machine::{PATIENCE, eventually},
 };
 
-const RULES: &str = "deploy/prometheus/errata.rules.yml";
+pub(crate) const RULES: &str = "deploy/prometheus/errata.rules.yml";
 
 /// How much faster the rules run in a test.
 const FASTER: u64 = 60;
@@ -52,7 +52,7 @@ fn every_alert_fires_in_a_case_and_is_explained() {
 }
 
 /// The rules with every window and wait so much shorter.
-fn hastened(rules: &str) -> String {
+pub(crate) fn hastened(rules: &str, faster: u64) -> String {
     let durations = Regex::new(r"(\[|offset |for: )(\d+)([smhd])\b").unwrap();
     let shorter = |found: &Captures<'_>| {
         let seconds = match &found[3] {
@@ -61,7 +61,7 @@ fn hastened(rules: &str) -> String {
             "h" => 3600,
             _ => 86_400,
         };
-        let millis = found[2].parse::<u64>().unwrap() * seconds * 1000 / FASTER;
+        let millis = found[2].parse::<u64>().unwrap() * seconds * 1000 / faster;
         format!("{}{millis}ms", &found[1])
     };
     durations.replace_all(rules, shorter).into_owned()
@@ -83,7 +83,8 @@ async fn ship(collector: &Collector, round: usize, status: u16, count: usize) {
 async fn a_real_prometheus_fires_for_an_incident_and_for_a_collector_that_is_gone_and_for_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(&dir.path().join("data")).await;
-    std::fs::write(dir.path().join("rules.yml"), hastened(&std::fs::read_to_string(file(RULES)).unwrap())).unwrap();
+    std::fs::write(dir.path().join("rules.yml"), hastened(&std::fs::read_to_string(file(RULES)).unwrap(), FASTER))
+        .unwrap();
     let target = collector.url.trim_start_matches("http://");
     let config = format!(
         "global: {{scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 250ms}}\n\

@@ -3,11 +3,13 @@
 use errata::{
     alerts::{
         Rule, RuleSet,
-        evaluate::Known,
+        evaluate::{Condition, Finding, Known, evaluate},
+        evidence,
         replay::{Firing, replay},
         samples::{self, Ends, Familiar},
     },
     event::RequestTotal,
+    state::Resolution,
     store::totals::Hours,
 };
 
@@ -79,7 +81,7 @@ async fn burn_rates_of_the_captured_totals_name_the_incident_alone() {
         {
             let judge = |series: &[errata::alerts::counted::Series]| {
                 let judged = series.iter().map(|series| {
-                    let condition = errata::alerts::evaluate::evaluate(rule, &set.objectives, series, known, end);
+                    let condition = evaluate(rule, &set.objectives, series, known, end);
                     (series.labels.clone(), condition)
                 });
                 judged
@@ -92,4 +94,99 @@ async fn burn_rates_of_the_captured_totals_name_the_incident_alone() {
             assert_eq!(whole, alone, "{} at {end}", rule.name);
         }
     }
+}
+
+/// Of many accounts that meet a limit now and then, ClickHouse gives those alone that can fire.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_below_the_threshold_are_left_in_the_store() {
+    let started = started().await;
+    let refused = |number: u128, account: &str| Event { status: 429, account_id: account.to_owned(), ..event(number) };
+    let mut events: Vec<_> = (1..=30).map(|number| refused(number, &format!("other{}", number % 15))).collect();
+    events.extend((31..=33).map(|number| refused(number, "17")));
+    let batch = insert(&started.store, &events).await;
+    roll_up(&started.store, &[(batch, events)]).await;
+    let text = "defaults = false\n[[rule]]\nname = 'r'\nkind = 'rate_limited'\nseverity = 'page'\nthreshold = 3\n";
+    let set = RuleSet::parse(text).unwrap();
+    let read = async |first, last| -> Vec<String> {
+        let series = started.series(&set.rules[0], first, last).await;
+        series
+            .iter()
+            .map(|series| format!("{} {}", series.labels["account"], series.counted.between(0, i64::MAX)))
+            .collect()
+    };
+    let end = noon() + MINUTE;
+    assert_eq!(read(end, end).await, ["17 3"]);
+    assert_eq!(read(end, end + MINUTE).await, ["17 3"], "a replay");
+}
+
+/// Two releases that run side by side are usual; one that came today after another may be what has changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_change_is_one_of_the_last_day() {
+    let started = started().await;
+    let shipped = |number, days_ago: i64, release: &str| Event {
+        timestamp_ms: noon() - days_ago * DAY - MINUTE,
+        release: release.to_owned(),
+        status: 500,
+        ..event(number)
+    };
+    let text = "defaults = false\n[[rule]]\nname = 'r'\nkind = 'server_error_count'\nseverity = 'page'\n";
+    let set = RuleSet::parse(text).unwrap();
+    let labels = [("service".to_owned(), "api".to_owned())].into();
+    let change = async || {
+        let finding = Finding { value: 1.0, threshold: 1.0, summary: String::new(), window: (noon() - MINUTE, noon()) };
+        let evidence =
+            evidence::gather(&started.store, "shop", &set.rules[0], &labels, &finding, "http://e").await.unwrap();
+        evidence.release.map(|change| (change.from, change.to))
+    };
+    insert(&started.store, &[shipped(1, 1, "2"), shipped(2, 0, "1"), shipped(3, 0, "2")]).await;
+    insert(&started.store, &[Event { timestamp_ms: noon() - DAY - 2 * MINUTE, ..shipped(4, 1, "1") }]).await;
+    assert_eq!(change().await, None, "both were there yesterday");
+    insert(&started.store, &[shipped(5, 0, "3")]).await;
+    assert_eq!(change().await, Some(("2".to_owned(), "3".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_comes_back_after_it_was_resolved_is_news() {
+    let started = started().await;
+    let at = |number: u128, at_ms: i64, release: &str| Event {
+        status: 500,
+        timestamp_ms: at_ms,
+        account_id: (number % 3).to_string(),
+        release: release.to_owned(),
+        fingerprint: 7,
+        ..event(number)
+    };
+    let mut events: Vec<_> = (0..9).map(|n| at(n, noon() - 3 * DAY + n as i64, "1")).collect();
+    events.extend((10..19).map(|n| at(n, noon() - 30 * MINUTE + n as i64, "1")));
+    deliver(&started.store, &events).await;
+    let set = RuleSet::builtin().unwrap();
+    let rule = set.rule("new-error").unwrap();
+    let known = Known { first_ms: Some(noon() - 30 * DAY), listening_since_ms: 0 };
+    let resolved = |after_ms, older: &[&str]| Resolution {
+        project: "shop".into(),
+        fingerprint: 7,
+        at_ms: after_ms,
+        after_ms,
+        by: "anna".into(),
+        comment: String::new(),
+        in_release: String::new(),
+        older_releases: older.iter().map(|&release| release.to_owned()).collect(),
+    };
+    let mut familiar = Familiar::default();
+    let mut news = async |resolution: Option<Resolution>| -> Option<String> {
+        familiar.set_resolved(resolution.into_iter().collect());
+        let series = samples::load(&started.store, "shop", rule, Ends::only(noon()), &mut familiar).await.unwrap();
+        let conditions = series.iter().map(|series| evaluate(rule, &set.objectives, series, known, noon()));
+        conditions.into_iter().find_map(|condition| match condition {
+            Condition::Holds(finding) => Some(finding.summary),
+            _ => None,
+        })
+    };
+    assert_eq!(news(None).await, None, "it was seen three days ago");
+    let summary = news(Some(resolved(noon() - DAY, &[]))).await.unwrap();
+    assert!(summary.contains("9 events of 3 accounts") && summary.contains("although it was resolved"), "{summary}");
+    assert_eq!(news(Some(resolved(noon() - DAY, &["1"]))).await, None, "only an older release has it");
+    assert_eq!(news(Some(resolved(noon() - 4 * DAY, &[]))).await, None, "it came back days ago");
+    assert_eq!(news(Some(resolved(noon() - MINUTE, &[]))).await, None, "resolved since");
+    assert_eq!(news(None).await, None);
 }

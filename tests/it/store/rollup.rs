@@ -1,16 +1,19 @@
 //! Rollups in a real ClickHouse: two ways of counting, one answer, and what reads make of it.
 
-use errata::store::query::{FailureKey, FailureRow, RateKey, StatusFilter};
+use errata::{
+    event::{Exception, fingerprint},
+    store::query::{FailureKey, FailureRow, RateKey, StatusFilter},
+};
 
 use super::*;
 
 const HOUR: i64 = 60 * MINUTE;
 
 /// xorshift64: the same events in each run.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -27,7 +30,7 @@ impl Random {
             let (field, rule) = (self.pick(&["email", "items[].sku", ""]), self.pick(&["required", "other"]));
             failure(&field, "m", &rule)
         });
-        Event {
+        let event = Event {
             errors: errors.collect(),
             project: self.pick(&["shop", "shop", "other"]),
             timestamp_ms: noon() - self.below(2 * DAY as u64) as i64,
@@ -38,13 +41,20 @@ impl Random {
             route: self.pick(&["/a/", "/b/{id}/", "/c/"]),
             method: self.pick(&["GET", "POST"]),
             account_id: self.pick(&["", "7", "8", "9"]),
+            exception: (self.below(4) == 0).then(|| Exception {
+                r#type: self.pick(&["KeyError", "TypeError"]),
+                message: "m".to_owned(),
+                stacktrace: String::new(),
+            }),
+            error_template: self.pick(&["Validation failed", "Item {n} is gone"]),
             ..event(number)
-        }
+        };
+        Event { fingerprint: fingerprint::of(&event), ..event }
     }
 }
 
 /// Random events in three batches, the second of them stored twice.
-async fn filled(store: &Store) -> Vec<(EncodedBatch, Vec<Event>)> {
+pub(super) async fn filled(store: &Store) -> Vec<(EncodedBatch, Vec<Event>)> {
     let mut random = Random(0x5EED);
     let events: Vec<Event> = (0..3000).map(|number| random.event(number)).collect();
     let mut batches = Vec::new();
@@ -70,6 +80,9 @@ async fn what_memory_counts_and_what_clickhouse_counts_are_the_same_cells_and_on
         let parts: u64 = started.clients.admin.query(&parts).fetch_one().await.unwrap();
         assert_eq!(parts, 1, "{table:?}");
         started.run(&format!("TRUNCATE TABLE {{}}.{}", table.name())).await;
+        if table == RollupTable::Issues {
+            started.run("TRUNCATE TABLE {}.issues").await;
+        }
         store.roll_up_stored(&again, table, 1).await.unwrap();
         assert!(store.rolled_up(&again, table).await.unwrap());
         let parts = format!(
@@ -179,13 +192,13 @@ async fn whole_hours_and_minutes_are_read_from_the_rollups_alone() {
     let store = &started.store;
     let batches = filled(store).await;
     roll_up(store, &batches).await;
-    let hours = Filter { from_ms: noon() - 30 * HOUR, to_ms: noon() - 3 * HOUR, ..Filter::default() };
+    let hours = Filter { from_ms: noon() - 70 * HOUR, to_ms: noon() - 3 * HOUR, ..Filter::default() };
     let minutes = Filter { to_ms: hours.to_ms + 7 * MINUTE, ..hours.clone() };
     let account = Filter { account_ids: vec!["7".to_owned()], ..hours.clone() };
     let ask = async || {
         let by = [RateKey::Status, RateKey::Route];
         let mut rates = Vec::new();
-        for (filter, step) in [(&hours, 3600), (&minutes, 60), (&account, 3600)] {
+        for (filter, step) in [(&hours, 3600), (&minutes, 60), (&account, 3600), (&hours, 86_400)] {
             rates.push(store.rates("shop", filter, &by, step).await.unwrap());
         }
         let failures = store.validation_failures("shop", &hours, &[FailureKey::Field], None, 10).await.unwrap();

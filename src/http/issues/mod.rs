@@ -1,0 +1,289 @@
+//! Issues: the kinds of errors of a project, where each stands, and that somebody has resolved one.
+
+mod shown;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, State as AxumState, rejection::PathRejection},
+    http::HeaderMap,
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    Shared,
+    alerts::{in_state, read},
+    answer::{ApiError, Data},
+    params::{Params, duration_ms},
+    unavailable,
+};
+use crate::{
+    clock::rfc3339,
+    event::fingerprint::frame,
+    issues::{self, Issue, IssueCursor, IssueState, NEW_MS, Question, Resolving, Sort},
+    state::{Resolution, TokenInfo},
+    store::query::{Filter, IssueFilter, StatusFilter},
+};
+pub use shown::{IssueDetail, IssueRow, Issues};
+use shown::{More, detail, row};
+
+/// Issues on a page unless `limit` says otherwise, and at most.
+const PAGE: (usize, usize) = (50, 200);
+
+/// Accounts of one issue that are named.
+const TOP_ACCOUNTS: usize = 10;
+
+/// The longest comment and the longest name of a release, characters.
+const COMMENT: usize = 500;
+const RELEASE: usize = 200;
+
+/// That an issue is resolved.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewResolution {
+    /// The release that holds the remedy: then events of releases that came before it do not make the issue a regression.
+    pub in_release: Option<String>,
+    pub comment: String,
+}
+
+/// What is common to the questions about issues.
+struct Asked {
+    range: (i64, i64),
+    new_ms: i64,
+}
+
+impl Asked {
+    fn read(params: &mut Params, now_ms: i64) -> Self {
+        let range = params.range(now_ms);
+        let new_ms = params.parsed("new_within", "a length such as 6h, 24h, 7d", duration_ms);
+        Self { range, new_ms: new_ms.unwrap_or(NEW_MS) }
+    }
+}
+
+/// Issues.
+///
+/// The kinds of errors that were seen in the range, or resolved in it, each with its state at the end of the range. A kind is a
+/// *fingerprint*: service, route, status, error without its numbers and values, the fields with the rules they broke, type and place of an
+/// exception. `new`: first seen within 24 hours (`new_within`). `regressed`: seen again after it was resolved. `escalating`: at least 20 events
+/// in the last hour, and far more than in its hours of the week before. `resolved`: not seen since. Else `ongoing`.
+#[utoipa::path(
+    get, path = "/api/v1/issues", tag = "watch", operation_id = "issues",
+    params(
+        ("state" = Option<String>, Query, description = "regressed, escalating, new, ongoing, resolved; several; default: all"),
+        ("service" = Option<String>, Query, description = "service that answered, as shipped; several"),
+        ("environment" = Option<String>, Query, description = "where it was seen in the range; several; first seen and state are of all environments"),
+        ("route" = Option<String>, Query, description = "template of the path: `/api/orders/{id}`; repeat it for several"),
+        ("status" = Option<String>, Query, description = "`422`, `5xx`, several"),
+        ("q" = Option<String>, Query, description = "text in the error's template, the exception's type, the route or a field"),
+        ("sort" = Option<String>, Query, description = "what comes first: `last_seen` (default), `count`, `first_seen` (the newest)"),
+        ("new_within" = Option<String>, Query, description = "how long an issue is new: `6h`, `24h` (default), `7d`"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
+        ("to" = Option<String>, Query, description = "end of the range, not included, and the moment of the states; as `from`; default: now"),
+        ("limit" = Option<u32>, Query, description = "1 to 200, default 50"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; the range is that of the first page, other parameters stay as they were")),
+    responses((status = 200, description = "a page of issues", body = Issues), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn list(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<Issues>, ApiError> {
+    let question = question(&mut params, shared.clock.now_ms());
+    params.finish()?;
+    let project = token.project.clone();
+    let resolutions = in_state(&shared, move |state| state.resolutions(&project)).await?;
+    let asked = issues::list(&shared.store, &token.project, &question, resolutions);
+    let page = shared.timed("issues", asked).await.map_err(|error| unavailable(&error))?;
+    let sight = shared.sight(&token);
+    let by_state =
+        IssueState::ALL.map(|state| (state.as_str(), page.by_state.get(&state).copied().unwrap_or_default()));
+    Ok(Data::ok(Issues {
+        from: rfc3339(question.filter.from_ms),
+        to: rfc3339(question.filter.to_ms),
+        issues_in_all: page.in_all,
+        by_state: by_state.into(),
+        issues: page.issues.into_iter().map(|issue| sight.issue(row(issue, shared.catalog))).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }))
+}
+
+/// Reads what `GET /api/v1/issues` takes.
+fn question(params: &mut Params, now_ms: i64) -> Question {
+    let Asked { range, new_ms } = Asked::read(params, now_ms);
+    let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<IssueCursor>().ok());
+    let (from_ms, to_ms) = cursor.map_or(range, |cursor| (cursor.from_ms, cursor.to_ms));
+    let names = |names: &[&str]| names.join(", ");
+    Question {
+        filter: IssueFilter {
+            from_ms,
+            to_ms,
+            environments: params.list("environment"),
+            services: params.list("service"),
+            routes: params.texts("route"),
+            statuses: params.parsed_list("status", "a status from 400 to 599, or 4xx, 5xx", StatusFilter::parse),
+            text: params.one("q"),
+            fingerprints: Vec::new(),
+        },
+        states: params.parsed_list("state", &names(&IssueState::ALL.map(IssueState::as_str)), IssueState::parse),
+        sort: params.parsed("sort", &names(&Sort::ALL.map(Sort::as_str)), Sort::parse).unwrap_or_default(),
+        limit: params.limit(PAGE.0, PAGE.1),
+        after: cursor.map(|cursor| (cursor.key, cursor.fingerprint)),
+        new_ms,
+    }
+}
+
+/// One issue.
+///
+/// Whenever it was seen last; counts, trend and samples are of the range. With its releases and environments, its newest event and what the
+/// error catalog says of that, and, for the roles support and sre, the accounts that had most of it.
+#[utoipa::path(
+    get, path = "/api/v1/issues/{fingerprint}", tag = "watch", operation_id = "issue",
+    params(("fingerprint" = String, Path, description = "16 hex digits, as issues and events state it"),
+        ("new_within" = Option<String>, Query, description = "how long an issue is new: `6h`, `24h` (default), `7d`"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
+        ("to" = Option<String>, Query, description = "end of the range, not included, and the moment of the state; as `from`; default: now")),
+    responses((status = 200, description = "the issue", body = IssueDetail), (status = 400, description = "a parameter is wrong"),
+        (status = 404, description = "the project has no such issue"), (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn show(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    fingerprint: Result<Path<String>, PathRejection>,
+    mut params: Params,
+) -> Result<Data<IssueDetail>, ApiError> {
+    let fingerprint = parse(fingerprint)?;
+    let Asked { range, new_ms } = Asked::read(&mut params, shared.clock.now_ms());
+    params.finish()?;
+    let issue = one(&shared, &token.project, fingerprint, range, new_ms).await?;
+    let sight = shared.sight(&token);
+    let filter = IssueFilter::of(vec![fingerprint], range);
+    let newest = Filter {
+        from_ms: issue.last_ms,
+        to_ms: issue.last_ms.saturating_add(1),
+        fingerprints: vec![fingerprint],
+        ..Filter::default()
+    };
+    let more = async {
+        let accounts = async {
+            if sight.sees_people() {
+                shared.store.issue_top_accounts(&token.project, &filter, TOP_ACCOUNTS).await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        let environments = shared.store.issue_environments(&token.project, &filter);
+        tokio::try_join!(accounts, environments, shared.store.search(&token.project, &newest, 1, None))
+    };
+    let (accounts, environments, newest) = shared.timed("issue", more).await.map_err(|error| unavailable(&error))?;
+    let newest = newest.events.into_iter().next();
+    let explanation = newest.as_ref().map(|event| sight.explanation(shared.catalog.explain(event), event));
+    let thrown = newest.as_ref().and_then(|event| event.exception.as_ref());
+    let frame = thrown.and_then(|exception| frame::top(&exception.stacktrace));
+    let newest = newest.map(|event| sight.event(event, shared.catalog));
+    let detail = detail(issue, shared.catalog, More { frame, environments, accounts, newest, explanation });
+    Ok(Data::ok(IssueDetail { issue: sight.issue(detail.issue), ..detail }))
+}
+
+/// Resolve an issue.
+///
+/// It is `resolved` until an event with a later timestamp makes it `regressed`. Resolving it again replaces who did and when.
+#[utoipa::path(
+    post, path = "/api/v1/issues/{fingerprint}/resolve", tag = "watch", operation_id = "resolve_issue",
+    params(("fingerprint" = String, Path, description = "16 hex digits, as issues and events state it")),
+    request_body = NewResolution,
+    responses((status = 200, description = "the issue, as it stands now", body = IssueRow), (status = 400, description = "the body is wrong"),
+        (status = 404, description = "the project has no such issue"),
+        (status = 408, description = "the body did not arrive in time"), (status = 413, description = "the body is too long"),
+        (status = 415, description = "not application/json"), (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn resolve(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    fingerprint: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Data<IssueRow>, ApiError> {
+    let fingerprint = parse(fingerprint)?;
+    let asked: NewResolution = read(&shared, &headers, body, "{\"in_release\": …, \"comment\": …}").await?;
+    let in_release = asked.in_release.unwrap_or_default();
+    if in_release.chars().count() > RELEASE {
+        return Err(ApiError::invalid(
+            "in_release",
+            format!("is longer than {RELEASE} characters: name the release as it is shipped"),
+        ));
+    }
+    let resolving = Resolving {
+        project: token.project.clone(),
+        fingerprint,
+        now_ms: shared.clock.now_ms(),
+        by: token.name,
+        comment: asked.comment.chars().take(COMMENT).collect(),
+        in_release,
+    };
+    let made = shared.timed("issue", issues::resolution(&shared.store, resolving)).await;
+    let resolution = made.map_err(|error| unavailable(&error))?.ok_or_else(|| unknown(fingerprint))?;
+    in_state(&shared, move |state| state.resolve_issue(&resolution)).await?;
+    now(&shared, &token.project, fingerprint).await
+}
+
+/// Reopen an issue.
+///
+/// Takes back that it was resolved: its state is again what its events say. One that is not resolved stays as it is.
+#[utoipa::path(
+    post, path = "/api/v1/issues/{fingerprint}/reopen", tag = "watch", operation_id = "reopen_issue",
+    params(("fingerprint" = String, Path, description = "16 hex digits, as issues and events state it")),
+    responses((status = 200, description = "the issue, as it stands now", body = IssueRow), (status = 400, description = "the fingerprint is none"),
+        (status = 404, description = "the project has no such issue"), (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn reopen(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    fingerprint: Result<Path<String>, PathRejection>,
+) -> Result<Data<IssueRow>, ApiError> {
+    let fingerprint = parse(fingerprint)?;
+    let project = token.project.clone();
+    in_state(&shared, move |state| state.reopen_issue(&project, fingerprint)).await?;
+    now(&shared, &token.project, fingerprint).await
+}
+
+/// An issue as it stands now, over the last day.
+async fn now(shared: &Shared, project: &str, fingerprint: u64) -> Result<Data<IssueRow>, ApiError> {
+    let to_ms = shared.clock.now_ms() + 1;
+    let issue = one(shared, project, fingerprint, (to_ms - 24 * 3_600_000, to_ms), NEW_MS).await?;
+    Ok(Data::ok(row(issue, shared.catalog)))
+}
+
+async fn one(
+    shared: &Shared,
+    project: &str,
+    fingerprint: u64,
+    range: (i64, i64),
+    new_ms: i64,
+) -> Result<Issue, ApiError> {
+    let named = project.to_owned();
+    let resolution: Option<Resolution> = in_state(shared, move |state| state.resolution(&named, fingerprint)).await?;
+    let asked = issues::one(&shared.store, project, fingerprint, range, new_ms, resolution);
+    let issue = shared.timed("issue", asked).await.map_err(|error| unavailable(&error))?;
+    issue.ok_or_else(|| unknown(fingerprint))
+}
+
+fn parse(fingerprint: Result<Path<String>, PathRejection>) -> Result<u64, ApiError> {
+    let Path(text) = fingerprint.map_err(|error| ApiError::invalid("fingerprint", error.body_text()))?;
+    let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parsed = is_hex.then(|| u64::from_str_radix(&text, 16).ok()).flatten();
+    parsed.ok_or_else(|| {
+        ApiError::invalid(
+            "fingerprint",
+            format!("expected 16 hex digits, as GET /api/v1/issues lists them, got {text:?}"),
+        )
+    })
+}
+
+/// The same for another project's.
+fn unknown(fingerprint: u64) -> ApiError {
+    let message =
+        format!("this project has no issue {fingerprint:016x}; GET /api/v1/issues lists those seen in a range");
+    ApiError::not_found().field("fingerprint", message)
+}

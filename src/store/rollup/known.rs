@@ -1,0 +1,83 @@
+//! Which issues this collector has written to the table `issues`, so that each is written once a day and not with each group.
+
+use std::{collections::HashMap, sync::Mutex, sync::PoisonError};
+
+use crate::store::rows::DAY_MS;
+
+/// Issues remembered over all projects; past it, all are forgotten, and written once more.
+const MOST: usize = 200_000;
+
+/// Memory of what is in the table. To have forgotten something costs a row, which changes nothing.
+#[derive(Debug, Default)]
+pub(in crate::store) struct KnownIssues(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    projects: HashMap<String, HashMap<u64, Written>>,
+    issues: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    first_ms: i64,
+    /// The last day that was written, days since the Unix epoch.
+    day: i64,
+}
+
+impl KnownIssues {
+    /// Whether the table would change by a row with these times.
+    pub(super) fn is_news(&self, project: &str, fingerprint: u64, (first_ms, last_ms): (i64, i64)) -> bool {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = memory.projects.get(project).and_then(|issues| issues.get(&fingerprint));
+        written.is_none_or(|written| first_ms < written.first_ms || last_ms.div_euclid(DAY_MS) > written.day)
+    }
+
+    /// Notes rows that are in the table.
+    pub(super) fn note<'a>(&self, rows: impl Iterator<Item = (&'a str, u64, (i64, i64))>) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (project, fingerprint, (first_ms, last_ms)) in rows {
+            memory.note(project, fingerprint, first_ms, last_ms.div_euclid(DAY_MS));
+        }
+    }
+}
+
+impl Memory {
+    fn note(&mut self, project: &str, fingerprint: u64, first_ms: i64, day: i64) {
+        if self.issues >= MOST {
+            *self = Self::default();
+        }
+        if !self.projects.contains_key(project) {
+            self.projects.insert(project.to_owned(), HashMap::new());
+        }
+        let Some(issues) = self.projects.get_mut(project) else { return };
+        let before = issues.len();
+        let written = issues.entry(fingerprint).or_insert(Written { first_ms, day });
+        *written = Written { first_ms: written.first_ms.min(first_ms), day: written.day.max(day) };
+        self.issues += issues.len() - before;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issue_is_news_once_a_day_and_when_it_is_older_than_was_known() {
+        let known = KnownIssues::default();
+        let noon = 20_000 * DAY_MS + DAY_MS / 2;
+        assert!(known.is_news("p", 1, (noon, noon)));
+        known.note([("p", 1, (noon, noon + 5))].into_iter());
+        assert!(!known.is_news("p", 1, (noon, noon + 9)));
+        assert!(known.is_news("p", 1, (noon - 1, noon)), "a late event is the first now");
+        assert!(known.is_news("p", 1, (noon, noon + DAY_MS)), "the next day");
+        assert!(known.is_news("q", 1, (noon, noon)) && known.is_news("p", 2, (noon, noon)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let known = KnownIssues::default();
+        known.note((0..MOST as u64 + 10).map(|fingerprint| ("p", fingerprint, (5, 5))));
+        assert_eq!(known.0.lock().unwrap().issues, 10);
+        assert!(known.is_news("p", 0, (5, 5)) && !known.is_news("p", MOST as u64 + 1, (5, 5)));
+    }
+}
