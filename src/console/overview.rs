@@ -3,6 +3,8 @@
 mod health;
 mod shape;
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::{
     Extension,
@@ -13,7 +15,7 @@ use axum::{
 use self::{health::Check, shape::Shape};
 use super::{
     Layout, Range, Visit,
-    chart::Shade,
+    chart::{Mark, Shade},
     layout::first_place,
     render, see_other,
     view::{
@@ -32,11 +34,14 @@ use crate::{
         unavailable,
     },
     state::{Role, TokenInfo},
-    store::query::{Filter, RateKey, RatedSeries, AccountErrors},
+    store::query::{AccountErrors, Filter, IssueFilter, IssueKind, RateKey, RatedSeries, ReleaseStart},
 };
 
 /// Rows of each list.
 const ROWS: usize = 8;
+
+/// Releases marked in the chart.
+const MARKS: usize = 12;
 
 /// A step longer than every range: for sums without steps. Whole hours, so that they come from the rollups of hours.
 const NO_STEPS_S: u32 = 10 * 365 * 86_400;
@@ -52,7 +57,18 @@ struct OverviewPage {
     routes: Markup,
     services: Markup,
     accounts: Markup,
+    /// The newest kinds of error that were first seen in the range.
+    issues: Vec<IssueLine>,
     checks: Vec<Check>,
+}
+
+struct IssueLine {
+    badge: Markup,
+    words: String,
+    place: String,
+    path: String,
+    events: Markup,
+    since: Markup,
 }
 
 struct AlertLine {
@@ -72,6 +88,9 @@ struct Answers {
     by_route: Vec<RatedSeries>,
     by_service: Vec<RatedSeries>,
     accounts: Vec<AccountErrors>,
+    /// With how many events each has in the range.
+    issues: Vec<(IssueKind, u64)>,
+    releases: Vec<ReleaseStart>,
     intake: Intake,
 }
 
@@ -90,12 +109,19 @@ pub(super) async fn overview(
     let step_s = (default_step(range.length_ms()) / 1000).max(60) as u32;
     let answers = ask(&shared, &token.project, &range, step_s).await?;
     let errors: u64 = answers.by_status.iter().map(|series| series.errors).sum();
+    let shades = shades(&answers.alerts.alerts, visit.now_ms);
+    let marks = answers.releases.into_iter().map(|start| Mark { at_ms: start.at_ms, label: start.release }).collect();
     let page = OverviewPage {
         frozen: answers.alerts.frozen.clone().unwrap_or_default(),
-        shape: Shape::new(&answers.by_status, &range, step_s, shades(&answers.alerts.alerts, visit.now_ms)),
+        shape: Shape::new(&answers.by_status, &range, step_s, (shades, marks)),
         routes: top("Routes with most errors", &["service", "route"], &answers.by_route, errors, &range),
         services: top("Services with most errors", &["service"], &answers.by_service, errors, &range),
         accounts: top_accounts(&answers.accounts, errors, &range),
+        issues: answers
+            .issues
+            .iter()
+            .map(|(kind, events)| IssueLine::new(kind, *events, &range, visit.now_ms))
+            .collect(),
         checks: health::checks(&answers.intake),
         alerts: answers.alerts.alerts.into_iter().filter_map(|alert| AlertLine::new(alert, visit.now_ms)).collect(),
         layout: visit.layout("Overview").with_range(&range, &visit),
@@ -110,15 +136,40 @@ async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Resu
         let asked = shared.store.accounts_by_errors(project, (range.from_ms, range.to_ms), ROWS);
         shared.timed("accounts_by_errors", asked).await.map_err(|error| unavailable(&error))
     };
-    let (alerts, by_status, by_route, by_service, accounts, intake) = tokio::try_join!(
+    let releases = async {
+        let asked = shared.store.release_starts(project, (range.from_ms, range.to_ms), MARKS);
+        shared.timed("release_starts", asked).await.map_err(|error| unavailable(&error))
+    };
+    let (alerts, by_status, by_route, by_service, accounts, issues, releases, intake) = tokio::try_join!(
         alerts::ask(shared, project),
         ask_rates(shared, project, &filter, &[RateKey::Status], step_s),
         ask_rates(shared, project, &filter, &[RateKey::Service, RateKey::Route], NO_STEPS_S),
         ask_rates(shared, project, &filter, &[RateKey::Service], NO_STEPS_S),
         accounts,
+        new_issues(shared, project, (range.from_ms, range.to_ms)),
+        releases,
         intake(shared),
     )?;
-    Ok(Answers { alerts, by_status, by_route, by_service, accounts, intake })
+    Ok(Answers { alerts, by_status, by_route, by_service, accounts, issues, releases, intake })
+}
+
+/// The newest issues of a range, and how many events each has in it.
+async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Result<Vec<(IssueKind, u64)>, ApiError> {
+    let asked = async {
+        let kinds = shared.store.new_issues(project, range_ms, ROWS).await?;
+        if kinds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fingerprints = kinds.iter().map(|kind| kind.fingerprint).collect();
+        let seen = shared.store.seen_issues(project, &IssueFilter::of(fingerprints, range_ms)).await?;
+        let events: HashMap<u64, u64> = seen.into_iter().map(|one| (one.fingerprint, one.events)).collect();
+        let with_events = |kind: IssueKind| {
+            let events = events.get(&kind.fingerprint).copied().unwrap_or(0);
+            (kind, events)
+        };
+        Ok(kinds.into_iter().map(with_events).collect())
+    };
+    shared.timed("new_issues", asked).await.map_err(|error| unavailable(&error))
 }
 
 /// The periods in which alerts fired.
@@ -129,6 +180,24 @@ fn shades(alerts: &[Alert], now_ms: i64) -> Vec<Shade> {
         Some(Shade { from_ms, to_ms, label: format!("{}: {}", alert.rule, alert.summary) })
     };
     alerts.iter().filter_map(shade).collect()
+}
+
+impl IssueLine {
+    fn new(kind: &IssueKind, events: u64, range: &Range, now_ms: i64) -> Self {
+        let pairs = kind.fields.iter().zip(&kind.rules).map(|(field, rule)| format!("{field}: {rule}"));
+        let pairs = pairs.collect::<Vec<_>>().join(", ");
+        let fingerprint = format!("{:016x}", kind.fingerprint);
+        let words =
+            [pairs.as_str(), &kind.exception_type, &kind.error_template].into_iter().find(|text| !text.is_empty());
+        Self {
+            badge: view::badge(kind.status),
+            words: words.unwrap_or("an error without words").to_owned(),
+            place: format!("{} {}", kind.service, kind.route).trim().to_owned(),
+            events: Explore::of(range).with("fingerprint", &fingerprint).number(events),
+            path: format!("/issues/{fingerprint}"),
+            since: ago(kind.first_ms, now_ms),
+        }
+    }
 }
 
 impl AlertLine {
@@ -175,7 +244,8 @@ fn top(caption: &'static str, keys: &[&'static str], series: &[RatedSeries], err
         })
         .collect();
     let name = if keys.len() > 1 { "Route" } else { "Service" };
-    let columns = [Column::Row(name), Column::Number("Errors"), Column::Number("Of all"), Column::Number("Of requests")];
+    let columns =
+        [Column::Row(name), Column::Number("Errors"), Column::Number("Of all"), Column::Number("Of requests")];
     if rows.is_empty() { Markup::default() } else { scroll(caption, &columns, &rows) }
 }
 

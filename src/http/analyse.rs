@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::rfc3339,
     state::TokenInfo,
-    store::query::{Cursor, RateKey, RatedPoint, RatedSeries, ratio},
+    store::query::{Cursor, Filter, RateKey, RatedPoint, RatedSeries, ratio},
 };
 
 /// Events on a page unless `limit` says otherwise, and at most.

@@ -1,5 +1,7 @@
 //! The console as browsers see it: who reaches which page, forms, headers, and what pages say. Real browsers are in `browser`.
 
+mod browser;
+mod hostile;
 mod lookup;
 pub(crate) mod overview;
 mod pages;

@@ -3,7 +3,7 @@
 use crate::{
     console::{
         Range,
-        chart::{Band, Shade, Stacked},
+        chart::{Band, Mark, Shade, Stacked},
         view::{Explore, Family, Markup, number, percent, time::duration},
     },
     store::query::RatedSeries,
@@ -26,7 +26,12 @@ pub(super) struct FamilySum {
 }
 
 impl Shape {
-    pub(super) fn new(series: &[RatedSeries], range: &Range, step_s: u32, shades: Vec<Shade>) -> Self {
+    pub(super) fn new(
+        series: &[RatedSeries],
+        range: &Range,
+        step_s: u32,
+        (shades, marks): (Vec<Shade>, Vec<Mark>),
+    ) -> Self {
         let step_ms = i64::from(step_s) * 1000;
         let from_ms = range.from_ms.div_euclid(step_ms) * step_ms;
         let steps = usize::try_from((range.to_ms - 1 - from_ms).div_euclid(step_ms) + 1).unwrap_or(0);
@@ -43,7 +48,7 @@ impl Shape {
             known: known(series, from_ms, step_ms, steps),
             bands,
             shades,
-            marks: vec![],
+            marks,
         };
         Self {
             errors: Explore::of(range).number(errors),
@@ -151,7 +156,7 @@ mod tests {
         let bands = bands(&all, 0, MINUTE, 4);
         let of = |family| bands.iter().find(|band| band.family == family).unwrap().counts.clone();
         assert_eq!((of(Family::Validation), of(Family::Server)), (vec![3, 0, 0, 4], vec![0, 0, 0, 1]));
-        let shape = Shape::new(&all, &range, 60, vec![]);
+        let shape = Shape::new(&all, &range, 60, (vec![], vec![]));
         assert_eq!(shape.requests, Some(("100".into(), "8.0\u{202f}%".into())));
         let sums: Vec<_> = shape.families.iter().map(|sum| (sum.words, sum.errors.as_str())).collect();
         assert_eq!(
@@ -168,7 +173,7 @@ mod tests {
         let range = Range { from_ms: 0, to_ms: 2 * MINUTE, ..Range::default() };
         let all = [series("429", 5, None, &[(1, Some(5))])];
         assert_eq!(known(&all, 0, MINUTE, 2), [true, true]);
-        assert_eq!(Shape::new(&all, &range, 60, vec![]).requests, None);
-        assert!(Shape::new(&[], &range, 60, vec![]).is_empty);
+        assert_eq!(Shape::new(&all, &range, 60, (vec![], vec![])).requests, None);
+        assert!(Shape::new(&[], &range, 60, (vec![], vec![])).is_empty);
     }
 }

@@ -42,8 +42,12 @@ async fn the_overview_has_the_figures_of_the_captured_traffic() {
     assert_eq!(page.status, 200, "{}", page.text);
     page.check("overview");
     let words = page.words();
-    let [requests, errors] = readme.numbers(r"sum to \*\*(\d+)\*\* requests: \d+ below 400 and (\d+) errors").map(|n| n.to_string());
-    assert!(words.contains(&format!("Together {} 56\u{202f}% of {} requests", shown(&errors), shown(&requests))), "{words}");
+    let [requests, errors] =
+        readme.numbers(r"sum to \*\*(\d+)\*\* requests: \d+ below 400 and (\d+) errors").map(|n| n.to_string());
+    assert!(
+        words.contains(&format!("Together {} 56\u{202f}% of {} requests", shown(&errors), shown(&requests))),
+        "{words}"
+    );
     let statuses = readme.table(["status", "requests", "error lines"]);
     let of = |wanted: &[&str]| -> u64 {
         let chosen = statuses.iter().filter(|row| wanted.contains(&row[0].as_str()));
@@ -66,9 +70,13 @@ async fn the_overview_has_the_figures_of_the_captured_traffic() {
     let sums: Vec<u64> = sums.filter_map(|sum| sum.replace('\u{202f}', "").parse().ok()).collect();
     assert_eq!((sums.len(), sums.iter().sum::<u64>().to_string()), (48, errors));
     for [lines, account, _] in readme.table(["lines", "account_id", "note"]).into_iter().take(5) {
-        let expected = format!(">{account}</a></th><td class=\"number\"><a href=\"/explore?from=2026-11-17T00%3A00%3A00Z&amp;to=2026-11-19T00%3A00%3A00Z&amp;account_id={account}\">{}<", shown(&lines));
+        let expected = format!(
+            ">{account}</a></th><td class=\"number\"><a href=\"/explore?from=2026-11-17T00%3A00%3A00Z&amp;to=2026-11-19T00%3A00%3A00Z&amp;account_id={account}\">{}<",
+            shown(&lines)
+        );
         assert!(page.text.contains(&expected), "{expected}: {}", page.text);
     }
+    assert!(page.text.contains("<title>2026.11.2</title>"), "the release that came on the second day is marked");
     assert!(words.contains("Nothing fires.") && words.contains("Books balance"), "{words}");
     collector.stop().await.unwrap();
 }
