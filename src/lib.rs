@@ -31,6 +31,7 @@ pub mod event;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod inert;
 pub mod issues;
 pub mod memory;
 pub mod metrics;

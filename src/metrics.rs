@@ -76,6 +76,9 @@ pub struct Metrics {
     pub notifications: IntCounterVec,
     /// Label: outcome.
     pub audit_entries: IntCounterVec,
+    pub tails: IntGauge,
+    /// Label: outcome.
+    pub tail_events: IntCounterVec,
     pub totals_accepted: IntCounter,
     /// Label: reason.
     pub totals_rejected: IntCounterVec,
@@ -250,6 +253,13 @@ impl Metrics {
                 "Entries of the audit log: written, or lost (then they are in the collector's log).",
                 &["outcome"],
             )?,
+            tails: gauge(r, "errata_tails", "Live tails that are open.")?,
+            tail_events: counters(
+                r,
+                "errata_tail_events_total",
+                "Events for live tails: sent, or missed because there were too many at once or the client was slow.",
+                &["outcome"],
+            )?,
             totals_accepted: counter(
                 r,
                 "errata_totals_accepted_total",
@@ -294,6 +304,9 @@ impl Metrics {
         }
         for outcome in ["written", "lost"] {
             self.audit_entries.with_label_values(&[outcome]);
+        }
+        for outcome in ["sent", "missed"] {
+            self.tail_events.with_label_values(&[outcome]);
         }
         for class in RetryClass::ALL {
             self.insert_retries.with_label_values(&[class.as_str()]);

@@ -18,7 +18,8 @@ use crate::{
     store::{
         Store, StoreError,
         query::{
-            AlertCell, AlertColumn, FieldHour, Filter, IssueFilter, RateKey, Series as Rate, TotalCell, alerts::Frequent,
+            AlertCell, AlertColumn, FieldHour, Filter, IssueFilter, RateKey, Series as Rate, TotalCell,
+            alerts::Frequent,
         },
     },
 };
@@ -302,7 +303,8 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         let mut cells = self.issue_cells(&Filter { from_ms: first, fingerprints, ..recent.clone() }).await?;
-        cells.retain(|cell| cell.labels.last().and_then(|one| regressed.get(one)).is_some_and(|after| cell.at > *after));
+        cells
+            .retain(|cell| cell.labels.last().and_then(|one| regressed.get(one)).is_some_and(|after| cell.at > *after));
         let mut series = titled(from_cells(&ISSUE_LABELS, cells), frequent);
         for series in &mut series {
             series.resolved_ms = series.labels.get("fingerprint").and_then(|one| regressed.get(one)).copied();

@@ -143,6 +143,7 @@ impl App {
                 event: config.ingest.max_event.as_usize(),
             },
             workbenches: http::ingest::Workbenches::default(),
+            streams: http::events::Streams::default(),
             sign_ins: console::Attempts::default(),
             receiving: http::body::Budget::new(config.ingest.max_in_flight.as_usize()),
             in_flight: Arc::new(Semaphore::new(
@@ -225,6 +226,8 @@ impl App {
         };
         notifying.abort();
         drop(stop_serving);
+        // Answers without an end would hold the server until its deadline.
+        shared.streams.close();
         if tokio::time::timeout(DRAIN_TIMEOUT, &mut server).await.is_err() {
             tracing::warn!("open requests did not end within {DRAIN_TIMEOUT:?} and are cut");
             server.abort();

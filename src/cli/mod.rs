@@ -13,18 +13,24 @@ mod demo;
 pub(crate) mod duration;
 mod engine;
 mod erase;
+mod filters;
 mod import;
 mod issues;
 mod lookup;
 mod migrate;
+mod node;
 mod patience;
 mod quarantine;
+mod search;
 mod serve;
 mod settings;
 #[cfg(test)]
 mod stub;
+mod tail;
 mod terminal;
+mod times;
 mod token;
+mod top;
 
 use std::{future::Future, process::ExitCode};
 
@@ -51,6 +57,7 @@ Examples:
   errata serve                                    start a collector on 127.0.0.1:8080
   errata demo                                     send it realistic traffic
   errata lookup 550e8400-e29b-41d4-a716-446655440000
+  errata search --status 5xx --from -7d           the newest errors that fit
   errata import errors.ndjson.gz                  send it what was captured elsewhere
   errata token create --name shop-api --project shop --role ingest
 
@@ -60,6 +67,9 @@ Examples:
 enum Command {
     Serve(serve::Args),
     Lookup(lookup::Args),
+    Search(search::Args),
+    Tail(tail::Args),
+    Top(top::Args),
     Import(import::Args),
     Demo(demo::Args),
     #[command(subcommand)]
@@ -111,6 +121,9 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args, settings),
             Command::Lookup(args) => block_on(lookup::run(&args, settings)),
+            Command::Search(args) => block_on(search::run(&args, settings)),
+            Command::Tail(args) => block_on(tail::run(&args, settings)),
+            Command::Top(args) => block_on(top::run(&args, settings)),
             Command::Import(args) => block_on(import::run(&args, settings)),
             Command::Demo(args) => block_on(demo::run(&args, settings)),
             Command::Token(command) => token::run(&command, settings),

@@ -19,7 +19,7 @@ use super::{
     layout::first_place,
     render, see_other,
     view::{
-        self, Column, Explore, Markup, number, percent, scroll,
+        self, Column, Explore, Markup, percent, scroll,
         time::{ago, parse},
     },
 };
@@ -34,7 +34,7 @@ use crate::{
         unavailable,
     },
     state::{Role, TokenInfo},
-    store::query::{AccountErrors, Filter, IssueFilter, IssueKind, RateKey, RatedSeries, ReleaseStart},
+    store::query::{Filter, IssueFilter, IssueKind, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
 };
 
 /// Rows of each list.
@@ -87,7 +87,7 @@ struct Answers {
     by_status: Vec<RatedSeries>,
     by_route: Vec<RatedSeries>,
     by_service: Vec<RatedSeries>,
-    accounts: Vec<AccountErrors>,
+    accounts: Top,
     /// With how many events each has in the range.
     issues: Vec<(IssueKind, u64)>,
     releases: Vec<ReleaseStart>,
@@ -116,7 +116,7 @@ pub(super) async fn overview(
         shape: Shape::new(&answers.by_status, &range, step_s, (shades, marks)),
         routes: top("Routes with most errors", &["service", "route"], &answers.by_route, errors, &range),
         services: top("Services with most errors", &["service"], &answers.by_service, errors, &range),
-        accounts: top_accounts(&answers.accounts, errors, &range),
+        accounts: top_accounts(&answers.accounts, &range),
         issues: answers
             .issues
             .iter()
@@ -133,8 +133,8 @@ pub(super) async fn overview(
 async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Result<Answers, ApiError> {
     let filter = Filter { from_ms: range.from_ms, to_ms: range.to_ms, ..Filter::default() };
     let accounts = async {
-        let asked = shared.store.accounts_by_errors(project, (range.from_ms, range.to_ms), ROWS);
-        shared.timed("accounts_by_errors", asked).await.map_err(|error| unavailable(&error))
+        let asked = shared.store.top(project, &filter, &[RateKey::Account], ROWS);
+        shared.timed("top_accounts", asked).await.map_err(|error| unavailable(&error))
     };
     let releases = async {
         let asked = shared.store.release_starts(project, (range.from_ms, range.to_ms), MARKS);
@@ -249,14 +249,17 @@ fn top(caption: &'static str, keys: &[&'static str], series: &[RatedSeries], err
     if rows.is_empty() { Markup::default() } else { scroll(caption, &columns, &rows) }
 }
 
-fn top_accounts(accounts: &[AccountErrors], errors: u64, range: &Range) -> Markup {
-    let row = |account: &AccountErrors| {
-        let link = Explore::of(range).with("account_id", &account.account);
-        let share = percent(account.events as f64 / errors.max(1) as f64);
-        vec![link.text(&account.account), link.number(account.events), share.into()]
+fn top_accounts(accounts: &Top, range: &Range) -> Markup {
+    let row = |row: &TopRow| {
+        let account = row.labels.first().map_or("", String::as_str);
+        let link = Explore::of(range).with("account_id", account);
+        let share = percent(row.events as f64 / accounts.events.max(1) as f64);
+        vec![link.text(account), link.number(row.events), share.into()]
     };
-    let rows: Vec<_> = accounts.iter().map(row).collect();
-    let Some(first) = accounts.first() else { return Markup::default() };
-    let caption = format!("Accounts with most errors, of {}", number(first.accounts));
-    scroll(&caption, &[Column::Row("Account"), Column::Number("Errors"), Column::Number("Of all")], &rows)
+    let rows: Vec<_> = accounts.rows.iter().map(row).collect();
+    if rows.is_empty() {
+        return Markup::default();
+    }
+    let columns = [Column::Row("Account"), Column::Number("Errors"), Column::Number("Of all")];
+    scroll("Accounts with most errors", &columns, &rows)
 }

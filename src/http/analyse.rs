@@ -2,13 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Extension, extract::State as AxumState};
+use axum::{
+    Extension,
+    extract::State as AxumState,
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     Shared,
     answer::{ApiError, Data},
+    events::{
+        Viewer,
+        export::{self, Format},
+    },
     params::{Params, duration_ms},
     stored::StoredEvent,
     unavailable,
@@ -25,7 +33,7 @@ const PAGE: (usize, usize) = (100, 500);
 /// Steps of one series at most.
 const MAX_STEPS: i64 = 5000;
 
-/// A page of events.
+/// A page of events. One of large events (8 MiB together) ends before its limit.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventsPage {
     /// Newest first.
@@ -76,6 +84,11 @@ pub struct RatePoint {
 /// Filters may be repeated or hold several values separated by commas (`route`, `field` and `rule`: repeat them). Paging by cursor
 /// is stable while events arrive. A token whose only role is `product` sees accounts and users as pseudonyms (`acct_…`, `user_…`), which these
 /// filters take too, and nothing else that names somebody.
+///
+/// `format=csv` and `format=ndjson` are exports: one answer of up to 1,000,000 events, newest first, that comes as it is read. It is no
+/// envelope. The trailer `X-Export-Events` counts them, and `X-Next-Cursor` is there when the limit ended it. An export that ends before
+/// its end says so in its last line (`export_error`), and its transfer is broken off. Cells of CSV that a spreadsheet would take for a formula
+/// begin with `'`. At most 2 exports a token and 8 a collector at once.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "look up", operation_id = "search_events",
     params(
@@ -94,29 +107,41 @@ pub struct RatePoint {
         ("release" = Option<String>, Query, description = "version of the service, as shipped; several"),
         ("q" = Option<String>, Query, description = "text in the error or a field message"),
         ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
-        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100"),
+        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100; of an export 1 to 1,000,000, which is the default"),
+        ("format" = Option<String>, Query, description = "`json` (a page, the default), `csv` or `ndjson` (an export)"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
-    responses((status = 200, description = "a page of events, newest first", body = EventsPage), (status = 400, description = "a parameter is wrong"),
-        (status = 503, description = "ClickHouse does not answer"))
+    responses((status = 200, description = "a page of events, newest first; or an export",
+            content((EventsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))), (status = 400, description = "a parameter is wrong"),
+        (status = 429, description = "too many exports are under way"), (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn events(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
     mut params: Params,
-) -> Result<Data<EventsPage>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
-    let limit = params.limit(PAGE.0, PAGE.1);
+    let format = params.parsed("format", "json, csv or ndjson", |text| match text {
+        "json" => Some(None),
+        text => Format::parse(text).map(Some),
+    });
+    let format = format.flatten();
+    let (default, most) = if format.is_some() { (export::MOST, export::MOST) } else { PAGE };
+    let limit = params.limit(default, most);
     let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<Cursor>().ok());
     params.finish()?;
+    let viewer = Viewer::of(token, &shared);
+    if let Some(format) = format {
+        return export::export(&shared, viewer, filter, format, limit, cursor).await;
+    }
     let page = shared
-        .timed("search", shared.store.search(&token.project, &filter, limit, cursor))
+        .timed("search", shared.store.search(viewer.project(), &filter, limit, cursor))
         .await
         .map_err(|error| unavailable(&error))?;
-    let sight = shared.sight(&token);
     Ok(Data::ok(EventsPage {
-        events: page.events.into_iter().map(|event| sight.event(event, shared.catalog)).collect(),
+        events: page.events.into_iter().map(|event| viewer.show(event, &shared)).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
-    }))
+    })
+    .into_response())
 }
 
 /// Error rates over time.
@@ -140,15 +165,8 @@ pub async fn rates(
 ) -> Result<Data<Rates>, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
     let group_by = params.parsed_list("group_by", &one_of(&RateKey::ALL.map(RateKey::as_str)), RateKey::parse);
-    let step_ms =
-        params.parsed("step", "a length such as 1m, 15m, 1h, 1d", |text| duration_ms(text).filter(|ms| *ms >= 1000));
-    let range_ms = filter.to_ms - filter.from_ms;
-    let step_ms = step_ms.unwrap_or_else(|| default_step(range_ms));
-    if range_ms / step_ms > MAX_STEPS {
-        params.problem("step", format!("gives more than {MAX_STEPS} steps; make it longer, or the range shorter"));
-    }
+    let step = step_of(&mut params, filter.to_ms - filter.from_ms);
     params.finish()?;
-    let step = u32::try_from(step_ms / 1000).unwrap_or(u32::MAX);
     let series = ask_rates(&shared, &token.project, &filter, &group_by, step).await?;
     let series = series.into_iter().map(RateSeries::from).collect();
     Ok(Data::ok(Rates { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), step, series }))
@@ -169,6 +187,17 @@ pub async fn ask_rates(
     let requests = shared.timed("requests_served", shared.store.requests_served(project, filter, group_by, step));
     let (errors, requests) = tokio::try_join!(errors, requests).map_err(|error| unavailable(&error))?;
     Ok(ratio::join(errors, &requests, group_by, filter, step))
+}
+
+/// `step`, in seconds.
+pub(super) fn step_of(params: &mut Params, range_ms: i64) -> u32 {
+    let step_ms =
+        params.parsed("step", "a length such as 1m, 15m, 1h, 1d", |text| duration_ms(text).filter(|ms| *ms >= 1000));
+    let step_ms = step_ms.unwrap_or_else(|| default_step(range_ms));
+    if range_ms / step_ms > MAX_STEPS {
+        params.problem("step", format!("gives more than {MAX_STEPS} steps; make it longer, or the range shorter"));
+    }
+    u32::try_from(step_ms / 1000).unwrap_or(u32::MAX)
 }
 
 /// The first round length that cuts the range into at most 120 steps, milliseconds.

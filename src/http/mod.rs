@@ -8,6 +8,7 @@ mod auth;
 pub mod body;
 pub mod catalog;
 pub mod erase;
+pub mod events;
 pub mod ingest;
 pub mod issues;
 pub mod lookup;
@@ -89,6 +90,8 @@ pub struct Parts {
     /// KiB of request bodies that may be worked on at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
     pub workbenches: ingest::Workbenches,
+    /// Exports and live tails.
+    pub streams: events::Streams,
     /// Attempts to sign in to the console.
     pub sign_ins: console::Attempts,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,

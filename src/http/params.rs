@@ -123,9 +123,14 @@ impl Params {
     /// The filters of `GET /api/v1/events`.
     pub fn filter(&mut self, now_ms: i64) -> Filter {
         let (from_ms, to_ms) = self.range(now_ms);
+        Filter { from_ms, to_ms, ..self.conditions() }
+    }
+
+    /// Those filters but `from` and `to`.
+    pub fn conditions(&mut self) -> Filter {
         Filter {
-            from_ms,
-            to_ms,
+            from_ms: 0,
+            to_ms: 0,
             statuses: self.parsed_list("status", "a status from 400 to 599, or 4xx, 5xx", StatusFilter::parse),
             services: self.list("service"),
             environments: self.list("environment"),

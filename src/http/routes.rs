@@ -6,8 +6,8 @@ use axum::{
 };
 
 use super::{
-    Shared, alerts, analyse, audit, catalog, erase, ingest, issues, lookup, openapi, operate, quarantine, rate_limits,
-    validation,
+    Shared, alerts, analyse, audit, catalog, erase, events, ingest, issues, lookup, openapi, operate, quarantine,
+    rate_limits, validation,
 };
 use crate::{console, state::Role};
 
@@ -67,6 +67,9 @@ pub fn routes() -> Vec<Route> {
     let mut routes = vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
         reads(ingest::PATH, SEARCH, get(analyse::events)).audited("search"),
+        reads("/api/v1/events/tail", SEARCH, get(events::tail::tail)),
+        reads("/api/v1/events/histogram", SEARCH, get(events::counts::histogram)),
+        reads("/api/v1/events/top", SEARCH, get(events::counts::top)),
         writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
         writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)).audited("ticket"),
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),

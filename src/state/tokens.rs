@@ -171,6 +171,17 @@ impl State {
             .filter(|info| info.expires_ms.is_none_or(|expires| now_ms < expires)))
     }
 
+    /// Whether the token of this id is neither revoked nor expired.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_valid_token(&self, id: &str, now_ms: i64) -> Result<bool, StateError> {
+        let connection = self.read();
+        let sql = "SELECT 1 FROM tokens WHERE id = ? AND (expires_ms IS NULL OR expires_ms > ?)";
+        let mut statement = connection.prepare_cached(sql)?;
+        Ok(statement.query_row(params![id, now_ms], |_| Ok(())).optional()?.is_some())
+    }
+
     /// All tokens, oldest first.
     ///
     /// # Errors
@@ -278,9 +289,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (collector, cli) = (State::open(dir.path()).unwrap(), State::open(dir.path()).unwrap());
         let token = cli.create_token(&new("a"), 1).unwrap();
-        assert!(collector.find_token(&token, 2).unwrap().is_some());
+        let id = collector.find_token(&token, 2).unwrap().unwrap().id;
+        assert!(collector.is_valid_token(&id, 2).unwrap());
         cli.revoke_token("a", 3).unwrap();
-        assert!(collector.find_token(&token, 2).unwrap().is_none());
+        assert!(collector.find_token(&token, 2).unwrap().is_none() && !collector.is_valid_token(&id, 2).unwrap());
         assert!(matches!(cli.revoke_token("a", 4), Err(StateError::NoToken(_))));
         let filter = AuditFilter { to_ms: 10, ..AuditFilter::default() };
         let entries = collector.audit("shop", &filter, 10).unwrap().into_iter();
@@ -294,8 +306,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         let token = state.create_token(&NewToken { expires_ms: Some(100), ..new("a") }, 1).unwrap();
-        assert!(state.find_token(&token, 99).unwrap().is_some());
+        let id = state.find_token(&token, 99).unwrap().unwrap().id;
         assert!(state.find_token(&token, 100).unwrap().is_none());
+        assert_eq!([99, 100].map(|now_ms| state.is_valid_token(&id, now_ms).unwrap()), [true, false]);
     }
 
     #[test]

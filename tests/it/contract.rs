@@ -15,7 +15,9 @@ mod people;
 mod projects;
 mod quarantine;
 mod quota;
+mod search;
 mod state;
+mod tail;
 pub(crate) mod tools;
 mod totals;
 

@@ -1,50 +1,47 @@
-//! Who has most of the errors: accounts.
+//! Of what a filter's events have most: by any of their labels, accounts and users among them.
 
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{
-    Filter, Sql, Store, StoreError,
-    rollup::{HOUR_MS, take_whole},
-};
+use super::{Filter, RateKey, Sql, Store, StoreError};
 
-/// An account and its errors.
-#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
-pub struct AccountErrors {
-    pub account: String,
+/// One step that holds any range: a hundred years, whole hours as the rollups need it.
+const ALL_TIME_S: u32 = 876_000 * 3600;
+
+/// The largest groups of a filter's events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Top {
+    /// Most events first.
+    pub rows: Vec<TopRow>,
+    /// Events that fit the filter, those of no group among them.
     pub events: u64,
-    /// Accounts that have any, those that are not returned included.
-    pub accounts: u64,
+}
+
+/// Events of one group.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
+pub struct TopRow {
+    /// In the order of the keys.
+    pub labels: Vec<String>,
+    pub events: u64,
 }
 
 impl Store {
-    /// The accounts with the most errors of a time range, the most first; events without an account are nobody's.
-    ///
-    /// Whole hours come from the rollup of accounts, the edges from the events; the answer is the same.
-    pub async fn accounts_by_errors(
+    /// The groups with most events. By account or user: events without one are in no group.
+    pub async fn top(
         &self,
         project: &str,
-        range_ms: (i64, i64),
+        filter: &Filter,
+        group_by: &[RateKey],
         limit: usize,
-    ) -> Result<Vec<AccountErrors>, StoreError> {
+    ) -> Result<Top, StoreError> {
         let since_ms = self.rollups_since_ms().await?;
-        let mut edges = vec![range_ms];
-        let hours = take_whole(&mut edges, HOUR_MS, since_ms);
-        let mut sql = Sql::new("SELECT account, sum(counted) AS events, count() OVER () AS accounts FROM (");
-        let mut union = "";
-        if !hours.is_empty() {
-            let cells: Vec<_> = hours.into_iter().map(|range| (None, range)).collect();
-            sql.push("SELECT account, sum(count) AS counted FROM ").push(&self.table("rollup_accounts"));
-            sql.push_cells(project, &cells).push(" GROUP BY account");
-            union = " UNION ALL ";
-        }
-        for range in edges {
-            sql.push(union).push("SELECT account_id AS account, uniqExact(key) AS counted FROM ");
-            sql.push(&self.table("events")).push_filter(project, &Filter::default().within(range));
-            sql.push(" AND account_id != '' GROUP BY account");
-            union = " UNION ALL ";
-        }
-        sql.push(&format!(") GROUP BY account ORDER BY events DESC, account LIMIT {limit}"));
-        self.rows_of("counting errors of accounts", self.ask_wide(&sql)).await
+        let step_ms = i64::from(ALL_TIME_S) * 1000;
+        let mut sql = Sql::new("SELECT labels, sum(counted) AS events FROM (");
+        self.push_counts(&mut sql, project, filter, group_by, step_ms, since_ms);
+        sql.push(&format!(") GROUP BY labels ORDER BY events DESC, labels LIMIT {limit}"));
+        let rows = self.rows_of("counting the largest groups", self.ask_wide(&sql));
+        let all = self.rates(project, filter, &[], ALL_TIME_S);
+        let (rows, all) = tokio::try_join!(rows, all)?;
+        Ok(Top { rows, events: all.iter().map(|series| series.total).sum() })
     }
 }
