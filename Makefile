@@ -53,11 +53,12 @@ test-tools:
 	@[ "$$(id -u)" = 0 ] && command -v strace >/dev/null && command -v mkfs.ext4 >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: tests of power cuts, full disks and failing system calls. They need root, and: apt-get install strace e2fsprogs libfaketime ***\n\n' >&2
 
-screenshots: require-cargo ## pictures of every page of the console in both themes, in target/screenshots (needs Chromium)
+screenshots: require-cargo ## pictures of every page of the console in both themes, in target/screenshots, and the README's (needs Chromium)
 	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium" >&2; exit 1; }
 	@$(CARGO) build --locked
 	@$(MAKE) --no-print-directory test-engine
 	@ERRATA_SCREENSHOTS="$$PWD/target/screenshots" $(CARGO) test --locked --test it console::browser $(ARGS)
+	@mkdir -p docs/images && cp target/screenshots/readme/*.png docs/images/
 
 # Some 25 minutes on two cores. The table at the end counts what was done, and the events acknowledged, lost and visible twice;
 # a control must lose.

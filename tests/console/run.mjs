@@ -85,10 +85,14 @@ async function seen(row, view) {
     problems.push(`${about}: axe ${impact} ${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(" | ")}`);
   check(bytes > 0 && bytes < MOST_BYTES, `${about}: transfers ${bytes} bytes`);
   if (shots) await page.screenshot({ path: `${shots}/${row.name}-${view.scheme}${view.width < 500 ? "-360" : ""}.png`, fullPage: true });
+  if (shots && row.readme === view.scheme && view.width > 500) {
+    await page.setViewportSize({ width: 1120, height: 700 });
+    await page.screenshot({ path: `${shots}/readme/${row.name}.png` });
+  }
   await context.close();
 }
 
-if (shots) mkdirSync(shots, { recursive: true });
+if (shots) mkdirSync(`${shots}/readme`, { recursive: true });
 let done = 0;
 for (const row of pages(data).filter((row) => row.name.includes(only))) {
   for (const view of VIEWS) await seen(row, view);

@@ -136,9 +136,14 @@ impl Page {
             .replace("&#39;", "'")
             .replace("&quot;", "\"")
             .replace("&lt;", "<")
+            .replace("&#60;", "<")
+            .replace("&#62;", ">")
+            .replace("&#34;", "\"")
+            .replace("&#38;", "&")
             .replace("&gt;", ">")
             .replace("&amp;", "&");
-        words.split_whitespace().collect::<Vec<_>>().join(" ")
+        // Not at the thin spaces within numbers.
+        words.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// Checks what is true of every page.

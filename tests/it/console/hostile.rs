@@ -43,7 +43,7 @@ fn hostile(number: usize, text: &str) -> Value {
 
 fn check_inert(page: &Page, about: &str) {
     page.check(about);
-    for live in ["<script>alert", "<img src=x", " onfocus=", "<h1>fine", "</textarea></pre>"] {
+    for live in ["<script>alert", "<img src=x", "onfocus='alert", "<h1>fine", "</textarea></pre>"] {
         assert!(!page.text.contains(live), "{about} has {live}: {}", page.text);
     }
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
