@@ -18,6 +18,7 @@
 //! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
 //! 5. A test in `tests/it/console/`: `Browser` and `Page::check`; and a row in `tests/console/pages.mjs`, which has the page opened in a real browser.
 
+mod alerts;
 mod assets;
 mod attempts;
 pub mod chart;
@@ -25,13 +26,18 @@ mod cookies;
 mod error;
 mod form;
 mod gate;
+mod issues;
 mod layout;
+mod limits;
 pub mod lookup;
 mod overview;
 mod range;
+mod reference;
+mod settings;
 mod shell;
 mod sign_in;
 mod theme;
+mod validation;
 pub mod view;
 mod visit;
 
@@ -57,7 +63,11 @@ use crate::{
 };
 
 const READERS: Access = Access::Page(&[Role::Support, Role::Sre, Role::Product]);
+const MENDERS: Access = Access::Page(&[Role::Support, Role::Sre]);
+const WATCH: Access = Access::Page(&[Role::Sre]);
 const SUPPORT: Access = Access::Page(&[Role::Support]);
+const PRODUCT: Access = Access::Page(&[Role::Product]);
+const ADMIN: Access = Access::Page(&[]);
 
 /// Every page and form, in no order: the navigation has its own.
 #[must_use]
@@ -67,6 +77,22 @@ pub fn routes() -> Vec<Route> {
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
+        Route::get("/issues", READERS, get(issues::list)),
+        Route::get("/issues/{fingerprint}", READERS, get(issues::show)),
+        Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
+        Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
+        Route::get("/rate-limits", WATCH, get(limits::page)),
+        Route::get("/rate-limits.csv", WATCH, get(limits::file)),
+        Route::get("/alerts", WATCH, get(alerts::page)),
+        Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
+        Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),
+        Route::post("/alerts/end-silence", WATCH, post(alerts::end_silence)).audited("silence ended"),
+        Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
+        Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
+        Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
+        Route::get("/reference", READERS, get(reference::page)),
+        Route::get("/settings", ADMIN, get(settings::page)),
+        Route::get("/settings/audit", ADMIN, get(settings::audit)).audited("audit"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
         Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
         Route::post("/sign-out", READERS, post(sign_in::sign_out)).audited("sign out"),

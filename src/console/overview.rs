@@ -141,7 +141,7 @@ async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Resu
         shared.timed("release_starts", asked).await.map_err(|error| unavailable(&error))
     };
     let (alerts, by_status, by_route, by_service, accounts, issues, releases, intake) = tokio::try_join!(
-        alerts::ask(shared, project),
+        alerts::standing(shared, project.to_owned()),
         ask_rates(shared, project, &filter, &[RateKey::Status], step_s),
         ask_rates(shared, project, &filter, &[RateKey::Service, RateKey::Route], NO_STEPS_S),
         ask_rates(shared, project, &filter, &[RateKey::Service], NO_STEPS_S),

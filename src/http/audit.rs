@@ -145,7 +145,7 @@ impl Subject {
 }
 
 /// Sets the subject of the entry, if the route is audited.
-pub(super) fn about(subject: Option<Extension<Subject>>, text: impl FnOnce() -> String) {
+pub(crate) fn about(subject: Option<Extension<Subject>>, text: impl FnOnce() -> String) {
     if let Some(Extension(subject)) = subject {
         subject.set(text());
     }
@@ -319,7 +319,7 @@ pub async fn list(
 }
 
 /// A page of the log.
-pub(super) async fn read(
+pub(crate) async fn read(
     shared: &Shared,
     token: &TokenInfo,
     filter: AuditFilter,

@@ -7,6 +7,7 @@ pub mod audit;
 mod auth;
 pub mod body;
 pub mod catalog;
+mod csv;
 pub mod erase;
 pub mod events;
 pub mod ingest;
@@ -134,7 +135,7 @@ pub(crate) fn unavailable(error: &StoreError) -> ApiError {
 }
 
 /// Asks the state database, off the threads that serve; `doing` is for the log.
-async fn in_state<T: Send + 'static>(
+pub(crate) async fn in_state<T: Send + 'static>(
     shared: &Shared,
     doing: &'static str,
     work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
