@@ -16,7 +16,7 @@
 //! 3. Numbers, times, statuses, links and charts by [`view`] and [`chart`] alone, so that they look and escape the same everywhere. No inline
 //!    style or script: the policy refuses both.
 //! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
-//! 5. A test in `tests/it/console/`: `Browser` and `Page::check`.
+//! 5. A test in `tests/it/console/`: `Browser` and `Page::check`; and a row in `tests/console/pages.mjs`, which has the page opened in a real browser.
 
 mod alerts;
 mod assets;
@@ -113,12 +113,13 @@ pub struct Html {
     pub text: String,
 }
 
-/// Fills a template.
+/// Fills a template. What turns the direction of text is left out of it, whoever sent it.
 ///
 /// # Errors
 /// 500, when something in it does not format.
 pub fn render(page: &impl Template) -> Result<Html, ApiError> {
-    let text = page.render().map_err(|error| ApiError::internal("filling a template", &error))?;
+    let mut text = page.render().map_err(|error| ApiError::internal("filling a template", &error))?;
+    text.retain(|character| !view::turns_text(character));
     Ok(Html { status: StatusCode::OK, text })
 }
 
