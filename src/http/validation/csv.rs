@@ -1,4 +1,4 @@
-//! Failures as a file for spreadsheets (RFC 4180).
+//! Failures as a file for spreadsheets (RFC 4180). Their cells are inert ([`csv_cell`]).
 
 use axum::{
     http::header,
@@ -6,6 +6,7 @@ use axum::{
 };
 
 use super::{Asked, Failure, Failures};
+use crate::inert::csv_cell;
 
 /// The rows as CSV, with a first line of names.
 pub(crate) fn answer(asked: &Asked, failures: &Failures) -> Response {
@@ -47,36 +48,7 @@ fn push_line(text: &mut String, cells: impl Iterator<Item = String>) {
         if index > 0 {
             text.push(',');
         }
-        text.push_str(&cell(&value));
+        text.push_str(&csv_cell(&value));
     }
     text.push_str("\r\n");
-}
-
-/// A cell that is text, whatever a spreadsheet makes of its first character.
-fn cell(value: &str) -> String {
-    let is_formula = value.trim_start().starts_with(['=', '+', '-', '@']) || value.starts_with(['\t', '\r', '\n']);
-    let guard = if is_formula { "'" } else { "" };
-    if value.contains(['"', ',', '\r', '\n']) || value.trim() != value {
-        return format!("\"{guard}{}\"", value.replace('"', "\"\""));
-    }
-    format!("{guard}{value}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_no_formula_and_ends_where_it_ends() {
-        for (value, expected) in [
-            ("plain", "plain"),
-            ("=1+1", "'=1+1"),
-            ("  @SUM(A1)", "\"'  @SUM(A1)\""),
-            ("\t=1", "\"'\t=1\""),
-            ("a,\"b\"\n", "\"a,\"\"b\"\"\n\""),
-            ("-5", "'-5"),
-        ] {
-            assert_eq!(cell(value), expected);
-        }
-    }
 }
