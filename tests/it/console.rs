@@ -1,5 +1,8 @@
 //! The console as browsers see it: who reaches which page, forms, headers, and what pages say. Real browsers are in `browser`.
 
+mod alerts;
+mod issues;
+mod limits;
 mod lookup;
 mod pages;
 mod sign_in;
