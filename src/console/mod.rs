@@ -32,9 +32,12 @@ mod limits;
 pub mod lookup;
 mod overview;
 mod range;
+mod reference;
+mod settings;
 mod shell;
 mod sign_in;
 mod theme;
+mod validation;
 pub mod view;
 mod visit;
 
@@ -63,6 +66,8 @@ const READERS: Access = Access::Page(&[Role::Support, Role::Sre, Role::Product])
 const MENDERS: Access = Access::Page(&[Role::Support, Role::Sre]);
 const WATCH: Access = Access::Page(&[Role::Sre]);
 const SUPPORT: Access = Access::Page(&[Role::Support]);
+const PRODUCT: Access = Access::Page(&[Role::Product]);
+const ADMIN: Access = Access::Page(&[]);
 
 /// Every page and form, in no order: the navigation has its own.
 #[must_use]
@@ -82,6 +87,12 @@ pub fn routes() -> Vec<Route> {
         Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
         Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),
         Route::post("/alerts/end-silence", WATCH, post(alerts::end_silence)).audited("silence ended"),
+        Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
+        Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
+        Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
+        Route::get("/reference", READERS, get(reference::page)),
+        Route::get("/settings", ADMIN, get(settings::page)),
+        Route::get("/settings/audit", ADMIN, get(settings::audit)).audited("audit"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
         Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
         Route::post("/sign-out", READERS, post(sign_in::sign_out)).audited("sign out"),

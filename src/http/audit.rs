@@ -319,7 +319,7 @@ pub async fn list(
 }
 
 /// A page of the log.
-pub(super) async fn read(
+pub(crate) async fn read(
     shared: &Shared,
     token: &TokenInfo,
     filter: AuditFilter,

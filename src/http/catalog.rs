@@ -200,7 +200,7 @@ pub async fn drift(
 }
 
 /// What was observed in a range.
-pub(super) struct Observed {
+pub(crate) struct Observed {
     /// Events by status.
     statuses: BTreeMap<u16, u64>,
     /// By route, field, rule and message.
@@ -209,7 +209,7 @@ pub(super) struct Observed {
     more: bool,
 }
 
-pub(super) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<Observed, ApiError> {
+pub(crate) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<Observed, ApiError> {
     const KEYS: [FailureKey; 4] = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, FailureKey::Message];
     let project = &token.project;
     let step = u32::try_from((filter.to_ms - filter.from_ms) / 1000 + 1).unwrap_or(u32::MAX);
@@ -226,7 +226,7 @@ pub(super) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter)
 }
 
 impl Observed {
-    pub(super) fn catalog(&self, entries: &'static Entries, filter: &Filter) -> CatalogAnswer {
+    pub(crate) fn catalog(&self, entries: &'static Entries, filter: &Filter) -> CatalogAnswer {
         let mut seen = self.by_entry(entries);
         let fields = entries
             .fields()
@@ -250,7 +250,7 @@ impl Observed {
         }
     }
 
-    pub(super) fn drift(&self, entries: &'static Entries, filter: &Filter, sight: &Sight) -> Drift {
+    pub(crate) fn drift(&self, entries: &'static Entries, filter: &Filter, sight: &Sight) -> Drift {
         Drift {
             from: rfc3339(filter.from_ms),
             to: rfc3339(filter.to_ms),

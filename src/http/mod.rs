@@ -135,7 +135,7 @@ pub(crate) fn unavailable(error: &StoreError) -> ApiError {
 }
 
 /// Asks the state database, off the threads that serve; `doing` is for the log.
-async fn in_state<T: Send + 'static>(
+pub(crate) async fn in_state<T: Send + 'static>(
     shared: &Shared,
     doing: &'static str,
     work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,

@@ -21,7 +21,7 @@ const DEFAULT_RANGE_MS: i64 = 24 * 3_600_000;
 const LATEST_MS: i64 = 10_413_791_999_999;
 
 /// The query string, parsed; parameters may be repeated.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Params {
     pairs: Vec<(String, String)>,
     problems: BTreeMap<String, Vec<String>>,

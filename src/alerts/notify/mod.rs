@@ -259,6 +259,7 @@ fn pause_ms(attempts: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alerts::receiver::{Email, MailTls, SecretText};
 
     #[test]
     fn pauses_double_up_to_five_minutes_with_jitter() {
@@ -266,6 +267,39 @@ mod tests {
             let pauses: Vec<_> = (0..50).map(|_| pause_ms(attempts)).collect();
             assert!(pauses.iter().all(|pause| (most / 2..=most).contains(pause)), "{attempts}: {pauses:?}");
             assert!(pauses.iter().any(|pause| *pause != pauses[0]), "no jitter: {pauses:?}");
+        }
+    }
+
+    /// Promise: why a message was not taken goes to logs and terminals, and holds no secret.
+    #[tokio::test]
+    async fn no_secret_is_in_why_a_message_was_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("url");
+        std::fs::write(&file, "hunter2").unwrap();
+        let here = |text: &str| SecretText::Here(text.to_owned());
+        let webhook = |url| ReceiverKind::Webhook { url, secret: Some(here("hunter2\n")) };
+        let mail = Email {
+            host: "127.0.0.1".into(),
+            port: 1,
+            tls: MailTls::Tls,
+            login: Some(("u".into(), here("hunter2"))),
+            from: "a@b.example".into(),
+            to: vec!["c@d.example".into()],
+        };
+        let kinds = [
+            webhook(here("http://127.0.0.1:1/hunter2?key=hunter2")),
+            webhook(here("http://user:hunter2@127.0.0.1:1/")),
+            webhook(SecretText::File(file)),
+            ReceiverKind::Slack { url: here("https://127.0.0.1:1/hunter2") },
+            ReceiverKind::Slack { url: here("https://10.0.0.1/hunter2") },
+            ReceiverKind::Alertmanager { url: here("http://127.0.0.1:1/hunter2") },
+            ReceiverKind::Email(mail),
+        ];
+        for kind in kinds {
+            let allow = vec!["127.0.0.1".parse().unwrap()];
+            let receiver = Receiver { name: "r".into(), kind, allow, repeat_ms: 0 };
+            let error = send(&receiver, &Notification::test(0, "http://e"), 0).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{}: {error:?}", receiver.kind.as_str());
         }
     }
 }

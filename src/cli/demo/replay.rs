@@ -131,7 +131,9 @@ impl Track {
             }
             match parse(&line, self.kind) {
                 Some((at_ms, _)) if self.range.from_ms.is_some_and(|from_ms| at_ms < from_ms) => {}
-                Some((at_ms, _)) if self.range.to_ms.is_some_and(|to_ms| at_ms >= to_ms) => return Ok(None),
+                Some((at_ms, _)) if self.range.to_ms.is_some_and(|to_ms| at_ms >= to_ms) => {
+                    self.lines = Box::new(std::iter::empty());
+                }
                 Some(next) => self.waiting = Some(next),
                 None => self.passed_over += 1,
             }

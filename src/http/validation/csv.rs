@@ -8,7 +8,7 @@ use axum::{
 use super::{Asked, Failure, Failures};
 
 /// The rows as CSV, with a first line of names.
-pub(super) fn answer(asked: &Asked, failures: &Failures) -> Response {
+pub(crate) fn answer(asked: &Asked, failures: &Failures) -> Response {
     let kind = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"validation-failures.csv\""),

@@ -71,10 +71,10 @@ pub struct FrictionAccount {
 }
 
 /// What was asked of the friction.
-pub(in crate::http) struct Asked {
-    pub(in crate::http) filter: Filter,
-    pub(in crate::http) quiet_ms: i64,
-    pub(in crate::http) limit: usize,
+pub(crate) struct Asked {
+    pub(crate) filter: Filter,
+    pub(crate) quiet_ms: i64,
+    pub(crate) limit: usize,
 }
 
 /// Where accounts cannot get on.
@@ -108,11 +108,11 @@ pub async fn friction(
 }
 
 /// A quarter of the range, from an hour to a day.
-pub(in crate::http) fn default_quiet_ms(filter: &Filter) -> i64 {
+pub(crate) fn default_quiet_ms(filter: &Filter) -> i64 {
     ((filter.to_ms - filter.from_ms) / 4).clamp(HOUR_MS, 24 * HOUR_MS)
 }
 
-pub(in crate::http) async fn measure(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Friction, ApiError> {
+pub(crate) async fn measure(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Friction, ApiError> {
     let Asked { filter, quiet_ms, limit } = asked;
     let rows = shared.store.friction(&token.project, filter, *quiet_ms, *limit);
     let rows = shared.timed("friction", rows).await.map_err(|error| unavailable(&error))?;

@@ -1,7 +1,7 @@
 //! Which validations users meet, what would fix most, and who cannot get on.
 
-mod csv;
-mod friction;
+pub(crate) mod csv;
+pub(crate) mod friction;
 
 use std::collections::BTreeMap;
 
@@ -97,11 +97,11 @@ pub struct Failure {
 }
 
 /// What was asked of the failures.
-pub(super) struct Asked {
-    pub(super) filter: Filter,
-    pub(super) group_by: Vec<FailureKey>,
-    pub(super) compared: bool,
-    pub(super) limit: usize,
+pub(crate) struct Asked {
+    pub(crate) filter: Filter,
+    pub(crate) group_by: Vec<FailureKey>,
+    pub(crate) compared: bool,
+    pub(crate) limit: usize,
 }
 
 /// Validation failures.
@@ -137,7 +137,7 @@ pub async fn failures(
 }
 
 /// Reads what is asked; those who may not see people get messages without their traces.
-pub(super) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
+pub(crate) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
     let filter = params.filter(now_ms);
     let expected = one_of(&FailureKey::ALL.map(FailureKey::as_str));
     let mut group_by = params.parsed_list("group_by", &expected, FailureKey::parse);
@@ -153,25 +153,35 @@ pub(super) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
 }
 
 /// Counts what is asked, and which rules cause most of it.
-pub(super) async fn count(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Failures, ApiError> {
+pub(crate) async fn count(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Failures, ApiError> {
     const BY_RULE: [FailureKey; 2] = [FailureKey::Field, FailureKey::Rule];
-    let Asked { filter, group_by, compared, limit } = asked;
-    let previous = compared.then(|| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
-    let rows = shared.store.validation_failures(&token.project, filter, group_by, previous, *limit);
-    let rows = shared.timed("validation_failures", rows);
-    let (rows, by_rule) = if *group_by == BY_RULE && *limit >= TOP_RULES {
-        (rows.await, Ok(None))
+    let filter = &asked.filter;
+    let (rows, by_rule) = if asked.group_by == BY_RULE && asked.limit >= TOP_RULES {
+        (counted(shared, token, asked).await?, None)
     } else {
         let by_rule = shared.store.validation_failures(&token.project, filter, &BY_RULE, None, TOP_RULES);
-        let (rows, by_rule) = tokio::join!(rows, shared.timed("validation_summary", by_rule));
-        (rows, by_rule.map(Some))
+        let by_rule =
+            async { shared.timed("validation_summary", by_rule).await.map_err(|error| unavailable(&error)).map(Some) };
+        tokio::try_join!(counted(shared, token, asked), by_rule)?
     };
-    let rows = rows.map_err(|error| unavailable(&error))?;
-    let by_rule = by_rule.map_err(|error| unavailable(&error))?;
     let summary = FailureSummary::of(by_rule.as_deref().unwrap_or(&rows));
     let sight = shared.sight(token);
     let rows = rows.into_iter().map(|row| sight.failure(row, shared.catalog, filter)).collect();
     Ok(Failures { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), summary, rows })
+}
+
+/// Counts what is asked.
+pub(crate) async fn rows(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Vec<Failure>, ApiError> {
+    let sight = shared.sight(token);
+    let rows = counted(shared, token, asked).await?;
+    Ok(rows.into_iter().map(|row| sight.failure(row, shared.catalog, &asked.filter)).collect())
+}
+
+async fn counted(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Vec<FailureRow>, ApiError> {
+    let Asked { filter, group_by, compared, limit } = asked;
+    let previous = compared.then(|| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
+    let rows = shared.store.validation_failures(&token.project, filter, group_by, previous, *limit);
+    shared.timed("validation_failures", rows).await.map_err(|error| unavailable(&error))
 }
 
 impl FailureSummary {
@@ -213,7 +223,7 @@ fn sentence(rules: usize, caused: u64, failures: u64) -> String {
 }
 
 /// A share in whole per cent that is neither 0 nor 100 unless it is just that.
-pub(super) fn percent(part: u64, whole: u64) -> u64 {
+fn percent(part: u64, whole: u64) -> u64 {
     if part == 0 || whole == 0 {
         return 0;
     }

@@ -24,6 +24,7 @@ pub mod search;
 pub mod served;
 pub mod status;
 pub mod top;
+mod trend;
 pub mod validation;
 
 use std::{
@@ -53,6 +54,7 @@ pub use request::Found;
 pub use search::Page;
 pub use status::{ProjectSpan, TableParts};
 pub use top::{Top, TopRow};
+pub use trend::FailureTrend;
 pub use validation::{FailureKey, FailureRow};
 
 /// Past this, a person is told that the question was too large.

@@ -52,8 +52,9 @@ impl Alertmanager {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = command.spawn().unwrap();
-        let alertmanager = Self { child, url: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() };
+        let mut alertmanager = Self { child, url: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() };
         eventually("alertmanager answers", PATIENCE, async || {
+            assert!(alertmanager.child.try_wait().unwrap().is_none(), "Alertmanager ended; was its port taken?");
             let ready = alertmanager.client.get(format!("{}/-/ready", alertmanager.url)).send().await;
             ready.is_ok_and(|answer| answer.status().is_success())
         })

