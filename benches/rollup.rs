@@ -19,6 +19,7 @@ fn event(number: u64, template: &Event) -> Event {
     let zipf = |bound: f64, hash: u64| bound.powf((hash % 1_000_003) as f64 / 1_000_003.0) as u64;
     let (route, account, kind) = (zipf(400.0, hash(2)), zipf(50_000.0, hash(1)), hash(3));
     let mut event = template.clone();
+    event.fingerprint = hash(5) % 10 + route * 1000 + kind % 10 * 100;
     event.service = format!("service-{}", route % 20);
     event.environment = String::from(if kind.is_multiple_of(20) { "staging" } else { "production" });
     event.route = format!("/api/v1/module/resource{route}/{{id}}/");

@@ -12,7 +12,8 @@
 //! 4. [`deliver`] reads the spool in batches, writes a plan to disk, inserts the batch into ClickHouse, verifies by
 //!    count that it is there, and only then lets the spool forget it.
 //! 5. [`store`] owns ClickHouse: the embedded engine's supervisor, the migrations, the columnar rows and every `SELECT`.
-//! 6. [`http`] answers lookups and metrics from the store's query functions, explained by the catalog; [`console`] shows the same as pages.
+//! 6. [`erase`] takes somebody's events out of all these places again.
+//! 7. [`http`] answers lookups and metrics from the store's query functions, explained by the catalog; [`console`] shows the same as pages.
 //!
 //! [`app`] is the only module that knows every room. `ARCHITECTURE.md` names the rooms and what each must never do.
 
@@ -24,11 +25,13 @@ pub mod config;
 pub mod console;
 pub mod decode;
 pub mod deliver;
+pub mod erase;
 pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod inert;
 pub mod issues;
 pub mod memory;
 pub mod metrics;

@@ -60,6 +60,7 @@ pub struct Metrics {
     /// Label: outcome.
     pub insert_batches: IntCounterVec,
     pub insert_events: IntCounter,
+    pub erased_events: IntCounter,
     pub rollup_pending: IntGauge,
     pub insert_duration: Histogram,
     /// Label: reason.
@@ -73,6 +74,11 @@ pub struct Metrics {
     pub alerts_firing: IntGaugeVec,
     /// Labels: receiver, outcome.
     pub notifications: IntCounterVec,
+    /// Label: outcome.
+    pub audit_entries: IntCounterVec,
+    pub tails: IntGauge,
+    /// Label: outcome.
+    pub tail_events: IntCounterVec,
     pub totals_accepted: IntCounter,
     /// Label: reason.
     pub totals_rejected: IntCounterVec,
@@ -199,6 +205,11 @@ impl Metrics {
                 "Duration of one insert attempt, verification included.",
                 &INSERT_BUCKETS,
             )?,
+            erased_events: counter(
+                r,
+                "errata_erased_events_total",
+                "Events erased: deleted from ClickHouse, or left out of delivery.",
+            )?,
             rollup_pending: gauge(
                 r,
                 "errata_rollup_pending_events",
@@ -235,6 +246,19 @@ impl Metrics {
                 "errata_notifications_total",
                 "Attempts to tell a receiver of an alert: sent, failed (tried again), given_up.",
                 &["receiver", "outcome"],
+            )?,
+            audit_entries: counters(
+                r,
+                "errata_audit_entries_total",
+                "Entries of the audit log: written, or lost (then they are in the collector's log).",
+                &["outcome"],
+            )?,
+            tails: gauge(r, "errata_tails", "Live tails that are open.")?,
+            tail_events: counters(
+                r,
+                "errata_tail_events_total",
+                "Events for live tails: sent, or missed because there were too many at once or the client was slow.",
+                &["outcome"],
             )?,
             totals_accepted: counter(
                 r,
@@ -277,6 +301,12 @@ impl Metrics {
         }
         for outcome in ["stored", "found", "failed", "quarantined"] {
             self.insert_batches.with_label_values(&[outcome]);
+        }
+        for outcome in ["written", "lost"] {
+            self.audit_entries.with_label_values(&[outcome]);
+        }
+        for outcome in ["sent", "missed"] {
+            self.tail_events.with_label_values(&[outcome]);
         }
         for class in RetryClass::ALL {
             self.insert_retries.with_label_values(&[class.as_str()]);

@@ -35,6 +35,10 @@ CELLS = {
     "rollup_accounts": (
         "SELECT {who}, account_id AS account, {hour}, service, environment, route, method, status, count() AS count {rows} GROUP BY ALL",
         "project, toDate(at), account, at, service, environment, route, method, status"),
+    "rollup_issues": (
+        "SELECT {who}, {hour}, fingerprint, environment, release, count() AS count, "
+        "toUInt32(max(toUnixTimestamp64Milli(timestamp)) - toUnixTimestamp(at) * 1000) AS last_ms {rows} GROUP BY ALL",
+        "project, toDate(at), fingerprint, environment, release, at"),
 }
 
 

@@ -69,6 +69,8 @@ pub struct Series {
     pub labels: Labels,
     /// What it is about in a few words, where labels do not say it.
     pub title: String,
+    /// When somebody called it resolved: then nothing of before is counted.
+    pub resolved_ms: Option<i64>,
     /// By the rule's steps.
     pub counted: Counts,
     /// Steps and accounts that were seen in them, where the rule asks for accounts; ordered by step. Accounts are numbered within the

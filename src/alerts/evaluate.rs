@@ -183,12 +183,12 @@ fn new_error(kind: &NewError, series: &Series, known: Known, end: i64) -> Condit
     if events < kind.min_events || (accounts > 0 && accounts < kind.min_accounts) {
         return Condition::Clear;
     }
-    let summary = format!(
-        "{:?}: {events} events of {accounts} accounts since {}, none in the {} before",
-        series.title,
-        crate::clock::rfc3339(first),
-        span(kind.look_back_ms)
-    );
+    let before = match series.resolved_ms {
+        Some(at_ms) => format!("although it was resolved at {}", crate::clock::rfc3339(at_ms)),
+        None => format!("none in the {} before", span(kind.look_back_ms)),
+    };
+    let since = crate::clock::rfc3339(first);
+    let summary = format!("{:?}: {events} events of {accounts} accounts since {since}, {before}", series.title);
     let (value, threshold) = (events as f64, kind.min_events as f64);
     Condition::Holds(Finding { value, threshold, summary, window: (first, end) })
 }

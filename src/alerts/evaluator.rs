@@ -13,7 +13,7 @@ use super::{
     machine::{Change, Phase, step},
     notify::{Notification, Status as ToldStatus},
     receiver::Receiver,
-    rule::{DAY_MS, Labels, MINUTE_MS, Rule},
+    rule::{DAY_MS, Kind, Labels, MINUTE_MS, Rule},
     samples::{self, Ends, Familiar},
     status::Status,
 };
@@ -184,6 +184,9 @@ impl Evaluator {
         telling: &mut Telling,
     ) -> Result<(), EvaluateError> {
         let known = Known { first_ms: self.first_ms(project).await?, listening_since_ms: self.listening_since_ms };
+        if matches!(rule.kind, Kind::NewError(_)) {
+            self.familiar.set_resolved(self.parts.state.resolutions(project)?);
+        }
         let series = samples::load(&self.parts.store, project, rule, Ends::only(end), &mut self.familiar).await?;
         let objectives = &self.parts.rules.objectives;
         let judged = series.into_iter().map(|series| {

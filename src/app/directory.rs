@@ -72,7 +72,7 @@ pub(super) fn first_token(state: &State, data_dir: &Path, now_ms: i64) -> Result
     };
     if let Err(source) = written {
         // A token nobody can read is none: the next start makes another.
-        state.revoke_token("admin")?;
+        state.revoke_token("admin", now_ms)?;
         return Err(AppError::Io { action: "cannot write", path, source });
     }
     Ok(Some(path))

@@ -28,8 +28,9 @@ use crate::{
     console,
     decode::Limits,
     deliver::{Books, quarantine::Quarantine},
-    event::{catalog::Catalog, scrub::Scrubber},
-    http::{self, Health, Parts},
+    erase::{self, Eraser},
+    event::{catalog::Catalog, pseudonym::Pseudonyms, scrub::Scrubber},
+    http::{self, Health, Parts, audit::Trail, privacy::Privacy},
     memory,
     metrics::Metrics,
     spool,
@@ -121,7 +122,20 @@ impl App {
             .with_clock(clock.clone())
             .with_retention(config.retention_days)
             .with_slow_log(config.clickhouse.slow_query_ms);
+        let quarantine = Quarantine::open(config.data_dir.join("quarantine"))?;
+        let pseudonyms = Pseudonyms::new(&state.secret("pseudonyms")?);
         let parts = Parts {
+            eraser: Eraser {
+                state: state.clone(),
+                store: store.clone(),
+                quarantine: quarantine.clone(),
+                // Before anything is delivered.
+                tombstones: Arc::new(erase::tombstones(&state, &pseudonyms, &clock)?),
+                pseudonyms: pseudonyms.clone(),
+                metrics: Arc::clone(&metrics),
+                clock: clock.clone(),
+                begun: Arc::default(),
+            },
             limits: Limits {
                 items: Limits::default().items,
                 body: config.ingest.max_body.as_usize(),
@@ -129,15 +143,18 @@ impl App {
                 event: config.ingest.max_event.as_usize(),
             },
             workbenches: http::ingest::Workbenches::default(),
+            streams: http::events::Streams::default(),
             sign_ins: console::Attempts::default(),
             receiving: http::body::Budget::new(config.ingest.max_in_flight.as_usize()),
             in_flight: Arc::new(Semaphore::new(
                 (config.ingest.max_in_flight.as_usize() / 1024).min(Semaphore::MAX_PERMITS),
             )),
-            quarantine: Quarantine::open(config.data_dir.join("quarantine"))?,
+            quarantine,
             books: Arc::new(Books::default()),
             health: Health::default(),
             origins: Arc::default(),
+            audit: Trail::start(state.clone(), clock.clone(), Arc::clone(&metrics)).map_err(AppError::Serve)?,
+            privacy: Privacy::new(pseudonyms),
             quota: http::quota::Quota::default(),
             swagger: Arc::new(
                 utoipa_swagger_ui::Config::from("/api/v1/openapi.json")
@@ -209,9 +226,15 @@ impl App {
         };
         notifying.abort();
         drop(stop_serving);
+        // Answers without an end would hold the server until its deadline.
+        shared.streams.close();
         if tokio::time::timeout(DRAIN_TIMEOUT, &mut server).await.is_err() {
             tracing::warn!("open requests did not end within {DRAIN_TIMEOUT:?} and are cut");
             server.abort();
+        }
+        let audited = Arc::clone(&shared);
+        if let Err(error) = tokio::task::spawn_blocking(move || audited.audit.close()).await {
+            tracing::error!(%error, "ending the audit log");
         }
         tokio::join!(shared.spool.close(), shared.totals.spool.close());
         let _ = stop_delivery.send(true); // no receiver: delivery has ended

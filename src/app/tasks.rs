@@ -20,6 +20,7 @@ use crate::{
         notify::{Notifier, Rounds},
     },
     deliver::{self, DeliverError, Deliverer, quarantine::Quarantine, totals::TotalsDeliverer},
+    erase::Progress,
     http, spool,
     store::{client::Access, migrate::MigrateError},
 };
@@ -32,6 +33,9 @@ const EVALUATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often ClickHouse is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often an erasure that waits is looked at.
+const ERASE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often it is said again that ClickHouse is not ready.
 const REMIND_INTERVAL: Duration = Duration::from_secs(60);
@@ -99,6 +103,7 @@ pub(super) fn deliver_events(
         books: Arc::clone(&shared.books),
         metrics: Arc::clone(&shared.metrics),
         origins: Arc::clone(&shared.origins),
+        tombstones: Arc::clone(&shared.eraser.tombstones),
         clock: shared.clock.clone(),
         earlier: deliver::Earlier::default(),
         pending: deliver::rollup::Pending::default(),
@@ -190,7 +195,8 @@ pub(super) async fn mind_clickhouse(
     let _ = migrated.send(true); // nobody waits: the collector is ending
     let upkeep = keep_up(Arc::clone(&shared));
     let alerts = evaluate_alerts(Arc::clone(&shared));
-    tokio::pin!(upkeep, alerts);
+    let erasures = erase(Arc::clone(&shared));
+    tokio::pin!(upkeep, alerts, erasures);
     loop {
         let state = shared.store.ping().await.map_err(|error| error.to_string());
         shared.metrics.clickhouse_up.set(i64::from(state.is_ok()));
@@ -198,6 +204,7 @@ pub(super) async fn mind_clickhouse(
         tokio::select! {
             never = &mut upkeep => match never {},
             never = &mut alerts => match never {},
+            never = &mut erasures => match never {},
             () = tokio::time::sleep(HEALTH_INTERVAL) => {}
         }
     }
@@ -229,6 +236,46 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
         }
         tokio::time::sleep(EVALUATION_INTERVAL).await;
     }
+}
+
+/// Goes on with erasures, one after the other, as long as ClickHouse has our tables.
+async fn erase(shared: http::Shared) -> Infallible {
+    let eraser = &shared.eraser;
+    loop {
+        let unfinished = eraser.state.unfinished_erasures().unwrap_or_else(|error| {
+            tracing::warn!("reading erasures: {error}; trying again");
+            Vec::new()
+        });
+        let mut waits = false;
+        for erasure in &unfinished {
+            let delivered = |at_ms| is_delivered(&shared, at_ms);
+            let problem = match eraser.advance(erasure, delivered).await {
+                Ok(progress) => {
+                    waits |= progress == Progress::Waits;
+                    None
+                }
+                Err(error) => {
+                    tracing::warn!(erasure = erasure.id, "erasing: {error}; trying again");
+                    waits = true;
+                    Some(error.to_string())
+                }
+            };
+            if let Err(error) = eraser.state.erasure_problem(&erasure.id, problem.as_deref()) {
+                tracing::warn!("noting how far an erasure is: {error}");
+            }
+        }
+        // What waits is looked at again; what is new says so.
+        let pause = if waits { ERASE_INTERVAL } else { UPKEEP_INTERVAL };
+        let _ = tokio::time::timeout(pause, eraser.begun.notified()).await; // either is a reason to look
+    }
+}
+
+/// Whether everything received up to a time is stored and rolled up.
+fn is_delivered(shared: &http::Shared, at_ms: i64) -> bool {
+    // In this order, as in `horizon`.
+    let queued = shared.spool.stats().items;
+    let pending = shared.metrics.rollup_pending.get();
+    (queued == 0 && pending == 0) || shared.books.rolled_up_ms() > at_ms
 }
 
 /// Tells receivers what the outbox holds; also while ClickHouse is away.

@@ -23,6 +23,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take. The collector's own limit on receiving a body is 60 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// Silence after which a stream is given up: a tail is told each 15 s that it is open, and a page of an export takes less.
+const SILENCE: Duration = Duration::from_secs(60);
+
+const NO_ANSWER: &str = "it does not answer in time";
+
 /// Where the collector is and who asks.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Collector")]
@@ -192,6 +197,27 @@ impl Client {
     /// Sends a request and opens the envelope of its answer.
     pub async fn send(&self, request: RequestBuilder) -> Result<Value, ClientError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.open(response).await
+    }
+
+    /// Sends a request whose answer goes on for as long as it likes; an error is in an envelope.
+    pub async fn stream(&self, request: RequestBuilder) -> Result<Stream<'_>, ClientError> {
+        let request = request.timeout(Duration::MAX);
+        let response = tokio::time::timeout(ANSWER_TIMEOUT, request.send()).await;
+        let late = || ClientError::Unreachable { origin: self.origin(), reason: NO_ANSWER.to_owned() };
+        let response = response.map_err(|_| late())?.map_err(|error| self.unreachable(&error))?;
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if response.status().is_success() && !kind.starts_with("application/json") {
+            return Ok(Stream { client: self, response, rest: Vec::new() });
+        }
+        let what = format!("status {}, {kind:?} in the place of a stream", response.status().as_u16());
+        let status = response.status();
+        self.open(response).await?;
+        Err(ClientError::Foreign { origin: self.origin(), status, what })
+    }
+
+    /// Opens the envelope of an answer.
+    async fn open(&self, response: reqwest::Response) -> Result<Value, ClientError> {
         let status = response.status();
         let number = |name: &str| response.headers().get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
         let retry_after = number(header::RETRY_AFTER.as_str()).map(Duration::from_secs);
@@ -213,7 +239,7 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> ClientError {
         let reason = if error.is_timeout() {
-            "it does not answer in time".to_owned()
+            NO_ANSWER.to_owned()
         } else {
             // The innermost cause says it: "Connection refused (os error 111)".
             let mut cause: &dyn std::error::Error = error;
@@ -223,6 +249,49 @@ impl Client {
             cause.to_string()
         };
         ClientError::Unreachable { origin: self.origin(), reason }
+    }
+}
+
+/// An answer that goes on.
+pub struct Stream<'a> {
+    client: &'a Client,
+    response: reqwest::Response,
+    /// What came after the last whole line.
+    rest: Vec<u8>,
+}
+
+impl Stream<'_> {
+    /// The next bytes; none at the end.
+    ///
+    /// # Errors
+    /// When the answer breaks off before its end, or nothing comes for a minute.
+    pub async fn bytes(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        match tokio::time::timeout(SILENCE, self.response.chunk()).await {
+            Ok(Ok(bytes)) => Ok(bytes.map(|bytes| bytes.to_vec())),
+            Ok(Err(error)) => Err(self.client.unreachable(&error)),
+            Err(_) => {
+                let reason = "the answer stands still".to_owned();
+                Err(ClientError::Unreachable { origin: self.client.origin(), reason })
+            }
+        }
+    }
+
+    /// The next line, without its end; none at the end of the answer.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`].
+    pub async fn line(&mut self) -> Result<Option<String>, ClientError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).take(end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            }
+            match self.bytes().await? {
+                Some(bytes) => self.rest.extend(bytes),
+                None if self.rest.is_empty() => return Ok(None),
+                None => return Ok(Some(String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned())),
+            }
+        }
     }
 }
 

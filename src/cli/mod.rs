@@ -4,6 +4,7 @@
 //! answer is "no" (an id that is not found, a line that was rejected), 2 wrong usage or a failure.
 
 mod alerts;
+mod audit;
 mod catalog;
 mod client;
 mod completions;
@@ -11,18 +12,25 @@ mod config;
 mod demo;
 pub(crate) mod duration;
 mod engine;
+mod erase;
+mod filters;
 mod import;
 mod issues;
 mod lookup;
 mod migrate;
+mod node;
 mod patience;
 mod quarantine;
+mod search;
 mod serve;
 mod settings;
 #[cfg(test)]
 mod stub;
+mod tail;
 mod terminal;
+mod times;
 mod token;
+mod top;
 
 use std::{future::Future, process::ExitCode};
 
@@ -49,6 +57,7 @@ Examples:
   errata serve                                    start a collector on 127.0.0.1:8080
   errata demo                                     send it realistic traffic
   errata lookup 550e8400-e29b-41d4-a716-446655440000
+  errata search --status 5xx --from -7d           the newest errors that fit
   errata import errors.ndjson.gz                  send it what was captured elsewhere
   errata token create --name shop-api --project shop --role ingest
 
@@ -58,6 +67,9 @@ Examples:
 enum Command {
     Serve(serve::Args),
     Lookup(lookup::Args),
+    Search(search::Args),
+    Tail(tail::Args),
+    Top(top::Args),
     Import(import::Args),
     Demo(demo::Args),
     #[command(subcommand)]
@@ -69,6 +81,8 @@ enum Command {
     Catalog(catalog::Command),
     #[command(subcommand)]
     Alerts(alerts::Command),
+    Audit(audit::Args),
+    Erase(erase::Args),
     #[command(subcommand)]
     Issues(issues::Command),
     #[command(subcommand)]
@@ -107,13 +121,18 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args, settings),
             Command::Lookup(args) => block_on(lookup::run(&args, settings)),
+            Command::Search(args) => block_on(search::run(&args, settings)),
+            Command::Tail(args) => block_on(tail::run(&args, settings)),
+            Command::Top(args) => block_on(top::run(&args, settings)),
             Command::Import(args) => block_on(import::run(&args, settings)),
             Command::Demo(args) => block_on(demo::run(&args, settings)),
             Command::Token(command) => token::run(&command, settings),
             Command::Migrate(args) => migrate::run(&args, settings),
             Command::Engine(command) => engine::run(command),
-            Command::Catalog(command) => catalog::run(&command),
+            Command::Catalog(command) => catalog::run(&command, settings),
             Command::Alerts(command) => block_on(alerts::run(&command, settings)),
+            Command::Erase(args) => block_on(erase::run(&args, settings)),
+            Command::Audit(args) => block_on(audit::run(&args, settings)),
             Command::Issues(command) => block_on(issues::run(&command, settings)),
             Command::Quarantine(command) => block_on(quarantine::run(&command, settings)),
             Command::Config(command) => config::run(&command, settings),

@@ -27,6 +27,12 @@ pub enum Reply {
         headers: &'static str,
         body: String,
     },
+    /// A body of a media type that says it is so long, and the end of the connection after it.
+    Cutting {
+        kind: &'static str,
+        length: usize,
+        body: &'static str,
+    },
     /// Close the connection without an answer.
     Cut,
 }
@@ -85,7 +91,15 @@ async fn serve(socket: TcpStream, script: Arc<Mutex<Box<Script>>>, log: Arc<Mute
     while let Some(received) = receive(&mut socket).await {
         log.lock().unwrap().push(received.clone());
         let reply = (script.lock().unwrap())(&received);
-        let Reply::Answer { status, headers, body } = reply else { return };
+        let (status, headers, body) = match reply {
+            Reply::Answer { status, headers, body } => (status, headers, body),
+            Reply::Cutting { kind, length, body } => {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
+                let _ = socket.write_all((head + body).as_bytes()).await; // a client that is gone is served
+                return;
+            }
+            Reply::Cut => return,
+        };
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
         if socket.write_all((head + &body).as_bytes()).await.is_err() {
             return;

@@ -1,11 +1,10 @@
-//! What reaches a person's terminal: printing, colour, escaping of hostile text, columns.
+//! What reaches a person's terminal: printing, colour, columns. Text of others goes through [`clean`] first.
 
-use std::{
-    fmt::Write as _,
-    io::{self, IsTerminal, Write as _},
-};
+use std::io::{self, IsTerminal, Write as _};
 
 use anstyle::{AnsiColor, Style};
+
+pub use crate::inert::{clean, clean_json, clean_text};
 
 /// Columns that human output keeps to.
 pub const WIDTH: usize = 80;
@@ -72,57 +71,6 @@ pub fn status_style(status: u64) -> Style {
         _ => AnsiColor::Yellow,
     };
     colour.on_default().bold()
-}
-
-/// One line of untrusted text: control characters, line breaks and direction overrides are shown as escapes, so that a
-/// payload can neither steer the terminal nor disguise itself.
-pub fn clean(text: &str) -> String {
-    escape(text, |_| false)
-}
-
-/// As [`clean`], but line breaks stay.
-pub fn clean_text(text: &str) -> String {
-    escape(text, |character| character == '\n')
-}
-
-fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
-        if is_unsafe(character) && !keep(character) {
-            match character {
-                '\n' => shown.push_str("\\n"),
-                '\r' => shown.push_str("\\r"),
-                '\t' => shown.push_str("\\t"),
-                other => _ = write!(shown, "\\u{{{:x}}}", u32::from(other)), // writing to a String cannot fail
-            }
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
-}
-
-/// JSON text for a terminal: what [`clean`] escapes is escaped here the JSON way, so the value stays the same.
-pub fn clean_json(json: &str) -> String {
-    json.chars().fold(String::with_capacity(json.len()), |mut shown, character| {
-        if is_unsafe(character) && character != '\n' {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                let _ = write!(shown, "\\u{unit:04x}"); // writing to a String cannot fail
-            }
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
-}
-
-/// Control characters (C0, DEL, C1), line and paragraph separators, direction marks and overrides, invisible fillers,
-/// tags.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Columns a clean text takes.
@@ -226,24 +174,6 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hostile_text_is_inert() {
-        assert_eq!(clean("\x1b[31mred\x1b]0;title\x07"), "\\u{1b}[31mred\\u{1b}]0;title\\u{7}");
-        assert_eq!(clean("\u{9b}2J\u{7f}"), "\\u{9b}2J\\u{7f}");
-        assert_eq!(clean("invoice\u{202e}gpj.exe"), "invoice\\u{202e}gpj.exe");
-        assert_eq!(clean("a\r\nb\tc\u{2028}"), "a\\r\\nb\\tc\\u{2028}");
-        assert_eq!(clean_text("a\nb\r"), "a\nb\\r");
-        assert_eq!(clean("Größe 日本 é 🙂"), "Größe 日本 é 🙂");
-    }
-
-    #[test]
-    fn json_for_a_terminal_keeps_its_value() {
-        let value = serde_json::json!({"a": "\u{9b}2J\u{202e}\u{7f}\x1b[0m\u{e0001}é"});
-        let shown = clean_json(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(!shown.chars().any(|character| is_unsafe(character) && character != '\n'), "{shown:?}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
-    }
 
     #[test]
     fn colour_is_for_terminals_and_no_color_wins() {

@@ -104,7 +104,7 @@ pub fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
             terminal::print(&shown)?;
         }
         Command::Revoke(args) => {
-            state.revoke_token(&args.name)?;
+            state.revoke_token(&args.name, now_ms)?;
             terminal::note(&format!("revoked {:?}", args.name));
         }
     }

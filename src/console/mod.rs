@@ -18,20 +18,27 @@
 //! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
 //! 5. A test in `tests/it/console/`: `Browser` and `Page::check`.
 
+mod alerts;
 mod assets;
 mod attempts;
 pub mod chart;
 mod cookies;
 mod error;
+mod explore;
 mod form;
 mod gate;
+mod issues;
 mod layout;
+mod limits;
 pub mod lookup;
 mod overview;
 mod range;
+mod reference;
+mod settings;
 mod shell;
 mod sign_in;
 mod theme;
+mod validation;
 pub mod view;
 mod visit;
 
@@ -49,6 +56,7 @@ pub use layout::Layout;
 pub use range::Range;
 pub(crate) use shell::shell;
 pub use visit::Visit;
+pub(crate) use visit::visitor_of;
 
 use crate::{
     http::{Access, Route, answer::ApiError},
@@ -56,19 +64,42 @@ use crate::{
 };
 
 const READERS: Access = Access::Page(&[Role::Support, Role::Sre, Role::Product]);
+const MENDERS: Access = Access::Page(&[Role::Support, Role::Sre]);
+const WATCH: Access = Access::Page(&[Role::Sre]);
 const SUPPORT: Access = Access::Page(&[Role::Support]);
+const PRODUCT: Access = Access::Page(&[Role::Product]);
+const ADMIN: Access = Access::Page(&[]);
 
 /// Every page and form, in no order: the navigation has its own.
 #[must_use]
 pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/", READERS, get(overview::overview)),
-        Route::get("/lookup", SUPPORT, get(lookup::entry)),
+        Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
-        Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)),
+        Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
+        Route::get("/explore", READERS, get(explore::page)).audited("search"),
+        Route::get("/explore/export", READERS, get(explore::download)).audited("export"),
+        Route::get("/explore/tail", READERS, get(explore::follow)).audited("tail"),
+        Route::get("/issues", READERS, get(issues::list)),
+        Route::get("/issues/{fingerprint}", READERS, get(issues::show)),
+        Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
+        Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
+        Route::get("/rate-limits", WATCH, get(limits::page)),
+        Route::get("/rate-limits.csv", WATCH, get(limits::file)),
+        Route::get("/alerts", WATCH, get(alerts::page)),
+        Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
+        Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),
+        Route::post("/alerts/end-silence", WATCH, post(alerts::end_silence)).audited("silence ended"),
+        Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
+        Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
+        Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
+        Route::get("/reference", READERS, get(reference::page)),
+        Route::get("/settings", ADMIN, get(settings::page)),
+        Route::get("/settings/audit", ADMIN, get(settings::audit)).audited("audit"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),
         Route::post("/sign-in", Access::OpenPage, post(sign_in::sign_in)),
-        Route::post("/sign-out", READERS, post(sign_in::sign_out)),
+        Route::post("/sign-out", READERS, post(sign_in::sign_out)).audited("sign out"),
         Route::post("/project", READERS, post(sign_in::switch_project)),
         Route::post("/theme", Access::OpenPage, post(theme::choose)),
         Route::get("/assets/{file}", Access::OpenPage, get(assets::serve)),

@@ -12,8 +12,8 @@ use axum::{
 
 use super::{Form, Layout, Visit, cookies, render, see_other, visit::reads_anything};
 use crate::{
-    http::{Shared, answer::ApiError},
-    state::{State, StateError, TokenInfo},
+    http::{Shared, answer::ApiError, audit},
+    state::{AuditEntry, State, StateError, TokenInfo},
 };
 
 /// How long a session lasts: a working day, so that nobody is signed out in the middle of one.
@@ -71,6 +71,12 @@ pub(super) async fn sign_in(
         );
         return shown(visit, &next, Some(problem), StatusCode::FORBIDDEN);
     }
+    shared.audit.record(AuditEntry {
+        outcome: "ok".to_owned(),
+        peer: visit.peer.to_string(),
+        request_id: visit.request_id.clone(),
+        ..audit::entry_of(&token, "sign in", now_ms)
+    });
     let old = visit.cookie.clone().filter(|_| visit.session.is_some());
     let begin = move |state: &State| {
         state.begin_session(&token.id, old.as_deref(), now_ms, now_ms.saturating_add(SESSION_S * 1000))

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, Request},
     http::{HeaderMap, Uri, header, request::Parts as RequestParts},
     response::Response,
 };
@@ -31,6 +31,11 @@ const FLASH_S: i64 = 60;
 pub(super) fn reads_anything(token: &TokenInfo) -> bool {
     use crate::state::Role::{Product, Sre, Support};
     token.has_any(&[Support, Sre, Product])
+}
+
+/// Whose token a request for a page is signed in with.
+pub(crate) fn visitor_of(request: &Request) -> Option<TokenInfo> {
+    request.extensions().get::<Visit>()?.session.as_ref().map(|session| session.token.clone())
 }
 
 /// A request for a page.

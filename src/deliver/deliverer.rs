@@ -19,10 +19,14 @@ use super::{
     rollup::{Counts, Pending, RollUpAt},
     rows::PIECE_BYTES,
     shortage,
+    tombstones::{Tombstones, tombstone_of},
 };
 use crate::{
     clock::Clock,
-    event::{EventKey, codec::DecodeError},
+    event::{
+        EventKey,
+        codec::{self, DecodeError},
+    },
     metrics::Metrics,
     spool::{Item, Position, Reader, SpoolError, Writer},
     telemetry::Origins,
@@ -72,6 +76,8 @@ pub enum DeliverError {
     Quarantine(#[from] QuarantineError),
     #[error("cannot make {path}: {source}", path = path.display())]
     Directory { path: PathBuf, source: std::io::Error },
+    #[error("cannot note which events were erased: {0}")]
+    Erasures(String),
     /// What of the batches is stored is asked for when their plan is taken up again.
     #[error("the log has lost events of a batch under way")]
     Lost,
@@ -87,6 +93,7 @@ pub struct Deliverer<D> {
     pub books: Arc<Books>,
     pub metrics: Arc<Metrics>,
     pub origins: Arc<Origins>,
+    pub tombstones: Arc<Tombstones>,
     pub clock: Clock,
     /// What is stored of plans that could not be followed to their end; nothing to begin with.
     pub earlier: Earlier,
@@ -124,7 +131,7 @@ impl<D: Destination> Deliverer<D> {
                         return Ok(());
                     }
                 }
-                Err(error) if shortage::is_cause_of(&error) => {
+                Err(error) if matches!(error, DeliverError::Erasures(_)) || shortage::is_cause_of(&error) => {
                     let pause = self.options.retry.1;
                     tracing::warn!("delivery: {error}; going on in {pause:?}, when there may be room again");
                     if !wait(pause, &mut stop).await {
@@ -233,8 +240,12 @@ impl<D: Destination> Deliverer<D> {
         tracing::info!(from = plan.start.0, to = plan.end.0, "resuming the delivery that was under way");
         let mut part = Part::new(plan.start);
         let mut undecodable = Vec::new();
+        let withheld = self.tombstones.withheld();
         self.reader.read_range_with(plan.start, plan.end, |position, item| {
-            if let Err(error) = part.take(position, item, &self.earlier.keys) {
+            // As it was when the plan was made, whatever was erased since.
+            if !withheld.is_empty() && codec::peek(item.payload).is_ok_and(|head| withheld.contains(&head.key)) {
+                part.withhold();
+            } else if let Err(error) = part.take(position, item, &self.earlier.keys) {
                 undecodable.push((position, item.to_item(), error));
             }
         })?;
@@ -297,7 +308,7 @@ impl<D: Destination> Deliverer<D> {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Option<Vec<Batch>>, DeliverError> {
         let total = part.items;
-        let mut quarantined = total - part.stored - part.len() as u64;
+        let mut quarantined = total - part.stored - part.withheld - part.len() as u64;
         let mut next = 0;
         let mut before = vec![before; plan.batches.len()];
         let mut stored = Vec::new();
@@ -326,7 +337,8 @@ impl<D: Destination> Deliverer<D> {
             }
         }
         self.settle(total - quarantined, quarantined, plan.end)?;
-        self.metrics.insert_events.inc_by(total - quarantined);
+        self.metrics.insert_events.inc_by(total - quarantined - part.withheld);
+        self.metrics.erased_events.inc_by(part.withheld);
         if let Some(oldest) = plan.batches.iter().map(|batch| batch.received_ms.0).min() {
             self.metrics.visible_lag.set((self.clock.now_ms() - oldest).max(0) as f64 / 1000.0);
         }
@@ -356,12 +368,16 @@ impl<D: Destination> Deliverer<D> {
         let (mut rows, mut bytes) = (self.options.max_rows, self.options.max_bytes);
         let mut part = Part::new(from.max(self.reader.start()));
         let mut undecodable = Vec::new();
+        let (tombstones, mut withheld) = (self.tombstones.active(), Vec::new());
         while rows > 0 && bytes > 0 {
             let (mut items, mut payloads) = (0, 0);
             let end = self.reader.read_with(part.end, rows, bytes.min(PIECE_BYTES), |position, item| {
                 items += 1;
                 payloads += item.payload.len();
-                if let Err(error) = part.take(position, item, &self.earlier.keys) {
+                if let Some(erased) = tombstones.as_ref().and_then(|all| tombstone_of(all, item.payload)) {
+                    part.withhold();
+                    withheld.push(erased);
+                } else if let Err(error) = part.take(position, item, &self.earlier.keys) {
                     undecodable.push((position, item.to_item(), error));
                 }
             })?;
@@ -373,6 +389,7 @@ impl<D: Destination> Deliverer<D> {
             rows = rows.saturating_sub(items);
             bytes = bytes.saturating_sub(payloads);
         }
+        self.tombstones.leave_out(&withheld).map_err(DeliverError::Erasures)?;
         self.set_undecodable_aside(undecodable)?;
         Ok(part)
     }

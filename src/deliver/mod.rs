@@ -10,6 +10,7 @@
 //! - An event that the destination will never take (a poison row) is found by bisection and set aside in the
 //!   [`quarantine`], durably, before it is forgotten. If even an empty batch is refused, the tables are wrong and not the
 //!   rows: delivery waits instead.
+//! - An event that was erased while it waited is left out of the plans, and noted before: see [`tombstones`].
 //! - The rollups are counted from delivered batches and added in groups, each once: see [`rollup`].
 //!
 //! Retries are by class ([`RetryClass`]) and without end: an event leaves the spool stored or quarantined, never dropped.
@@ -26,6 +27,7 @@ mod rows;
 mod shortage;
 #[cfg(test)]
 mod tests;
+pub mod tombstones;
 pub mod totals;
 
 use std::{collections::HashSet, future::Future};

@@ -24,6 +24,8 @@ pub struct Part {
     pub items: u64,
     /// Items of the part that are stored already, under a batch of an earlier plan; they are not among the events.
     pub stored: u64,
+    /// Items of the part that were erased; they are not among the events.
+    pub withheld: u64,
     /// In order.
     events: Vec<Kept>,
 }
@@ -39,7 +41,7 @@ struct Kept {
 impl Part {
     /// An empty one.
     pub fn new(start: Position) -> Self {
-        Self { start, end: start, items: 0, stored: 0, events: Vec::new() }
+        Self { start, end: start, items: 0, stored: 0, withheld: 0, events: Vec::new() }
     }
 
     /// Takes an item in, unless it is stored already. Of one whose payload is not even begun rightly, says why; one that is
@@ -58,6 +60,12 @@ impl Part {
             self.events.push(Kept { position, lookup_key: item.tag, head });
         }
         Ok(())
+    }
+
+    /// Leaves out an item that was erased.
+    pub fn withhold(&mut self) {
+        self.items += 1;
+        self.withheld += 1;
     }
 
     /// Number of events.
@@ -87,7 +95,7 @@ impl Part {
 }
 
 /// Whether a key is among those that the destination says it has: it stores the lower half of each.
-fn is_among(stored: &HashSet<EventKey>, key: EventKey) -> bool {
+pub fn is_among(stored: &HashSet<EventKey>, key: EventKey) -> bool {
     !stored.is_empty() && stored.contains(&EventKey(key.stored().into()))
 }
 

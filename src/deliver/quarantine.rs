@@ -162,6 +162,33 @@ impl Quarantine {
         Ok(None)
     }
 
+    /// Removes the events that fit; returns how many, and whether one more is claimed: being handed to delivery again.
+    ///
+    /// # Errors
+    /// When the directory or a file cannot be read or removed.
+    pub fn erase(&self, fits: impl Fn(&Event) -> bool) -> Result<(u64, bool), QuarantineError> {
+        let mut removed = 0;
+        for path in self.files(EXTENSION)? {
+            match read_file(&path) {
+                Ok((entry, _, Some(event))) if fits(&event) => match self.remove(&entry.id) {
+                    Ok(()) => removed += 1,
+                    Err(QuarantineError::Claimed(_) | QuarantineError::Unknown(_)) => {} // since
+                    Err(error) if error.is_of_absence() => {}
+                    Err(error) => return Err(error),
+                },
+                Ok(_) => {}
+                Err(error) if error.is_of_absence() => {}
+                Err(error @ QuarantineError::Malformed { .. }) => tracing::warn!("{error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        let claimed = self
+            .files(CLAIMED)?
+            .iter()
+            .any(|path| read_file(path).is_ok_and(|(_, _, event)| event.is_some_and(|event| fits(&event))));
+        Ok((removed, claimed))
+    }
+
     /// Claims an entry: until it is [removed](Self::remove) or [released](Self::release) nobody else sees it.
     ///
     /// # Errors

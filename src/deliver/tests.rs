@@ -1,6 +1,7 @@
 //! Delivery against a destination that fails as told. The spool, the plan and the quarantine are real files.
 
 mod crossings;
+mod erasures;
 mod fake;
 mod rollups;
 
@@ -18,6 +19,7 @@ use super::{
     BatchRef, Books, Deliverer, Destination, Earlier, Failure, InsertError, Options, RetryClass, Rows, Stored,
     quarantine::Quarantine,
     rollup::{Counts, Pending},
+    tombstones::Tombstones,
 };
 use crate::{
     clock::Clock,
@@ -102,6 +104,7 @@ fn open(dir: &Path, destination: &Fake) -> Bench {
         metrics,
         origins: Arc::default(),
         clock: Clock::system(),
+        tombstones: Arc::new(Tombstones::new(vec![], HashSet::new(), Box::new(|_| Ok(())))),
         earlier: Earlier::default(),
         pending: Pending::default(),
     };

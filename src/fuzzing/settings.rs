@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use axum::extract::FromRequestParts as _;
-
 use super::draw::text;
 use crate::{
     cli::duration,
@@ -61,9 +59,7 @@ pub fn query_parameters(input: &[u8]) {
     let text = text(input);
     single_values(&text);
     let Ok(uri) = axum::http::Uri::builder().path_and_query(format!("/?{}", escaped(&text))).build() else { return };
-    let (mut parts, ()) = axum::http::Request::builder().uri(uri).body(()).unwrap().into_parts();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let Ok(mut params) = runtime.block_on(Params::from_request_parts(&mut parts, &())) else { return };
+    let Ok(mut params) = Params::of(&uri) else { return };
     let filter = params.filter(NOW_MS);
     let limit = params.limit(100, 500);
     assert!((1..=500).contains(&limit));

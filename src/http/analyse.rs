@@ -1,34 +1,39 @@
-//! Search, error rates and validation failures.
+//! Search and error rates.
 
 use std::collections::BTreeMap;
 
-use axum::{Extension, extract::State as AxumState};
+use axum::{
+    Extension,
+    extract::State as AxumState,
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     Shared,
     answer::{ApiError, Data},
+    events::{
+        Viewer,
+        export::{self, Format},
+    },
     params::{Params, duration_ms},
     stored::StoredEvent,
     unavailable,
 };
 use crate::{
     clock::rfc3339,
-    state::{Role, TokenInfo},
-    store::query::{Cursor, FailureKey, FailureRow, Filter, RateKey, RatedPoint, RatedSeries, ratio},
+    state::TokenInfo,
+    store::query::{Cursor, RateKey, RatedPoint, RatedSeries, ratio},
 };
 
 /// Events on a page unless `limit` says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 500);
 
-/// Rows of an analysis unless `limit` says otherwise, and at most.
-const ROWS: (usize, usize) = (100, 1000);
-
 /// Steps of one series at most.
 const MAX_STEPS: i64 = 5000;
 
-/// A page of events.
+/// A page of events. One of large events (8 MiB together) ends before its limit.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventsPage {
     /// Newest first.
@@ -74,45 +79,16 @@ pub struct RatePoint {
     pub ratio: Option<f64>,
 }
 
-/// Which validations users meet.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Failures {
-    pub from: String,
-    pub to: String,
-    /// Most frequent first.
-    pub rows: Vec<Failure>,
-}
-
-/// Field errors of one group.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Failure {
-    /// The values grouped by: `field`, `rule`, `route`, `message`, `account`, `path`.
-    #[serde(flatten)]
-    pub keys: BTreeMap<&'static str, String>,
-    /// Messages; an event with the same message at two positions counts twice.
-    pub count: u64,
-    /// Events with at least one of them.
-    pub events: u64,
-    /// Accounts that met it.
-    pub accounts: u64,
-    /// Part of all messages, 0 to 1.
-    pub share: f64,
-    /// Messages in the period before, with `compare=previous`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub previous_count: Option<u64>,
-    pub first_seen: String,
-    pub last_seen: String,
-    /// At most five request ids.
-    pub samples: Vec<String>,
-    /// Whether the error catalog has it; absent unless grouped by field and message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub documented: Option<bool>,
-}
-
 /// Search events.
 ///
 /// Filters may be repeated or hold several values separated by commas (`route`, `field` and `rule`: repeat them). Paging by cursor
-/// is stable while events arrive. A token whose only role is `product` sees no personal columns and cannot filter by them.
+/// is stable while events arrive. A token whose only role is `product` sees accounts and users as pseudonyms (`acct_…`, `user_…`), which these
+/// filters take too, and nothing else that names somebody.
+///
+/// `format=csv` and `format=ndjson` are exports: one answer of up to 1,000,000 events, newest first, that comes as it is read. It is no
+/// envelope. The trailer `X-Export-Events` counts them, and `X-Next-Cursor` is there when the limit ended it. An export that ends before
+/// its end says so in its last line (`export_error`), and its transfer is broken off. Cells of CSV that a spreadsheet would take for a formula
+/// begin with `'`. At most 2 exports a token and 8 a collector at once.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "look up", operation_id = "search_events",
     params(
@@ -122,8 +98,8 @@ pub struct Failure {
         ("route" = Option<String>, Query, description = "template of the path: `/api/orders/{id}`; repeat it for several"),
         ("method" = Option<String>, Query, description = "`GET`, `POST` … in either case; several"),
         ("account_id" = Option<String>, Query,
-            description = "account the request was made for; several; needs the role support or sre"),
-        ("user_id" = Option<String>, Query, description = "user who made the request; several; needs the role support or sre"),
+            description = "account the request was made for, or its pseudonym; several; ids need the role support or sre"),
+        ("user_id" = Option<String>, Query, description = "user who made the request, or the pseudonym; several; ids need the role support or sre"),
         ("field" = Option<String>, Query,
             description = "field with an error, without positions: `items[].sku`; repeat it for several"),
         ("rule" = Option<String>, Query, description = "rule that a field broke: `required`, `min_length(8)` …; repeat it for several"),
@@ -131,37 +107,41 @@ pub struct Failure {
         ("release" = Option<String>, Query, description = "version of the service, as shipped; several"),
         ("q" = Option<String>, Query, description = "text in the error or a field message"),
         ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
-        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100"),
+        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100; of an export 1 to 1,000,000, which is the default"),
+        ("format" = Option<String>, Query, description = "`json` (a page, the default), `csv` or `ndjson` (an export)"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
-    responses((status = 200, description = "a page of events, newest first", body = EventsPage), (status = 400, description = "a parameter is wrong"),
-        (status = 503, description = "ClickHouse does not answer"))
+    responses((status = 200, description = "a page of events, newest first; or an export",
+            content((EventsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))), (status = 400, description = "a parameter is wrong"),
+        (status = 429, description = "too many exports are under way"), (status = 503, description = "ClickHouse does not answer"))
 )]
 pub async fn events(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
     mut params: Params,
-) -> Result<Data<EventsPage>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
-    let limit = params.limit(PAGE.0, PAGE.1);
+    let format = params.parsed("format", "json, csv or ndjson", |text| match text {
+        "json" => Some(None),
+        text => Format::parse(text).map(Some),
+    });
+    let format = format.flatten();
+    let (default, most) = if format.is_some() { (export::MOST, export::MOST) } else { PAGE };
+    let limit = params.limit(default, most);
     let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<Cursor>().ok());
     params.finish()?;
-    let sees_people = token.has_any(&[Role::Support, Role::Sre]);
-    let asks_for_people = !filter.account_ids.is_empty() || !filter.user_ids.is_empty();
-    if asks_for_people && !sees_people {
-        return Err(ApiError::forbidden("filtering by account or user needs a token with the role support or sre"));
+    let viewer = Viewer::of(token, &shared);
+    if let Some(format) = format {
+        return export::export(&shared, viewer, filter, format, limit, cursor).await;
     }
     let page = shared
-        .timed("search", shared.store.search(&token.project, &filter, limit, cursor))
+        .timed("search", shared.store.search(viewer.project(), &filter, limit, cursor))
         .await
         .map_err(|error| unavailable(&error))?;
-    let show = |event| {
-        let event = StoredEvent::new(event, shared.catalog);
-        if sees_people { event } else { event.without_personal() }
-    };
     Ok(Data::ok(EventsPage {
-        events: page.events.into_iter().map(show).collect(),
+        events: page.events.into_iter().map(|event| viewer.show(event, &shared)).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
-    }))
+    })
+    .into_response())
 }
 
 /// Error rates over time.
@@ -185,15 +165,8 @@ pub async fn rates(
 ) -> Result<Data<Rates>, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
     let group_by = params.parsed_list("group_by", &one_of(&RateKey::ALL.map(RateKey::as_str)), RateKey::parse);
-    let step_ms =
-        params.parsed("step", "a length such as 1m, 15m, 1h, 1d", |text| duration_ms(text).filter(|ms| *ms >= 1000));
-    let range_ms = filter.to_ms - filter.from_ms;
-    let step_ms = step_ms.unwrap_or_else(|| default_step(range_ms));
-    if range_ms / step_ms > MAX_STEPS {
-        params.problem("step", format!("gives more than {MAX_STEPS} steps; make it longer, or the range shorter"));
-    }
+    let step = step_of(&mut params, filter.to_ms - filter.from_ms);
     params.finish()?;
-    let step = u32::try_from(step_ms / 1000).unwrap_or(u32::MAX);
     let errors = shared.timed("rates", shared.store.rates(&token.project, &filter, &group_by, step));
     let requests = shared.store.requests_served(&token.project, &filter, &group_by, step);
     let requests = shared.timed("requests_served", requests);
@@ -203,8 +176,19 @@ pub async fn rates(
     Ok(Data::ok(Rates { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), step, series }))
 }
 
+/// `step`, in seconds.
+pub(super) fn step_of(params: &mut Params, range_ms: i64) -> u32 {
+    let step_ms =
+        params.parsed("step", "a length such as 1m, 15m, 1h, 1d", |text| duration_ms(text).filter(|ms| *ms >= 1000));
+    let step_ms = step_ms.unwrap_or_else(|| default_step(range_ms));
+    if range_ms / step_ms > MAX_STEPS {
+        params.problem("step", format!("gives more than {MAX_STEPS} steps; make it longer, or the range shorter"));
+    }
+    u32::try_from(step_ms / 1000).unwrap_or(u32::MAX)
+}
+
 /// The first round length that cuts the range into at most 120 steps.
-fn default_step(range_ms: i64) -> i64 {
+pub(crate) fn default_step(range_ms: i64) -> i64 {
     const ROUND_S: [i64; 9] = [1, 10, 60, 300, 900, 3600, 21_600, 86_400, 604_800];
     let fits = |step: &&i64| range_ms / (**step * 1000) <= 120;
     ROUND_S.iter().find(fits).unwrap_or(&ROUND_S[ROUND_S.len() - 1]) * 1000
@@ -222,66 +206,8 @@ impl From<RatedPoint> for RatePoint {
     }
 }
 
-/// Validation failures.
-///
-/// Field errors by what they are about, most frequent first. Takes the filters of the event search.
-#[utoipa::path(
-    get, path = "/api/v1/validation/failures", tag = "analyse", operation_id = "validation_failures",
-    params(
-        ("group_by" = Option<String>, Query,
-            description = "field, rule, route, message, account, path; several; default field and rule"),
-        ("compare" = Option<String>, Query, description = "`previous`: also count the period of equal length before"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
-        ("limit" = Option<u32>, Query, description = "1 to 1000, default 100")),
-    responses((status = 200, description = "field errors, most frequent first", body = Failures), (status = 400, description = "a parameter is wrong"),
-        (status = 503, description = "ClickHouse does not answer"))
-)]
-pub async fn validation_failures(
-    AxumState(shared): AxumState<Shared>,
-    Extension(token): Extension<TokenInfo>,
-    mut params: Params,
-) -> Result<Data<Failures>, ApiError> {
-    let filter = params.filter(shared.clock.now_ms());
-    let expected = one_of(&FailureKey::ALL.map(FailureKey::as_str));
-    let mut group_by = params.parsed_list("group_by", &expected, FailureKey::parse);
-    if group_by.is_empty() {
-        group_by = vec![FailureKey::Field, FailureKey::Rule];
-    }
-    let limit = params.limit(ROWS.0, ROWS.1);
-    let compare = params.parsed("compare", "previous", |text| (text == "previous").then_some(()));
-    params.finish()?;
-    let by_people =
-        group_by.contains(&FailureKey::Account) || !(filter.account_ids.is_empty() && filter.user_ids.is_empty());
-    if by_people && !token.has_any(&[Role::Support, Role::Sre]) {
-        return Err(ApiError::forbidden("accounts and users are shown to the roles support and sre"));
-    }
-    let previous = compare.map(|()| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
-    let asked = shared.store.validation_failures(&token.project, &filter, &group_by, previous, limit);
-    let rows = shared.timed("validation_failures", asked).await.map_err(|error| unavailable(&error))?;
-    let rows = rows.into_iter().map(|row| failure(&shared, &filter, row)).collect();
-    Ok(Data::ok(Failures { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), rows }))
-}
-
-fn failure(shared: &Shared, filter: &Filter, row: FailureRow) -> Failure {
-    let documented = row.keys.get("field").zip(row.keys.get("message")).map(|(field, message)| {
-        let route = row.keys.get("route").or_else(|| filter.routes.first()).map_or("", String::as_str);
-        shared.catalog.field_entry(route, field, message).is_some()
-    });
-    Failure {
-        keys: row.keys,
-        count: row.count,
-        events: row.events,
-        accounts: row.accounts,
-        share: row.share,
-        previous_count: row.previous_count,
-        first_seen: rfc3339(row.first_seen_ms),
-        last_seen: rfc3339(row.last_seen_ms),
-        samples: row.sample_request_ids,
-        documented,
-    }
-}
-
-fn one_of(names: &[&str]) -> String {
+/// What a parameter takes, in words.
+pub(super) fn one_of(names: &[&str]) -> String {
     names.join(", ")
 }
 

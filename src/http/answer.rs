@@ -266,11 +266,14 @@ fn body(outcome: &Outcome, request_id: &str) -> Vec<u8> {
             request_id,
         }),
     };
-    written.unwrap_or_else(|error| {
+    let mut written = written.unwrap_or_else(|error| {
         // Strings and raw JSON always serialise; say so rather than answer nothing.
         tracing::error!(%error, request_id, "an envelope does not serialise");
         br#"{"success":false,"error":"Internal server error"}"#.to_vec()
-    })
+    });
+    // A terminal's prompt begins on a line of its own.
+    written.push(b'\n');
+    written
 }
 
 /// The client's id when it is 1–128 visible ASCII characters, else a new one.

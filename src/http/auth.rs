@@ -47,6 +47,11 @@ pub async fn require(AxumState(roles): AxumState<&'static [Role]>, mut request: 
     next.run(request).await
 }
 
+/// Whose request it is, if its token is good.
+pub(super) fn token_of(request: &Request) -> Option<TokenInfo> {
+    request.extensions().get::<Identity>().and_then(|identity| identity.0.clone().ok())
+}
+
 fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<TokenInfo, ApiError> {
     let header = headers.get(header::AUTHORIZATION).ok_or_else(|| {
         ApiError::unauthorized("Authentication required").field("Authorization", "send Authorization: Bearer <token>")

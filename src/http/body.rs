@@ -8,12 +8,13 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
     time::timeout,
 };
 
-use super::answer::ApiError;
+use super::{Shared, answer::ApiError};
 use crate::{decode::Refusal, memory};
 
 /// How much more of a refused body is read, and for how long, so that its sender can read the answer.
@@ -46,6 +47,29 @@ impl Budget {
 pub struct Received {
     pub bytes: Bytes,
     _share: Option<OwnedSemaphorePermit>,
+}
+
+/// A small JSON body; an empty one is an empty object. `expected` shows what is taken.
+///
+/// # Errors
+/// As [`read`], and 415 where it is sent as something else, 400 where it is not what is expected.
+pub async fn json<T: DeserializeOwned>(
+    shared: &Shared,
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    expected: &str,
+) -> Result<T, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
+    let received = read(headers, &mut body, limit, patience, &shared.receiving).await?;
+    let bytes: &[u8] = if received.bytes.is_empty() { b"{}" } else { &received.bytes };
+    let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
+    if !received.bytes.is_empty() && !is_json {
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            .field("Content-Type", "send application/json"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid("body", format!("expected {expected}: {error}")))
 }
 
 /// The whole body, as sent.

@@ -3,14 +3,20 @@
 pub mod alerts;
 pub mod analyse;
 pub mod answer;
+pub mod audit;
 mod auth;
 pub mod body;
+pub mod catalog;
+mod csv;
+pub mod erase;
+pub mod events;
 pub mod ingest;
 pub mod issues;
 pub mod lookup;
 pub mod openapi;
 pub mod operate;
 pub(crate) mod params;
+pub mod privacy;
 pub mod quarantine;
 pub mod quota;
 pub mod rate_limits;
@@ -18,6 +24,7 @@ mod routes;
 pub mod serve;
 pub mod stored;
 mod trace;
+pub mod validation;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -43,10 +50,11 @@ use crate::{
     console,
     decode::Limits,
     deliver::{Books, quarantine::Quarantine},
+    erase::Eraser,
     event::{catalog::Catalog, scrub::Scrubber},
     metrics::Metrics,
     spool,
-    state::State,
+    state::{State, StateError},
     store::{RetryClass, Store, StoreError},
     telemetry::{Origins, SPANS},
 };
@@ -65,6 +73,9 @@ pub struct Parts {
     pub rules: Arc<RuleSet>,
     /// How the evaluation of alerts is.
     pub alerts: Status,
+    pub privacy: Arc<privacy::Privacy>,
+    pub audit: audit::Trail,
+    pub eraser: Eraser,
     pub scrubber: Scrubber,
     pub limits: Limits,
     pub store: Store,
@@ -80,6 +91,8 @@ pub struct Parts {
     /// KiB of request bodies that may be worked on at once.
     pub in_flight: Arc<tokio::sync::Semaphore>,
     pub workbenches: ingest::Workbenches,
+    /// Exports and live tails.
+    pub streams: events::Streams,
     /// Attempts to sign in to the console.
     pub sign_ins: console::Attempts,
     pub swagger: Arc<utoipa_swagger_ui::Config<'static>>,
@@ -121,6 +134,18 @@ pub(crate) fn unavailable(error: &StoreError) -> ApiError {
     ApiError::unavailable(message, lookup::STORE_RETRY_AFTER).cause(error.to_string())
 }
 
+/// Asks the state database, off the threads that serve; `doing` is for the log.
+pub(crate) async fn in_state<T: Send + 'static>(
+    shared: &Shared,
+    doing: &'static str,
+    work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let state = shared.state.clone();
+    let done = tokio::task::spawn_blocking(move || work(&state)).await;
+    let done = done.map_err(|error| ApiError::internal(doing, &error))?;
+    done.map_err(|error| ApiError::internal(doing, &error))
+}
+
 /// What the last check of ClickHouse said.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<Result<(), String>>>);
@@ -143,13 +168,23 @@ impl Health {
 
 /// Every route of [`routes()`], and the middleware around them.
 pub fn router(shared: Shared) -> Router {
-    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler, .. }| match access {
-        Access::Open => router.route(path, handler),
-        Access::Roles(roles) => router.route(path, handler.route_layer(from_fn_with_state(roles, auth::require))),
-        Access::Page(_) | Access::OpenPage => {
-            let gate = from_fn_with_state((Arc::clone(&shared), access), console::gate);
-            router.route(path, handler.route_layer(gate))
-        }
+    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, audit, handler, .. }| {
+        let handler = match access {
+            Access::Open => handler,
+            Access::Roles(roles) => handler.route_layer(from_fn_with_state(roles, auth::require)),
+            Access::Page(_) | Access::OpenPage => {
+                let gate = from_fn_with_state((Arc::clone(&shared), access), console::gate);
+                handler.route_layer(gate)
+            }
+        };
+        let handler = match audit {
+            None => handler,
+            Some(action) => {
+                let audited = audit::Audited { path, action };
+                handler.route_layer(from_fn_with_state((Arc::clone(&shared), audited), audit::record))
+            }
+        };
+        router.route(path, handler)
     });
     around(table, shared)
 }

@@ -35,9 +35,15 @@ use crate::state::Role;
         super::lookup::request,
         super::lookup::ticket::ticket,
         super::analyse::events,
+        super::events::tail::tail,
+        super::events::counts::histogram,
+        super::events::counts::top,
         super::analyse::rates,
         super::rate_limits::rate_limits,
-        super::analyse::validation_failures,
+        super::validation::failures,
+        super::validation::friction,
+        super::catalog::catalog,
+        super::catalog::drift,
         super::issues::list,
         super::issues::show,
         super::issues::resolve,
@@ -51,6 +57,10 @@ use crate::state::Role;
         super::quarantine::list,
         super::quarantine::show,
         super::quarantine::retry,
+        super::audit::list,
+        super::erase::begin,
+        super::erase::list,
+        super::erase::show,
         super::operate::healthz,
         super::operate::readyz,
         super::operate::metrics,
@@ -69,13 +79,40 @@ const TOKEN: &str = "Paste a token alone, without `Bearer`. The first one, an ad
     `errata token create --name NAME --project PROJECT --role ROLE` makes more. A token sees the events of its project alone.";
 
 /// Answers as they come from a collector: operation, status, the whole body.
-const EXAMPLES: [(&str, &str, &str); 5] = [
+const EXAMPLES: [(&str, &str, &str); 12] = [
     ("ship_events", "202", include_str!("examples/taken.json")),
     ("lookup_request", "200", include_str!("examples/lookup.json")),
     ("lookup_request", "404", include_str!("examples/unknown.json")),
+    ("event_histogram", "200", include_str!("examples/histogram.json")),
+    ("top_events", "200", include_str!("examples/top.json")),
     ("issues", "200", include_str!("examples/issues.json")),
     ("resolve_issue", "404", include_str!("examples/unknown_issue.json")),
+    ("validation_failures", "200", include_str!("examples/failures.json")),
+    ("validation_friction", "200", include_str!("examples/friction.json")),
+    ("catalog_drift", "200", include_str!("examples/drift.json")),
+    ("erase", "202", include_str!("examples/receipt.json")),
+    ("audit", "200", include_str!("examples/audit.json")),
 ];
+
+/// Operations that take the filters of the event search.
+const FILTERED: [&str; 7] = [
+    "rates",
+    "validation_failures",
+    "validation_friction",
+    "catalog",
+    "catalog_drift",
+    "event_histogram",
+    "top_events",
+];
+
+/// Parts of answers that are no JSON: operation, media type, text.
+const TEXT_EXAMPLES: [(&str, &str, &str); 3] = [
+    ("search_events", "text/csv", include_str!("examples/export.csv")),
+    ("search_events", "application/x-ndjson", include_str!("examples/export.ndjson")),
+    ("tail_events", "text/event-stream", include_str!("examples/tail.txt")),
+];
+
+const JSON: &str = "application/json";
 
 /// What `error` says wherever one of these statuses is answered.
 const ERRORS: [(&str, &str); 10] = [
@@ -128,8 +165,17 @@ fn complete() -> serde_json::Result<String> {
         let Some(operation) = path.and_then(|path| path.get_mut(method)).and_then(Value::as_object_mut) else {
             continue;
         };
-        if operation["operationId"] == "rates" || operation["operationId"] == "validation_failures" {
-            add_parameters(operation, &filters);
+        match operation["operationId"].as_str() {
+            Some(id) if FILTERED.contains(&id) => {
+                add_parameters(operation, &filters);
+            }
+            // It has no range: it is about what comes.
+            Some("tail_events") => {
+                let lasting: Vec<_> =
+                    filters.iter().filter(|one| one["name"] != "from" && one["name"] != "to").collect();
+                add_parameters(operation, lasting);
+            }
+            _ => {}
         }
         match route.access {
             Access::Open => {
@@ -149,10 +195,11 @@ fn complete() -> serde_json::Result<String> {
 /// The parameters of the event search that other questions take too.
 fn filters(document: &Value) -> Vec<Value> {
     let all = document["paths"]["/api/v1/events"]["get"]["parameters"].as_array().cloned().unwrap_or_default();
-    all.into_iter().filter(|parameter| parameter["name"] != "limit" && parameter["name"] != "cursor").collect()
+    let of_pages = ["limit", "format", "cursor"];
+    all.into_iter().filter(|parameter| of_pages.iter().all(|name| parameter["name"] != *name)).collect()
 }
 
-fn add_parameters(operation: &mut Map<String, Value>, more: &[Value]) {
+fn add_parameters<'a>(operation: &mut Map<String, Value>, more: impl IntoIterator<Item = &'a Value>) {
     let Some(own) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { return };
     for parameter in more {
         if own.iter().all(|known| known["name"] != parameter["name"]) {
@@ -179,8 +226,17 @@ fn wrap(operation: &mut Map<String, Value>) {
         responses.entry(status).or_insert_with(|| json!({"description": description}));
     }
     for (status, response) in responses {
+        // Exports and live tails are no envelopes.
+        let streams: Map<String, Value> = response["content"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(kind, _)| *kind != JSON)
+            .map(|(kind, content)| (kind.clone(), content.clone()))
+            .collect();
+        let is_stream_only = !streams.is_empty() && response["content"].get(JSON).is_none();
         let schema = if status.starts_with('2') {
-            let data = response["content"]["application/json"]["schema"].take();
+            let data = response["content"][JSON]["schema"].take();
             json!({
                 "type": "object",
                 "required": ["success", "data", "request_id"],
@@ -193,11 +249,14 @@ fn wrap(operation: &mut Map<String, Value>) {
         } else {
             json!({"$ref": "#/components/schemas/Error"})
         };
-        response["content"] = json!({"application/json": {"schema": schema}});
+        response["content"] = Value::Object(streams);
+        if !is_stream_only {
+            response["content"][JSON] = json!({"schema": schema});
+        }
         if let Some((_, error)) = ERRORS.iter().find(|(known, _)| known == status) {
             let example =
                 json!({"success": false, "error": error, "request_id": "2bb786a6-b436-411f-9fee-85795d7b64ae"});
-            response["content"]["application/json"]["example"] = example;
+            response["content"][JSON]["example"] = example;
         }
         let mut headers = json!({X_REQUEST_ID.as_str(): {"schema": {"type": "string"}}});
         if status == "429" || status == "503" {
@@ -210,7 +269,12 @@ fn wrap(operation: &mut Map<String, Value>) {
 fn add_examples(operation: &mut Map<String, Value>) -> serde_json::Result<()> {
     for (id, status, example) in EXAMPLES {
         if operation["operationId"] == id {
-            operation["responses"][status]["content"]["application/json"]["example"] = serde_json::from_str(example)?;
+            operation["responses"][status]["content"][JSON]["example"] = serde_json::from_str(example)?;
+        }
+    }
+    for (id, kind, example) in TEXT_EXAMPLES {
+        if operation["operationId"] == id {
+            operation["responses"]["200"]["content"][kind]["example"] = json!(example);
         }
     }
     Ok(())

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use axum::{extract::FromRequestParts, http::request::Parts as RequestParts};
+use axum::{
+    extract::{FromRequestParts, Query},
+    http::{Uri, request::Parts as RequestParts},
+};
 use chrono::DateTime;
 
-use super::answer::ApiError;
-use crate::store::query::{Filter, StatusFilter};
+use super::{Shared, answer::ApiError, privacy};
+use crate::{
+    state::TokenInfo,
+    store::query::{Filter, StatusFilter},
+};
 
 /// How far back a question looks unless it says otherwise.
 const DEFAULT_RANGE_MS: i64 = 24 * 3_600_000;
@@ -15,24 +21,35 @@ const DEFAULT_RANGE_MS: i64 = 24 * 3_600_000;
 const LATEST_MS: i64 = 10_413_791_999_999;
 
 /// The query string, parsed; parameters may be repeated.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Params {
     pairs: Vec<(String, String)>,
     problems: BTreeMap<String, Vec<String>>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Params {
+impl FromRequestParts<Shared> for Params {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut RequestParts, state: &S) -> Result<Self, ApiError> {
-        let axum::extract::Query(pairs) = axum::extract::Query::from_request_parts(parts, state)
-            .await
-            .map_err(|error| ApiError::invalid("query", error.body_text()))?;
-        Ok(Self { pairs, problems: BTreeMap::new() })
+    /// Reads the query; where it names people by pseudonyms, the ids stand in their place.
+    async fn from_request_parts(parts: &mut RequestParts, shared: &Shared) -> Result<Self, ApiError> {
+        let mut params = Self::of(&parts.uri)?;
+        if let Some(token) = parts.extensions.get::<TokenInfo>() {
+            privacy::translate(shared, token, &mut params.pairs).await?;
+        }
+        Ok(params)
     }
 }
 
 impl Params {
+    /// The query of a URI.
+    ///
+    /// # Errors
+    /// 400 when it does not decode.
+    pub fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::try_from_uri(uri).map_err(|error| ApiError::invalid("query", error.body_text()))?;
+        Ok(Self { pairs, problems: BTreeMap::new() })
+    }
+
     /// All values of a parameter, of which each may hold several separated by commas.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let values = self.take(name);
@@ -106,9 +123,14 @@ impl Params {
     /// The filters of `GET /api/v1/events`.
     pub fn filter(&mut self, now_ms: i64) -> Filter {
         let (from_ms, to_ms) = self.range(now_ms);
+        Filter { from_ms, to_ms, ..self.conditions() }
+    }
+
+    /// Those filters but `from` and `to`.
+    pub fn conditions(&mut self) -> Filter {
         Filter {
-            from_ms,
-            to_ms,
+            from_ms: 0,
+            to_ms: 0,
             statuses: self.parsed_list("status", "a status from 400 to 599, or 4xx, 5xx", StatusFilter::parse),
             services: self.list("service"),
             environments: self.list("environment"),
@@ -147,6 +169,13 @@ impl Params {
         let taken: Vec<(String, String)> = taken;
         taken.into_iter().map(|(_, value)| value).collect()
     }
+}
+
+/// The range of a query that is not read yet; where it is wrong, the default.
+pub(super) fn range_of(pairs: &[(String, String)], now_ms: i64) -> (i64, i64) {
+    let time = |name: &str| pairs.iter().find(|(key, _)| key == name).and_then(|(_, text)| when(text, now_ms));
+    let to_ms = time("to").unwrap_or(now_ms + 1);
+    (time("from").unwrap_or(to_ms - DEFAULT_RANGE_MS), to_ms)
 }
 
 /// A point in time: RFC 3339, or `-24h` before now (s, m, h, d, w); from 1970 to 2299, to which it is moved.

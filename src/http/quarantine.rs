@@ -74,7 +74,8 @@ pub async fn show(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<Quarantined>, ApiError> {
     let (entry, _, event) = find(&shared, &token, id).await?;
-    let event = event.map(|event| StoredEvent::new(event, shared.catalog));
+    let sight = shared.sight(&token);
+    let event = event.map(|event| sight.event(event, shared.catalog));
     Ok(Data::ok(Quarantined { event, ..entry.into() }))
 }
 

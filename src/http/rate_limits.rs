@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::{Extension, extract::State as AxumState};
+use axum::{
+    Extension,
+    extract::State as AxumState,
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     Shared,
     answer::{ApiError, Data},
+    csv,
     params::Params,
     unavailable,
 };
@@ -19,7 +24,7 @@ use crate::{
 };
 
 /// Episodes unless `limit` says otherwise, and at most.
-const EPISODES: (usize, usize) = (100, 1000);
+pub(crate) const EPISODES: (usize, usize) = (100, 1000);
 
 /// Accounts, and routes, that are listed.
 const TOP: usize = 20;
@@ -106,6 +111,7 @@ pub struct LimitedRoute {
         ("route" = Option<String>, Query, description = "template of the path: `/api/orders/{id}`; repeat it for several"),
         ("account_id" = Option<String>, Query, description = "account the request was made for; several"),
         ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
+        ("format" = Option<String>, Query, description = "`json` (default), or `csv`: the episodes alone, as a file for spreadsheets"),
         ("limit" = Option<u32>, Query, description = "episodes: 1 to 1000, default 100")),
     responses((status = 200, description = "episodes, top accounts and routes", body = RateLimits), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
@@ -114,9 +120,19 @@ pub async fn rate_limits(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
     mut params: Params,
-) -> Result<Data<RateLimits>, ApiError> {
-    let (from_ms, to_ms) = params.range(shared.clock.now_ms());
-    let filter = Filter {
+) -> Result<Response, ApiError> {
+    let filter = filter(&mut params, shared.clock.now_ms());
+    let limit = params.limit(EPISODES.0, EPISODES.1);
+    let format = params.parsed("format", "json or csv", |text| ["json", "csv"].into_iter().find(|name| *name == text));
+    params.finish()?;
+    let found = limited(&shared, &token.project, &filter, limit).await?;
+    Ok(if format == Some("csv") { as_csv(&found) } else { Data::ok(found).into_response() })
+}
+
+/// Which 429s a question is about.
+pub(crate) fn filter(params: &mut Params, now_ms: i64) -> Filter {
+    let (from_ms, to_ms) = params.range(now_ms);
+    Filter {
         from_ms,
         to_ms,
         services: params.list("service"),
@@ -124,20 +140,64 @@ pub async fn rate_limits(
         routes: params.texts("route"),
         account_ids: params.list("account_id"),
         ..Filter::default()
-    };
-    let limit = params.limit(EPISODES.0, EPISODES.1);
-    params.finish()?;
-    let asked = shared.store.rate_limit_episodes(&token.project, &filter);
+    }
+}
+
+/// The episodes of a project, the largest `limit` of them, and who and what has most.
+pub(crate) async fn limited(
+    shared: &Shared,
+    project: &str,
+    filter: &Filter,
+    limit: usize,
+) -> Result<RateLimits, ApiError> {
+    let asked = shared.store.rate_limit_episodes(project, filter);
     let episodes = shared.timed("rate_limits", asked).await.map_err(|error| unavailable(&error))?;
-    Ok(Data::ok(RateLimits {
-        from: rfc3339(from_ms),
-        to: rfc3339(to_ms),
+    Ok(RateLimits {
+        from: rfc3339(filter.from_ms),
+        to: rfc3339(filter.to_ms),
         gap_seconds: GAP_MS / 1000,
         episodes_in_all: episodes.first().map_or(0, |episode| episode.in_all),
         accounts: accounts(&episodes),
         routes: routes(&episodes),
         episodes: episodes.into_iter().take(limit).map(LimitEpisode::from).collect(),
-    }))
+    })
+}
+
+/// The episodes as a file for spreadsheets.
+pub(crate) fn as_csv(found: &RateLimits) -> Response {
+    const NAMES: [&str; 12] = [
+        "account_id",
+        "client_ip",
+        "service",
+        "environment",
+        "route",
+        "start",
+        "end",
+        "events",
+        "limit",
+        "remaining",
+        "reset",
+        "retries_before_reset",
+    ];
+    let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let lines = found.episodes.iter().map(|episode| {
+        vec![
+            text(&episode.account_id),
+            text(&episode.client_ip),
+            episode.service.clone(),
+            episode.environment.clone(),
+            episode.route.clone(),
+            episode.start.clone(),
+            episode.end.clone(),
+            episode.events.to_string(),
+            number(episode.limit),
+            number(episode.remaining),
+            text(&episode.reset),
+            episode.retries_before_reset.to_string(),
+        ]
+    });
+    csv::file("rate-limits", std::iter::once(NAMES.map(str::to_owned).to_vec()).chain(lines))
 }
 
 /// Of several episodes.

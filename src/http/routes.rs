@@ -5,7 +5,10 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 
-use super::{Shared, alerts, analyse, ingest, issues, lookup, openapi, operate, quarantine, rate_limits};
+use super::{
+    Shared, alerts, analyse, audit, catalog, erase, events, ingest, issues, lookup, openapi, operate, quarantine,
+    rate_limits, validation,
+};
 use crate::{console, state::Role};
 
 /// Who may use a route.
@@ -37,16 +40,23 @@ pub struct Route {
     /// With parameters as `{name}`.
     pub path: &'static str,
     pub access: Access,
+    /// What the audit log calls it; absent: it is not entered.
+    pub audit: Option<&'static str>,
     pub(super) handler: MethodRouter<Shared>,
 }
 
 impl Route {
     pub(crate) const fn get(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
-        Self { method: Method::GET, path, access, handler }
+        Self { method: Method::GET, path, access, audit: None, handler }
     }
 
     pub(crate) const fn post(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
-        Self { method: Method::POST, path, access, handler }
+        Self { method: Method::POST, path, access, audit: None, handler }
+    }
+
+    /// The same route, each request to it entered in the audit log.
+    pub(crate) fn audited(self, action: &'static str) -> Self {
+        Self { audit: Some(action), ..self }
     }
 }
 
@@ -56,31 +66,42 @@ pub fn routes() -> Vec<Route> {
     let (reads, writes) = (Route::get, Route::post);
     let mut routes = vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
-        reads(ingest::PATH, SEARCH, get(analyse::events)),
+        reads(ingest::PATH, SEARCH, get(analyse::events)).audited("search"),
+        reads("/api/v1/events/tail", SEARCH, get(events::tail::tail)).audited("tail"),
+        reads("/api/v1/events/histogram", SEARCH, get(events::counts::histogram)),
+        reads("/api/v1/events/top", SEARCH, get(events::counts::top)).audited("search"),
         writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
-        writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)),
-        reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)),
+        writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)).audited("ticket"),
+        reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
         reads("/api/v1/rates", WATCH, get(analyse::rates)),
         reads("/api/v1/rate-limits", WATCH, get(rate_limits::rate_limits)),
-        reads("/api/v1/validation/failures", PRODUCT, get(analyse::validation_failures)),
+        reads("/api/v1/validation/failures", PRODUCT, get(validation::failures)),
+        reads("/api/v1/validation/friction", PRODUCT, get(validation::friction)),
+        reads("/api/v1/catalog", SEARCH, get(catalog::catalog)),
+        reads("/api/v1/catalog/drift", SEARCH, get(catalog::drift)),
         reads("/api/v1/issues", SEARCH, get(issues::list)),
         reads("/api/v1/issues/{fingerprint}", SEARCH, get(issues::show)),
-        writes("/api/v1/issues/{fingerprint}/resolve", MEND, post(issues::resolve)),
-        writes("/api/v1/issues/{fingerprint}/reopen", MEND, post(issues::reopen)),
+        writes("/api/v1/issues/{fingerprint}/resolve", MEND, post(issues::resolve)).audited("resolve"),
+        writes("/api/v1/issues/{fingerprint}/reopen", MEND, post(issues::reopen)).audited("reopen"),
         reads("/api/v1/alerts", WATCH, get(alerts::list)),
         reads("/api/v1/alerts/history", WATCH, get(alerts::history)),
-        writes("/api/v1/alerts/silences", WATCH, post(alerts::silence)),
+        writes("/api/v1/alerts/silences", WATCH, post(alerts::silence)).audited("silence"),
         Route {
             method: Method::DELETE,
             path: "/api/v1/alerts/silences/{id}",
             access: WATCH,
+            audit: Some("silence ended"),
             handler: delete(alerts::end_silence),
         },
-        writes("/api/v1/alerts/{rule}/acknowledge", WATCH, post(alerts::acknowledge)),
+        writes("/api/v1/alerts/{rule}/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
         writes("/api/v1/alerts/test", WATCH, post(alerts::test)),
         reads("/api/v1/quarantine", ADMIN, get(quarantine::list)),
-        reads("/api/v1/quarantine/{id}", ADMIN, get(quarantine::show)),
-        writes("/api/v1/quarantine/{id}/retry", ADMIN, post(quarantine::retry)),
+        reads("/api/v1/quarantine/{id}", ADMIN, get(quarantine::show)).audited("quarantine shown"),
+        writes("/api/v1/quarantine/{id}/retry", ADMIN, post(quarantine::retry)).audited("quarantine retried"),
+        reads("/api/v1/audit", ADMIN, get(audit::list)).audited("audit"),
+        writes("/api/v1/erase", ADMIN, post(erase::begin)).audited("erase"),
+        reads("/api/v1/erase", ADMIN, get(erase::list)),
+        reads("/api/v1/erase/{id}", ADMIN, get(erase::show)),
         reads("/api/v1/openapi.json", Access::Open, get(openapi::document)),
         reads("/healthz", Access::Open, get(operate::healthz)),
         reads("/readyz", Access::Open, get(operate::readyz)),

@@ -110,7 +110,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, time::Instant};
+    use std::time::Instant;
 
     use axum::{Router, routing::get};
     use tokio::{

@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::privacy::{Shown, Sight};
 use crate::{
     clock::rfc3339,
-    event::{Event, catalog::Catalog},
+    event::{Event, Exception, FieldError, RateLimit, catalog::Catalog},
 };
 
 /// A stored event. Texts the client did not send are left out.
@@ -26,16 +27,16 @@ pub struct StoredEvent {
     pub environment: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub release: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub host: String,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub host: Shown,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub path: String,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub path: Shown,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub route: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub error: String,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub error: Shown,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
     pub errors: Vec<StoredFieldError>,
@@ -43,18 +44,18 @@ pub struct StoredEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub response: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub account_id: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub user_id: String,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub account_id: Shown,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub user_id: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<StoredRateLimit>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub client_ip: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub user_agent: String,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub client_ip: Shown,
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub user_agent: Shown,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub trace_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -80,7 +81,7 @@ pub struct StoredFieldError {
     pub field: String,
     /// The position as sent: `items[3].sku`.
     pub path: String,
-    pub message: String,
+    pub message: Shown,
     pub rule: String,
     /// Whether the error catalog has this message for the route's module.
     pub documented: bool,
@@ -103,79 +104,72 @@ pub struct StoredException {
     pub stacktrace: String,
 }
 
-impl StoredEvent {
+impl Sight {
+    /// A stored event as the asker sees it. Those who see no people see no address, agent, path, host, body, header, attribute and
+    /// exception either: each can hold a name. The client's own `event_id` can too; the key stands for it.
     #[must_use]
-    pub fn new(event: Event, catalog: &Catalog) -> Self {
-        let documented = |field: &str, message: &str| catalog.is_documented(&event.route, field, message, event.status);
-        let errors = event.errors.iter().map(|error| StoredFieldError {
-            documented: documented(&error.field, &error.message),
-            field: error.field.clone(),
-            path: error.path.clone(),
-            message: error.message.clone(),
-            rule: error.rule.clone(),
-        });
-        Self {
+    pub fn event(&self, event: Event, catalog: &Catalog) -> StoredEvent {
+        let errors = event.errors.iter().map(|error| self.field_error(error, &event, catalog)).collect();
+        let error = self.message_of(event.error, &event.account_id, &event.user_id);
+        let has_id = !event.event_id.is_empty() && self.sees_people();
+        let pairs = |pairs: Vec<(String, String)>| {
+            let shown = if self.sees_people() { pairs } else { Vec::new() };
+            shown.into_iter().collect::<BTreeMap<_, _>>()
+        };
+        StoredEvent {
             request_id: event.request_id.to_string(),
             timestamp: rfc3339(event.timestamp_ms),
             received_at: rfc3339(event.received_at_ms),
             status: event.status,
-            event_id: if event.event_id.is_empty() { format!("{:016x}", event.key.stored()) } else { event.event_id },
-            errors: errors.collect(),
-            response: response(&event.response),
-            rate_limit: event.rate_limit.map(|limit| StoredRateLimit {
-                limit: limit.limit,
-                remaining: limit.remaining,
-                reset: limit.reset,
-            }),
-            exception: event.exception.map(|exception| StoredException {
-                r#type: exception.r#type,
-                message: exception.message,
-                stacktrace: exception.stacktrace,
-            }),
-            request_headers: event.request_headers.into_iter().collect(),
-            response_headers: event.response_headers.into_iter().collect(),
-            attributes: event.attributes.into_iter().collect(),
+            event_id: if has_id { event.event_id } else { format!("{:016x}", event.key.stored()) },
+            errors,
+            response: response(self.whole(event.response).as_str()),
+            rate_limit: event.rate_limit.map(StoredRateLimit::from),
+            exception: event.exception.filter(|_| self.sees_people()).map(StoredException::from),
+            request_headers: pairs(event.request_headers),
+            response_headers: pairs(event.response_headers),
+            attributes: pairs(event.attributes),
             fingerprint: format!("{:016x}", event.fingerprint),
             marks: event.marks.names().collect(),
             service: event.service,
             environment: event.environment,
             release: event.release,
-            host: event.host,
+            host: self.whole(event.host),
             method: event.method,
-            path: event.path,
+            path: self.whole(event.path),
             route: event.route,
-            error: event.error,
+            error,
             code: event.code,
-            account_id: event.account_id,
-            user_id: event.user_id,
+            account_id: self.account(event.account_id),
+            user_id: self.user(event.user_id),
             duration_ms: event.duration_ms,
-            client_ip: event.client_ip,
-            user_agent: event.user_agent,
+            client_ip: self.whole(event.client_ip),
+            user_agent: self.whole(event.user_agent),
             trace_id: event.trace_id,
             span_id: event.span_id,
         }
     }
 
-    /// What may be shown to people who must not see who made a request: no account, user, address, agent, and none of
-    /// the parts that can hold them as free text.
-    #[must_use]
-    pub fn without_personal(mut self) -> Self {
-        for text in [
-            &mut self.account_id,
-            &mut self.user_id,
-            &mut self.client_ip,
-            &mut self.user_agent,
-            &mut self.path,
-            &mut self.host,
-        ] {
-            text.clear();
+    fn field_error(&self, error: &FieldError, event: &Event, catalog: &Catalog) -> StoredFieldError {
+        StoredFieldError {
+            documented: catalog.is_documented(&event.route, &error.field, &error.message, event.status),
+            field: error.field.clone(),
+            path: error.path.clone(),
+            message: self.message_of(error.message.clone(), &event.account_id, &event.user_id),
+            rule: error.rule.clone(),
         }
-        self.response = None;
-        self.exception = None;
-        self.request_headers.clear();
-        self.response_headers.clear();
-        self.attributes.clear();
-        self
+    }
+}
+
+impl From<RateLimit> for StoredRateLimit {
+    fn from(RateLimit { limit, remaining, reset }: RateLimit) -> Self {
+        Self { limit, remaining, reset }
+    }
+}
+
+impl From<Exception> for StoredException {
+    fn from(Exception { r#type, message, stacktrace }: Exception) -> Self {
+        Self { r#type, message, stacktrace }
     }
 }
 

@@ -40,23 +40,41 @@ fn shared_on(dir: &Path, disk: &Simulated, totals_disk: &Simulated) -> (Shared, 
     let (spool, _) = spool::open_in(options.clone(), &disk.root()).unwrap();
     let (totals, _) = spool::open_in(options, &totals_disk.root()).unwrap();
     let database = Database::parse("errata").unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let clock = Clock::manual(Arc::new(AtomicI64::new(NOW_MS)));
+    let store = Store::new(ClickHouse::external("http://127.0.0.1:1", database).unwrap().clients().unwrap());
+    let quarantine = Quarantine::open(dir.join("quarantine")).unwrap();
+    let pseudonyms = crate::event::pseudonym::Pseudonyms::new(&[0; 32]);
     let parts = Parts {
-        store: Store::new(ClickHouse::external("http://127.0.0.1:1", database).unwrap().clients().unwrap()),
-        clock: Clock::manual(Arc::new(AtomicI64::new(NOW_MS))),
+        eraser: Eraser {
+            state: state.clone(),
+            store: store.clone(),
+            quarantine: quarantine.clone(),
+            tombstones: Arc::new(crate::erase::tombstones(&state, &pseudonyms, &clock).unwrap()),
+            pseudonyms: pseudonyms.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            begun: Arc::default(),
+        },
+        audit: audit::Trail::start(state.clone(), clock.clone(), Arc::clone(&metrics)).unwrap(),
+        store,
+        clock,
         quota: quota::Quota::default(),
-        metrics: Arc::new(Metrics::new().unwrap()),
+        metrics,
         catalog: Catalog::builtin(),
         rules: Arc::default(),
         alerts: crate::alerts::status::Status::default(),
         scrubber: Scrubber::new(&config.scrub).unwrap(),
         limits: Limits::default(),
         books: Arc::new(Books::default()),
-        quarantine: Quarantine::open(dir.join("quarantine")).unwrap(),
+        quarantine,
         health: Health::default(),
         origins: Arc::default(),
+        privacy: privacy::Privacy::new(pseudonyms),
         receiving: body::Budget::new(config.ingest.max_in_flight.as_usize()),
         in_flight: Arc::new(tokio::sync::Semaphore::new(config.ingest.max_in_flight.as_usize() / 1024)),
         workbenches: ingest::Workbenches::default(),
+        streams: events::Streams::default(),
         sign_ins: console::Attempts::default(),
         swagger: Arc::new(utoipa_swagger_ui::Config::from("/api/v1/openapi.json")),
         totals: ingest::totals::Intake::new(totals),

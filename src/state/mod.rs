@@ -4,9 +4,12 @@
 //! Several processes may have it open (the CLI makes tokens while the collector runs); a change is seen by the next read.
 
 mod alerts;
+mod audit;
+mod erasures;
 mod issues;
 mod outbox;
 mod rejections;
+mod secrets;
 mod sessions;
 mod tokens;
 
@@ -19,6 +22,8 @@ use std::{
 use rusqlite::Connection;
 
 pub use alerts::{Acknowledged, AlertChanges, AlertEvent, AlertRow, Silence};
+pub use audit::{AuditEntry, AuditFilter, KEPT_DAYS as AUDIT_KEPT_DAYS};
+pub use erasures::{Erasure, ErasureState};
 pub use issues::Resolution;
 pub use outbox::OutboxRow;
 pub use rejections::{KEPT_DAYS as REJECTIONS_KEPT_DAYS, Rejection};
@@ -32,7 +37,7 @@ pub const FILE: &str = "state.db";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Steps of the schema; `PRAGMA user_version` counts those that are applied. Append only.
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 7] = [
     "
     CREATE TABLE tokens (
         id TEXT PRIMARY KEY,
@@ -135,6 +140,9 @@ const SCHEMA: [&str; 4] = [
         PRIMARY KEY (project, fingerprint)
     ) STRICT;
 ",
+    secrets::SCHEMA,
+    audit::SCHEMA,
+    erasures::SCHEMA,
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +185,7 @@ impl State {
     pub fn open(data_dir: &Path) -> Result<Self, StateError> {
         make_private_directory(data_dir)?;
         let path = data_dir.join(FILE);
+        make_private_file(&path).map_err(|source| StateError::Directory { path: path.clone(), source })?;
         let write = Self::connect(&path)?;
         let read = Self::connect(&path)?;
         read.pragma_update(None, "query_only", true)?;
@@ -221,6 +230,18 @@ fn make_private_directory(path: &Path) -> Result<(), StateError> {
         return Ok(());
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)
+}
+
+/// Makes the database's file, or an existing one, its owner's alone: it holds the installation's secret. SQLite gives the files beside
+/// it the same mode.
+fn make_private_file(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(mode & !0o077))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ mod tests {
         let of_expiring = state.begin_session(&expiring, None, 10, 100).unwrap();
         assert!(state.find_session(&of_expiring, 49).unwrap().is_some());
         assert_eq!(state.find_session(&of_expiring, 50).unwrap(), None);
-        state.revoke_token("a").unwrap();
+        state.revoke_token("a", 15).unwrap();
         assert_eq!(state.find_session(&of_revoked, 20).unwrap(), None);
     }
 
@@ -196,7 +196,7 @@ mod tests {
         assert!(state.switch_session(&second, &a).unwrap());
         assert_eq!(name(state.find_session(&second, 30).unwrap()), Some(("a".into(), 2)));
         assert!(!state.switch_session(&second, "nobody").unwrap());
-        state.revoke_token("a").unwrap();
+        state.revoke_token("a", 25).unwrap();
         assert_eq!(name(state.find_session(&second, 30).unwrap()), Some(("b".into(), 1)));
     }
 

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{State, StateError};
+use super::{
+    State, StateError,
+    audit::{self, AuditEntry, COMMAND_LINE},
+};
 
 /// What a token may do (HTTP contract).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -144,6 +147,8 @@ impl State {
                 new.limit.map(|limit| limit.seconds as i64),
             ],
         )?;
+        let subject = format!("{} ({})", new.name, roles.join(","));
+        audit::enter(&transaction, &deed(&new.project, "token created", subject, now_ms))?;
         transaction.commit()?;
         Ok(token)
     }
@@ -166,6 +171,17 @@ impl State {
             .filter(|info| info.expires_ms.is_none_or(|expires| now_ms < expires)))
     }
 
+    /// Whether the token of this id is neither revoked nor expired.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_valid_token(&self, id: &str, now_ms: i64) -> Result<bool, StateError> {
+        let connection = self.read();
+        let sql = "SELECT 1 FROM tokens WHERE id = ? AND (expires_ms IS NULL OR expires_ms > ?)";
+        let mut statement = connection.prepare_cached(sql)?;
+        Ok(statement.query_row(params![id, now_ms], |_| Ok(())).optional()?.is_some())
+    }
+
     /// All tokens, oldest first.
     ///
     /// # Errors
@@ -182,14 +198,36 @@ impl State {
     ///
     /// # Errors
     /// When there is none, or the database cannot be written.
-    pub fn revoke_token(&self, name_or_id: &str) -> Result<(), StateError> {
-        let connection = self.write();
-        if connection.execute("DELETE FROM tokens WHERE name = ?1 OR id = ?1", [name_or_id])? == 0 {
+    pub fn revoke_token(&self, name_or_id: &str, now_ms: i64) -> Result<(), StateError> {
+        let mut connection = self.write();
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let revoked: Vec<(String, String)> = transaction
+            .prepare("DELETE FROM tokens WHERE name = ?1 OR id = ?1 RETURNING project, name")?
+            .query_map([name_or_id], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        if revoked.is_empty() {
             return Err(StateError::NoToken(name_or_id.to_owned()));
         }
+        for (project, name) in revoked {
+            audit::enter(&transaction, &deed(&project, "token revoked", name, now_ms))?;
+        }
         // Without its token a session is none already; this forgets it.
-        connection.execute("DELETE FROM sessions WHERE token_id NOT IN (SELECT id FROM tokens)", [])?;
+        transaction.execute("DELETE FROM sessions WHERE token_id NOT IN (SELECT id FROM tokens)", [])?;
+        transaction.commit()?;
         Ok(())
+    }
+}
+
+/// What somebody with the data directory did.
+fn deed(project: &str, action: &str, subject: String, at_ms: i64) -> AuditEntry {
+    AuditEntry {
+        at_ms,
+        project: project.to_owned(),
+        token: COMMAND_LINE.to_owned(),
+        action: action.to_owned(),
+        subject,
+        outcome: "ok".to_owned(),
+        ..AuditEntry::default()
     }
 }
 
@@ -225,6 +263,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::AuditFilter;
 
     fn new(name: &str) -> NewToken {
         NewToken { name: name.into(), project: "shop".into(), roles: vec![Role::Ingest], expires_ms: None, limit: None }
@@ -250,10 +289,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (collector, cli) = (State::open(dir.path()).unwrap(), State::open(dir.path()).unwrap());
         let token = cli.create_token(&new("a"), 1).unwrap();
-        assert!(collector.find_token(&token, 2).unwrap().is_some());
-        cli.revoke_token("a").unwrap();
-        assert!(collector.find_token(&token, 2).unwrap().is_none());
-        assert!(matches!(cli.revoke_token("a"), Err(StateError::NoToken(_))));
+        let id = collector.find_token(&token, 2).unwrap().unwrap().id;
+        assert!(collector.is_valid_token(&id, 2).unwrap());
+        cli.revoke_token("a", 3).unwrap();
+        assert!(collector.find_token(&token, 2).unwrap().is_none() && !collector.is_valid_token(&id, 2).unwrap());
+        assert!(matches!(cli.revoke_token("a", 4), Err(StateError::NoToken(_))));
+        let filter = AuditFilter { to_ms: 10, ..AuditFilter::default() };
+        let entries = collector.audit("shop", &filter, 10).unwrap().into_iter();
+        let deeds: Vec<_> = entries.map(|entry| (entry.action, entry.subject, entry.at_ms)).collect();
+        let deed = |action: &str, subject: &str, at_ms| (action.to_owned(), subject.to_owned(), at_ms);
+        assert_eq!(deeds, [deed("token revoked", "a", 3), deed("token created", "a (ingest)", 1)]);
     }
 
     #[test]
@@ -261,8 +306,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         let token = state.create_token(&NewToken { expires_ms: Some(100), ..new("a") }, 1).unwrap();
-        assert!(state.find_token(&token, 99).unwrap().is_some());
+        let id = state.find_token(&token, 99).unwrap().unwrap().id;
         assert!(state.find_token(&token, 100).unwrap().is_none());
+        assert_eq!([99, 100].map(|now_ms| state.is_valid_token(&id, now_ms).unwrap()), [true, false]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum StoreError {
     Request(String),
     #[error("inserts of batch {0} still run after they were killed")]
     Unsettled(uuid::Uuid),
+    #[error("clickhouse cannot delete: {0}")]
+    Mutation(String),
     #[error("the answer has more than {0} rows; ask for a shorter range")]
     TooMuch(usize),
     #[error(transparent)]
@@ -75,7 +77,9 @@ impl StoreError {
     pub fn class(&self) -> RetryClass {
         match self {
             Self::Unreachable(_) => RetryClass::Resend,
-            Self::Interrupted(_) | Self::TimedOut(_) | Self::Answer(_) | Self::Unsettled(_) => RetryClass::Ambiguous,
+            Self::Interrupted(_) | Self::TimedOut(_) | Self::Answer(_) | Self::Unsettled(_) | Self::Mutation(_) => {
+                RetryClass::Ambiguous
+            }
             Self::Server { code, .. } => class_of(*code),
             Self::Request(_) => RetryClass::Denied,
             Self::Encode(_) | Self::TooMuch(_) => RetryClass::Poison,

@@ -6,6 +6,7 @@
 pub mod client;
 mod details;
 pub mod engine;
+pub mod erase;
 pub mod error;
 mod fold;
 pub mod insert;

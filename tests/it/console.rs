@@ -1,7 +1,10 @@
 //! The console as browsers see it: who reaches which page, forms, headers, and what pages say. Real browsers are in `browser`.
 
+mod explore;
+mod hostile;
 mod lookup;
 mod pages;
+mod product;
 mod sign_in;
 
 use std::collections::BTreeMap;

@@ -1,16 +1,23 @@
 //! The HTTP contract: who is answered what, on every path, and how it looks.
 
+mod audit;
 mod bodies;
 mod documents;
+mod drift;
 mod envelope;
+mod erase;
+mod friction;
 mod issues;
 mod openapi;
 mod operations;
 mod outage;
+mod people;
 mod projects;
 mod quarantine;
 mod quota;
+mod search;
 mod state;
+pub(crate) mod tail;
 pub(crate) mod tools;
 mod totals;
 

@@ -3,9 +3,7 @@
 mod bulk;
 mod general;
 mod limits;
-mod node;
 mod page;
-mod times;
 
 use std::io::Read;
 
@@ -13,12 +11,13 @@ use chrono::Utc;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use self::{node::Node, times::Times};
 use super::{
     Exit,
     client::{Client, ClientArgs, ClientError, Refused},
+    node::Node,
     settings::Settings,
     terminal::{self, Colour},
+    times::{self, Times},
 };
 
 /// Most ids that are asked for one by one, because the collector took them for ordinary words of a text.

@@ -16,7 +16,7 @@ use crate::{
         catalog::{Explanation, FieldExplanation},
         start_of,
     },
-    http::{Shared, lookup::Request, stored::StoredEvent},
+    http::{Shared, lookup::Request, privacy::Sight},
 };
 
 /// How much of the general error stands beside the status, bytes.
@@ -118,7 +118,7 @@ pub(super) fn page(
             .filter(|(_, headers)| !headers.is_empty())
             .map(|(title, headers)| (title, headers.clone()))
             .collect(),
-        raw: found.events.iter().map(|event| raw(shared, event)).collect(),
+        raw: visit.session.iter().flat_map(|session| raw(shared, &shared.sight(&session.token), found)).collect(),
         layout,
     }
 }
@@ -185,10 +185,13 @@ fn field_view(event: &Event, field: &FieldExplanation) -> FieldView {
     }
 }
 
-/// Everything that is stored of an event, as the API shows it.
-fn raw(shared: &Shared, event: &Event) -> String {
-    let stored = StoredEvent::new(event.clone(), shared.catalog);
-    serde_json::to_string_pretty(&stored).unwrap_or_else(|error| format!("this event does not serialise: {error}"))
+/// Everything that is stored of each event, as the API shows it.
+fn raw(shared: &Shared, sight: &Sight, found: &Request) -> Vec<String> {
+    let text = |event: &Event| {
+        let stored = sight.event(event.clone(), shared.catalog);
+        serde_json::to_string_pretty(&stored).unwrap_or_else(|error| format!("this event does not serialise: {error}"))
+    };
+    found.events.iter().map(text).collect()
 }
 
 /// The parts that are not empty.

@@ -53,6 +53,12 @@ fn told(why: &Unknown, now_ms: i64) -> Told {
             vec![("Received", at(*at_ms)), ("Why", format!("the database refused it: {reason}").into())],
             vec![format!("Nothing is lost. Ask an admin to put it back: errata quarantine retry {entry}; then look it up again.")],
         ),
+        Unknown::Erased { at_ms } => (
+            "What was known of this request was erased",
+            vec![("Erased", at(*at_ms))],
+            vec!["An admin has erased it, as the law gives people a right to. Nothing of it is kept; the customer’s own answer is all there is."
+                .into()],
+        ),
         Unknown::Expired { first_seen_ms, kept_days } => (
             "This request is too old to be kept",
             vec![("Its event was of", at(*first_seen_ms)), ("Kept", format!("{kept_days} days").into())],

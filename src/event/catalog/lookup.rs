@@ -108,6 +108,18 @@ impl Catalog {
         entries.find(|entry| module.is_none_or(|it| it.name == entry.module))
     }
 
+    /// Whether the reference documents, for the module of the route, a message of this field that states this rule.
+    #[must_use]
+    pub fn documents_rule(&self, route: &str, field: &str, rule: &str) -> bool {
+        let module = self.module_of(route);
+        let (name, _) = split_rule(rule);
+        self.fields.iter().any(|entry| {
+            candidates(field).into_iter().flatten().any(|field| entry.fields.iter().any(|known| known == field))
+                && split_rule(&entry.rule).0 == name
+                && module.is_none_or(|module| module.name == entry.module)
+        })
+    }
+
     /// Whether the reference documents this message of this field on this route with this status. With an empty
     /// `field`, `message` is the general one.
     #[must_use]

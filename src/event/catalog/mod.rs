@@ -18,6 +18,7 @@
 mod check;
 mod explain;
 mod lookup;
+mod markdown;
 mod message;
 mod parse;
 mod reader;

@@ -2,13 +2,11 @@
 
 mod test;
 
-use std::time::Duration;
-
 use axum::{
     Extension,
     body::Body,
     extract::{Path, State as AxumState, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
@@ -16,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{ApiError, Data},
+    audit::{Subject, about},
     body,
     params::{Params, duration_ms, when},
 };
@@ -186,18 +185,22 @@ pub async fn list(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
 ) -> Result<Data<Alerts>, ApiError> {
+    Ok(Data::ok(standing(&shared, token.project).await?))
+}
+
+/// Where the alerts of a project stand.
+pub(crate) async fn standing(shared: &Shared, project: String) -> Result<Alerts, ApiError> {
     let now_ms = shared.clock.now_ms();
-    let project = token.project;
     let (rows, silences) =
-        in_state(&shared, move |state| Ok((state.alerts(Some(&project))?, state.silences(Some(&project), now_ms)?)))
+        in_state(shared, move |state| Ok((state.alerts(Some(&project))?, state.silences(Some(&project), now_ms)?)))
             .await?;
     let evaluation = shared.alerts.get();
-    Ok(Data::ok(Alerts {
+    Ok(Alerts {
         evaluated_at: evaluation.evaluated_ms.map(rfc3339),
         frozen: evaluation.frozen,
-        alerts: rows.into_iter().map(|row| alert(&shared, row, &silences, now_ms)).collect(),
+        alerts: rows.into_iter().map(|row| alert(shared, row, &silences, now_ms)).collect(),
         silences: silences.into_iter().map(AlertSilence::from).collect(),
-    }))
+    })
 }
 
 /// What became of alerts.
@@ -219,13 +222,23 @@ pub async fn history(
     let limit = params.limit(PAGE.0, PAGE.1);
     let before = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<i64>().ok());
     params.finish()?;
-    let project = token.project;
+    Ok(Data::ok(changes(&shared, token.project, rule, before, limit).await?))
+}
+
+/// What became of a project's alerts, from before an entry on.
+pub(crate) async fn changes(
+    shared: &Shared,
+    project: String,
+    rule: Option<String>,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<AlertHistory, ApiError> {
     let mut events =
-        in_state(&shared, move |state| state.alert_history(&project, rule.as_deref(), before, limit + 1)).await?;
+        in_state(shared, move |state| state.alert_history(&project, rule.as_deref(), before, limit + 1)).await?;
     let more = events.len() > limit;
     events.truncate(limit);
     let next_cursor = events.last().filter(|_| more).map(|event| event.id.to_string());
-    Ok(Data::ok(AlertHistory { changes: events.into_iter().map(AlertChange::from).collect(), next_cursor }))
+    Ok(AlertHistory { changes: events.into_iter().map(AlertChange::from).collect(), next_cursor })
 }
 
 /// Silence alerts.
@@ -241,10 +254,21 @@ pub async fn history(
 pub async fn silence(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Data<AlertSilence>, ApiError> {
     let asked: NewSilence = read(&shared, &headers, body, "{\"rule\": …, \"labels\": {…}, \"for\": \"2h\"}").await?;
+    Ok(Data(StatusCode::CREATED, begin_silence(&shared, token, subject, asked).await?.into()))
+}
+
+/// Makes a silence.
+pub(crate) async fn begin_silence(
+    shared: &Shared,
+    token: TokenInfo,
+    subject: Option<Extension<Subject>>,
+    asked: NewSilence,
+) -> Result<Silence, ApiError> {
     let now_ms = shared.clock.now_ms();
     if asked.rule.is_none() && asked.labels.is_empty() {
         return Err(ApiError::invalid("rule", "name a rule, or labels, or both: what is to be silent?"));
@@ -267,9 +291,10 @@ pub async fn silence(
         by: token.name,
         comment: asked.comment.chars().take(COMMENT).collect(),
     };
+    about(subject, || format!("{} {} {}", silence.id, silence.rule, silence.labels));
     let added = silence.clone();
-    in_state(&shared, move |state| state.add_silence(&added)).await?;
-    Ok(Data(StatusCode::CREATED, silence.into()))
+    in_state(shared, move |state| state.add_silence(&added)).await?;
+    Ok(silence)
 }
 
 /// End a silence.
@@ -284,9 +309,15 @@ pub async fn end_silence(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<EndedSilence>, ApiError> {
     let Path(id) = id.map_err(|error| ApiError::invalid("id", error.body_text()))?;
-    let (project, asked) = (token.project, id.clone());
-    if in_state(&shared, move |state| state.remove_silence(&project, &asked)).await? {
-        return Ok(Data::ok(EndedSilence { id }));
+    stop_silence(&shared, token.project, id.clone()).await?;
+    Ok(Data::ok(EndedSilence { id }))
+}
+
+/// Ends a silence of a project.
+pub(crate) async fn stop_silence(shared: &Shared, project: String, id: String) -> Result<(), ApiError> {
+    let asked = id.clone();
+    if in_state(shared, move |state| state.remove_silence(&project, &asked)).await? {
+        return Ok(());
     }
     Err(ApiError::not_found().field("id", format!("there is no silence {id:?}; GET /api/v1/alerts lists them")))
 }
@@ -312,11 +343,21 @@ pub async fn acknowledge(
 ) -> Result<Data<Vec<Alert>>, ApiError> {
     let Path(rule) = rule.map_err(|error| ApiError::invalid("rule", error.body_text()))?;
     let asked: NewAcknowledgement = read(&shared, &headers, body, "{\"labels\": {…}, \"comment\": …}").await?;
+    Ok(Data::ok(look_after(&shared, token, rule, asked).await?))
+}
+
+/// Acknowledges the firing alerts of a rule.
+pub(crate) async fn look_after(
+    shared: &Shared,
+    token: TokenInfo,
+    rule: String,
+    asked: NewAcknowledgement,
+) -> Result<Vec<Alert>, ApiError> {
     let now_ms = shared.clock.now_ms();
     let comment = asked.comment.chars().take(COMMENT).collect();
     let by = Acknowledged { by: token.name, at_ms: now_ms, comment };
     let (project, name) = (token.project, rule.clone());
-    let (rows, silences) = in_state(&shared, move |state| {
+    let (rows, silences) = in_state(shared, move |state| {
         let fits = |row: &AlertRow| {
             let labels = labels_of(&row.labels);
             row.rule == name && asked.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
@@ -330,7 +371,7 @@ pub async fn acknowledge(
         return Err(ApiError::not_found()
             .field("rule", format!("no alert of {rule:?} fires; GET /api/v1/alerts lists those that do")));
     }
-    Ok(Data::ok(rows.into_iter().map(|row| alert(&shared, row, &silences, now_ms)).collect()))
+    Ok(rows.into_iter().map(|row| alert(shared, row, &silences, now_ms)).collect())
 }
 
 fn labels_of(json: &str) -> Labels {
@@ -403,27 +444,15 @@ pub(super) async fn in_state<T: Send + 'static>(
     shared: &Shared,
     work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let state = shared.state.clone();
-    let done = tokio::task::spawn_blocking(move || work(&state)).await;
-    let done = done.map_err(|error| ApiError::internal("asking the state database", &error))?;
-    done.map_err(|error| ApiError::internal("asking the state database", &error))
+    super::in_state(shared, "asking the state database", work).await
 }
 
 /// A JSON body; an empty one is an empty object.
 pub(super) async fn read<T: DeserializeOwned>(
     shared: &Shared,
     headers: &HeaderMap,
-    mut body: Body,
+    body: Body,
     expected: &str,
 ) -> Result<T, ApiError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
-    let received = body::read(headers, &mut body, BODY, patience, &shared.receiving).await?;
-    let bytes: &[u8] = if received.bytes.is_empty() { b"{}" } else { &received.bytes };
-    let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
-    if !received.bytes.is_empty() && !is_json {
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
-            .field("Content-Type", "send application/json"));
-    }
-    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid("body", format!("expected {expected}: {error}")))
+    body::json(shared, headers, body, BODY, expected).await
 }

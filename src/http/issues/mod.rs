@@ -16,17 +16,16 @@ use super::{
     alerts::{in_state, read},
     answer::{ApiError, Data},
     params::{Params, duration_ms},
-    stored::StoredEvent,
     unavailable,
 };
 use crate::{
     clock::rfc3339,
     event::fingerprint::frame,
     issues::{self, Issue, IssueCursor, IssueState, NEW_MS, Question, Resolving, Sort},
-    state::{Resolution, Role, TokenInfo},
+    state::{Resolution, TokenInfo},
     store::query::{Filter, IssueFilter, StatusFilter},
 };
-pub use shown::{IssueDetail, IssueRow, Issues};
+pub use shown::{EventsOf, IssueDetail, IssueRow, Issues, SeenRelease};
 use shown::{More, detail, row};
 
 /// Issues on a page unless `limit` says otherwise, and at most.
@@ -48,18 +47,8 @@ pub struct NewResolution {
     pub comment: String,
 }
 
-/// What is common to the questions about issues.
-struct Asked {
-    range: (i64, i64),
-    new_ms: i64,
-}
-
-impl Asked {
-    fn read(params: &mut Params, now_ms: i64) -> Self {
-        let range = params.range(now_ms);
-        let new_ms = params.parsed("new_within", "a length such as 6h, 24h, 7d", duration_ms);
-        Self { range, new_ms: new_ms.unwrap_or(NEW_MS) }
-    }
+fn new_within(params: &mut Params) -> i64 {
+    params.parsed("new_within", "a length such as 6h, 24h, 7d", duration_ms).unwrap_or(NEW_MS)
 }
 
 /// Issues.
@@ -91,27 +80,33 @@ pub async fn list(
     Extension(token): Extension<TokenInfo>,
     mut params: Params,
 ) -> Result<Data<Issues>, ApiError> {
-    let question = question(&mut params, shared.clock.now_ms());
+    let range = params.range(shared.clock.now_ms());
+    let question = question(&mut params, range);
     params.finish()?;
+    Ok(Data::ok(page(&shared, &token, &question).await?))
+}
+
+/// A page of issues, as the token may see them.
+pub(crate) async fn page(shared: &Shared, token: &TokenInfo, question: &Question) -> Result<Issues, ApiError> {
     let project = token.project.clone();
-    let resolutions = in_state(&shared, move |state| state.resolutions(&project)).await?;
-    let asked = issues::list(&shared.store, &token.project, &question, resolutions);
+    let resolutions = in_state(shared, move |state| state.resolutions(&project)).await?;
+    let asked = issues::list(&shared.store, &token.project, question, resolutions);
     let page = shared.timed("issues", asked).await.map_err(|error| unavailable(&error))?;
+    let sight = shared.sight(token);
     let by_state =
         IssueState::ALL.map(|state| (state.as_str(), page.by_state.get(&state).copied().unwrap_or_default()));
-    Ok(Data::ok(Issues {
+    Ok(Issues {
         from: rfc3339(question.filter.from_ms),
         to: rfc3339(question.filter.to_ms),
         issues_in_all: page.in_all,
         by_state: by_state.into(),
-        issues: page.issues.into_iter().map(|issue| row(issue, shared.catalog)).collect(),
+        issues: page.issues.into_iter().map(|issue| sight.issue(row(issue, shared.catalog))).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
-    }))
+    })
 }
 
-/// Reads what `GET /api/v1/issues` takes.
-fn question(params: &mut Params, now_ms: i64) -> Question {
-    let Asked { range, new_ms } = Asked::read(params, now_ms);
+/// Reads what `GET /api/v1/issues` takes but for its range.
+pub(crate) fn question(params: &mut Params, range: (i64, i64)) -> Question {
     let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<IssueCursor>().ok());
     let (from_ms, to_ms) = cursor.map_or(range, |cursor| (cursor.from_ms, cursor.to_ms));
     let names = |names: &[&str]| names.join(", ");
@@ -130,7 +125,7 @@ fn question(params: &mut Params, now_ms: i64) -> Question {
         sort: params.parsed("sort", &names(&Sort::ALL.map(Sort::as_str)), Sort::parse).unwrap_or_default(),
         limit: params.limit(PAGE.0, PAGE.1),
         after: cursor.map(|cursor| (cursor.key, cursor.fingerprint)),
-        new_ms,
+        new_ms: new_within(params),
     }
 }
 
@@ -154,10 +149,21 @@ pub async fn show(
     mut params: Params,
 ) -> Result<Data<IssueDetail>, ApiError> {
     let fingerprint = parse(fingerprint)?;
-    let Asked { range, new_ms } = Asked::read(&mut params, shared.clock.now_ms());
+    let (range, new_ms) = (params.range(shared.clock.now_ms()), new_within(&mut params));
     params.finish()?;
-    let issue = one(&shared, &token.project, fingerprint, range, new_ms).await?;
-    let sees_people = token.has_any(&[Role::Support, Role::Sre]);
+    Ok(Data::ok(whole(&shared, &token, fingerprint, range, new_ms).await?))
+}
+
+/// One issue with more, as the token may see it.
+pub(crate) async fn whole(
+    shared: &Shared,
+    token: &TokenInfo,
+    fingerprint: u64,
+    range: (i64, i64),
+    new_ms: i64,
+) -> Result<IssueDetail, ApiError> {
+    let issue = one(shared, &token.project, fingerprint, range, new_ms).await?;
+    let sight = shared.sight(token);
     let filter = IssueFilter::of(vec![fingerprint], range);
     let newest = Filter {
         from_ms: issue.last_ms,
@@ -167,7 +173,7 @@ pub async fn show(
     };
     let more = async {
         let accounts = async {
-            if sees_people {
+            if sight.sees_people() {
                 shared.store.issue_top_accounts(&token.project, &filter, TOP_ACCOUNTS).await.map(Some)
             } else {
                 Ok(None)
@@ -178,12 +184,12 @@ pub async fn show(
     };
     let (accounts, environments, newest) = shared.timed("issue", more).await.map_err(|error| unavailable(&error))?;
     let newest = newest.events.into_iter().next();
-    let explanation = newest.as_ref().map(|event| shared.catalog.explain(event));
+    let explanation = newest.as_ref().map(|event| sight.explanation(shared.catalog.explain(event), event));
     let thrown = newest.as_ref().and_then(|event| event.exception.as_ref());
     let frame = thrown.and_then(|exception| frame::top(&exception.stacktrace));
-    let newest = newest.map(|event| StoredEvent::new(event, shared.catalog));
-    let newest = newest.map(|event| if sees_people { event } else { event.without_personal() });
-    Ok(Data::ok(detail(issue, shared.catalog, More { frame, environments, accounts, newest, explanation })))
+    let newest = newest.map(|event| sight.event(event, shared.catalog));
+    let detail = detail(issue, shared.catalog, More { frame, environments, accounts, newest, explanation });
+    Ok(IssueDetail { issue: sight.issue(detail.issue), ..detail })
 }
 
 /// Resolve an issue.
@@ -207,6 +213,17 @@ pub async fn resolve(
 ) -> Result<Data<IssueRow>, ApiError> {
     let fingerprint = parse(fingerprint)?;
     let asked: NewResolution = read(&shared, &headers, body, "{\"in_release\": …, \"comment\": …}").await?;
+    note(&shared, &token, fingerprint, asked).await?;
+    now(&shared, &token.project, fingerprint).await
+}
+
+/// Notes that an issue is resolved.
+pub(crate) async fn note(
+    shared: &Shared,
+    token: &TokenInfo,
+    fingerprint: u64,
+    asked: NewResolution,
+) -> Result<(), ApiError> {
     let in_release = asked.in_release.unwrap_or_default();
     if in_release.chars().count() > RELEASE {
         return Err(ApiError::invalid(
@@ -218,14 +235,13 @@ pub async fn resolve(
         project: token.project.clone(),
         fingerprint,
         now_ms: shared.clock.now_ms(),
-        by: token.name,
+        by: token.name.clone(),
         comment: asked.comment.chars().take(COMMENT).collect(),
         in_release,
     };
     let made = shared.timed("issue", issues::resolution(&shared.store, resolving)).await;
     let resolution = made.map_err(|error| unavailable(&error))?.ok_or_else(|| unknown(fingerprint))?;
-    in_state(&shared, move |state| state.resolve_issue(&resolution)).await?;
-    now(&shared, &token.project, fingerprint).await
+    in_state(shared, move |state| state.resolve_issue(&resolution)).await
 }
 
 /// Reopen an issue.
@@ -243,9 +259,14 @@ pub async fn reopen(
     fingerprint: Result<Path<String>, PathRejection>,
 ) -> Result<Data<IssueRow>, ApiError> {
     let fingerprint = parse(fingerprint)?;
-    let project = token.project.clone();
-    in_state(&shared, move |state| state.reopen_issue(&project, fingerprint)).await?;
+    forget(&shared, &token, fingerprint).await?;
     now(&shared, &token.project, fingerprint).await
+}
+
+/// Takes back that an issue is resolved; whether it was.
+pub(crate) async fn forget(shared: &Shared, token: &TokenInfo, fingerprint: u64) -> Result<bool, ApiError> {
+    let project = token.project.clone();
+    in_state(shared, move |state| state.reopen_issue(&project, fingerprint)).await
 }
 
 /// An issue as it stands now, over the last day.
@@ -269,7 +290,7 @@ async fn one(
     issue.ok_or_else(|| unknown(fingerprint))
 }
 
-fn parse(fingerprint: Result<Path<String>, PathRejection>) -> Result<u64, ApiError> {
+pub(crate) fn parse(fingerprint: Result<Path<String>, PathRejection>) -> Result<u64, ApiError> {
     let Path(text) = fingerprint.map_err(|error| ApiError::invalid("fingerprint", error.body_text()))?;
     let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parsed = is_hex.then(|| u64::from_str_radix(&text, 16).ok()).flatten();

@@ -12,7 +12,7 @@ use crate::{
         catalog::{Catalog, Explanation},
         fingerprint::frame::Frame,
     },
-    http::stored::StoredEvent,
+    http::{privacy::Sight, stored::StoredEvent},
     issues::{Escalation, Issue},
     state::Resolution,
     store::query::{IssueRelease, NamedCount},
@@ -194,6 +194,14 @@ pub(super) fn row(issue: Issue, catalog: &Catalog) -> IssueRow {
         samples: issue.samples.request_ids,
         escalation: issue.escalation.map(IssueEscalation::from),
         resolved: issue.resolution.map(IssueResolution::from),
+    }
+}
+
+impl Sight {
+    /// An issue as the asker sees it: its texts are messages.
+    pub(super) fn issue(&self, issue: IssueRow) -> IssueRow {
+        let message = |text: String| self.message(text).to_string();
+        IssueRow { title: message(issue.title), error_template: message(issue.error_template), ..issue }
     }
 }
 

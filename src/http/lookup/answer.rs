@@ -7,7 +7,7 @@ use super::ask::{Limited, Request};
 use crate::{
     clock::rfc3339,
     event::{Event, RequestId, catalog::Explanation},
-    http::{Shared, stored::StoredEvent},
+    http::{Shared, privacy::Sight, stored::StoredEvent},
     store::query::{Episode, EventSummary, Impact},
 };
 
@@ -152,7 +152,7 @@ pub(super) fn pending(shared: &Shared, id: &RequestId, store_answers: bool) -> L
 }
 
 /// The answer about a request that was found.
-pub(super) fn found(shared: &Shared, id: &RequestId, request: Request) -> Lookup {
+pub(super) fn found(shared: &Shared, sight: &Sight, id: &RequestId, request: Request) -> Lookup {
     let now_ms = shared.clock.now_ms();
     Lookup {
         state: LookupState::Found,
@@ -167,7 +167,7 @@ pub(super) fn found(shared: &Shared, id: &RequestId, request: Request) -> Lookup
         customer_reply: Some(request.customer_reply),
         links: links(shared, id, request.events.last()),
         request_id: id.to_string(),
-        events: request.events.into_iter().map(|event| StoredEvent::new(event, shared.catalog)).collect(),
+        events: request.events.into_iter().map(|event| sight.event(event, shared.catalog)).collect(),
     }
 }
 

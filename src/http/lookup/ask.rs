@@ -102,6 +102,10 @@ pub enum Unknown {
         reason: String,
         entry: String,
     },
+    /// By an admin's request.
+    Erased {
+        at_ms: i64,
+    },
     Expired {
         first_seen_ms: i64,
         kept_days: u32,
@@ -128,6 +132,11 @@ impl fmt::Display for Unknown {
                 f,
                 "received at {}, but ClickHouse refused it ({reason}): it is kept in the quarantine; an admin can retry it with `errata \
                  quarantine retry {entry}`",
+                rfc3339(*at_ms)
+            ),
+            Self::Erased { at_ms } => write!(
+                f,
+                "erased at {}, by an admin's request: what was stored of it is gone for good",
                 rfc3339(*at_ms)
             ),
             Self::Expired { first_seen_ms, kept_days } => write!(
@@ -240,6 +249,10 @@ pub(super) async fn why_unknown(
     }
     if let Some(quarantined) = quarantined(shared, project, id).await? {
         return Ok(quarantined);
+    }
+    let erased = shared.state.erased_ms(project, &shared.privacy.pseudonyms.of_erased(project, id.as_str()));
+    if let Some(at_ms) = erased.map_err(|error| ApiError::internal("reading erasures", &error))? {
+        return Ok(Unknown::Erased { at_ms });
     }
     let kept_days = shared.config.retention_days;
     if let Some(first_seen_ms) = found.expired_first_seen_ms {

@@ -25,7 +25,7 @@ use crate::{event::RequestId, state::TokenInfo};
 
 /// Look a request up.
 ///
-/// Needs no time range. 404 says why nothing is known of the id: never received, rejected on arrival, expired.
+/// Needs no time range. 404 says why nothing is known of the id: never received, rejected on arrival, expired, erased.
 #[utoipa::path(
     get, path = "/api/v1/requests/{request_id}", tag = "look up", operation_id = "lookup_request",
     params(("request_id" = String, Path, description = "any form the API uses; UUIDs in either case",
@@ -44,7 +44,7 @@ pub async fn request(
     let Path(id) = id.map_err(|error| ApiError::invalid("request_id", error.body_text()))?;
     let id = RequestId::parse(&id).map_err(|error| ApiError::invalid("request_id", error.to_string()))?;
     match ask(&shared, &token, &id).await? {
-        Known::Request(request) => Ok(Data::ok(found(&shared, &id, *request))),
+        Known::Request(request) => Ok(Data::ok(found(&shared, &shared.sight(&token), &id, *request))),
         Known::Pending { store_answers } => Ok(Data::ok(pending(&shared, &id, store_answers))),
         Known::Nothing(why) => Err(ApiError::not_found().field("request_id", why.to_string())),
     }

@@ -18,6 +18,7 @@ use crate::{
     http::{
         Shared,
         answer::{ApiError, Data},
+        audit::{Subject, about},
         body, unavailable,
     },
     state::TokenInfo,
@@ -48,6 +49,13 @@ pub struct TicketAnswer {
     pub results: Vec<TicketResult>,
     /// Whether the text held more than could be looked up.
     pub more: bool,
+}
+
+impl TicketAnswer {
+    /// The ids that were looked up, for the audit log.
+    pub(crate) fn ids(&self) -> String {
+        self.results.iter().map(|result| result.request_id.as_str()).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// A request in short.
@@ -90,11 +98,15 @@ pub struct TicketResult {
 pub async fn ticket(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Data<TicketAnswer>, ApiError> {
     let ticket = read_ticket(&shared, &headers, body).await?;
-    Ok(Data::ok(ask(&shared, &token, &ticket.text).await?))
+    let answer = ask(&shared, &token, &ticket.text).await?;
+    // The ids, never the text: a customer wrote it.
+    about(subject, || answer.ids());
+    Ok(Data::ok(answer))
 }
 
 /// Looks up every request id in a text.

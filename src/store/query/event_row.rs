@@ -49,6 +49,14 @@ pub struct EventRow {
 }
 
 impl EventRow {
+    /// Bytes of its texts, roughly.
+    pub fn size(&self) -> usize {
+        let lists = [&self.errors_field, &self.errors_message, &self.errors_rule];
+        let listed: usize = lists.into_iter().flatten().map(String::len).sum();
+        let texts = [&self.origin, &self.path_values, &self.error, &self.body, &self.user_agent, &self.details];
+        listed + texts.into_iter().map(String::len).sum::<usize>()
+    }
+
     /// The event, of the project that was asked for.
     ///
     /// # Errors

@@ -82,7 +82,11 @@ impl Sql {
 
     /// ` WHERE …` for a project and a filter.
     pub(super) fn push_filter(&mut self, project: &str, filter: &Filter) -> &mut Self {
-        self.push_range(project, filter.from_ms, filter.to_ms);
+        self.push_range(project, filter.from_ms, filter.to_ms).push_matching(filter)
+    }
+
+    /// The conditions on the event and on its field errors.
+    pub(super) fn push_matching(&mut self, filter: &Filter) -> &mut Self {
         self.push_conditions(filter);
         if !filter.fields.is_empty() || !filter.rules.is_empty() {
             self.push(" AND arrayExists((field, rule) -> 1");

@@ -8,16 +8,23 @@ pub mod cursor;
 mod event_row;
 mod evidence;
 pub mod filter;
+mod friction;
+pub mod histogram;
 pub mod impact;
 pub mod issues;
+mod observed;
+mod people;
 pub mod rate_limit;
 pub mod rates;
 pub mod ratio;
+pub mod received;
 pub mod request;
 mod rollup;
 pub mod search;
 pub mod served;
 pub mod status;
+pub mod top;
+mod trend;
 pub mod validation;
 
 use std::{
@@ -34,14 +41,20 @@ use crate::telemetry;
 pub use alerts::{AlertCell, AlertColumn, FieldHour, TotalCell};
 pub use cursor::Cursor;
 pub use filter::{Filter, StatusFilter};
+pub use friction::FrictionRow;
+pub use histogram::Histogram;
 pub use impact::{EventSummary, Impact};
 pub use issues::{IssueFilter, IssueKind, IssueRelease, IssueSamples, IssueStep, NamedCount, SeenIssue};
+pub use observed::GeneralError;
 pub use rate_limit::Episode;
 pub use rates::{RateKey, Series};
 pub use ratio::{RatedPoint, RatedSeries};
+pub use received::Received;
 pub use request::Found;
 pub use search::Page;
 pub use status::{ProjectSpan, TableParts};
+pub use top::{Top, TopRow};
+pub use trend::FailureTrend;
 pub use validation::{FailureKey, FailureRow};
 
 /// Past this, a person is told that the question was too large.
@@ -149,6 +162,35 @@ impl Store {
         let error = error.map(tracing::field::display);
         let (took_ms, slow_ms) = (took.as_millis() as u64, slow.as_millis() as u64);
         tracing::warn!(query, took_ms, slow_ms, error, trace_id = telemetry::trace_id(), "a slow query");
+    }
+
+    /// Rows until they take more than so many bytes by `size`, at least one if there is any; and whether some were left.
+    ///
+    /// An event may have 256 KiB: a page of many would be held several times over before it is sent.
+    async fn rows_within<T>(
+        &self,
+        what: &'static str,
+        query: Query,
+        bytes: usize,
+        size: impl Fn(&T) -> usize,
+    ) -> Result<(Vec<T>, bool), StoreError>
+    where
+        T: clickhouse::RowOwned + clickhouse::RowRead,
+    {
+        let read = async {
+            let mut cursor = query.fetch::<T>()?;
+            let (mut rows, mut taken, mut is_cut) = (Vec::new(), 0_usize, false);
+            // To the end: clickhouse-local does not bear well that somebody hangs up in the middle of an answer.
+            while let Some(row) = cursor.next().await? {
+                taken = taken.saturating_add(size(&row));
+                is_cut |= taken > bytes && !rows.is_empty();
+                if !is_cut {
+                    rows.push(row);
+                }
+            }
+            Ok((rows, is_cut))
+        };
+        within(READ_TIMEOUT + Duration::from_secs(5), what, read).await
     }
 
     /// `database.table`, as it stands in SQL.

@@ -23,11 +23,26 @@ pub enum RateKey {
     Release,
     Route,
     Method,
+    Account,
+    User,
 }
 
 impl RateKey {
+    /// What rates are told by. Request totals know no accounts and users, and there may be very many.
     pub const ALL: [Self; 6] =
         [Self::Status, Self::Service, Self::Environment, Self::Release, Self::Route, Self::Method];
+
+    /// Everything events are counted by.
+    pub const WITH_PEOPLE: [Self; 8] = [
+        Self::Status,
+        Self::Service,
+        Self::Environment,
+        Self::Release,
+        Self::Route,
+        Self::Method,
+        Self::Account,
+        Self::User,
+    ];
 
     /// Name in answers and in `group_by`; the column's name too.
     #[must_use]
@@ -39,6 +54,8 @@ impl RateKey {
             Self::Release => "release",
             Self::Route => "route",
             Self::Method => "method",
+            Self::Account => "account_id",
+            Self::User => "user_id",
         }
     }
 
@@ -87,18 +104,40 @@ impl Store {
     ) -> Result<Vec<Series>, StoreError> {
         let step_ms = i64::from(step_seconds.max(1)) * 1000;
         let since_ms = self.rollups_since_ms().await?;
-        let columns: Vec<_> = group_by.iter().map(|key| format!("toString({})", key.as_str())).collect();
-        let labels = format!("SELECT CAST([{}], 'Array(String)') AS labels, ", columns.join(", "));
         let mut sql = Sql::new("SELECT labels, step * ");
         sql.push_value("{} AS at, sum(counted) AS events FROM (", Value::Int(step_ms));
-        for (index, source) in sources(filter, group_by, step_ms, since_ms).into_iter().enumerate() {
-            sql.push(if index == 0 { "" } else { " UNION ALL " }).push(&labels);
-            self.push_source(&mut sql, project, filter, step_ms, source);
-            sql.push(" GROUP BY labels, step");
-        }
+        self.push_counts(&mut sql, project, filter, group_by, step_ms, since_ms);
         sql.push(") GROUP BY labels, step ORDER BY step");
         let points: Vec<Point> = self.rows_of("counting errors", self.ask_wide(&sql)).await?;
         Ok(series(group_by, points))
+    }
+
+    /// Labels, step and number of events, from everywhere they are counted.
+    pub(super) fn push_counts(
+        &self,
+        sql: &mut Sql,
+        project: &str,
+        filter: &Filter,
+        group_by: &[RateKey],
+        step_ms: i64,
+        since_ms: i64,
+    ) {
+        for (index, source) in sources(filter, group_by, step_ms, since_ms).into_iter().enumerate() {
+            let name = |key: &RateKey| match (key, &source) {
+                (RateKey::Account, Source::Accounts(_)) => "account",
+                _ => key.as_str(),
+            };
+            let columns: Vec<_> = group_by.iter().map(|key| format!("toString({})", name(key))).collect();
+            sql.push(if index == 0 { "" } else { " UNION ALL " });
+            sql.push(&format!("SELECT CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
+            let is_of_events = matches!(source, Source::Events(_));
+            self.push_source(sql, project, filter, step_ms, source);
+            for key in group_by.iter().filter(|key| is_of_events && matches!(key, RateKey::Account | RateKey::User)) {
+                // The rollup has only events with an account.
+                sql.push(&format!(" AND {} != ''", key.as_str()));
+            }
+            sql.push(" GROUP BY labels, step");
+        }
     }
 
     /// The step, the number of events in it, and where they are.
@@ -137,7 +176,7 @@ fn sources(filter: &Filter, group_by: &[RateKey], step_ms: i64, since_ms: i64) -
         let mut whole = |unit_ms| {
             if step_ms % unit_ms == 0 { take_whole(&mut ranges, unit_ms, since_ms) } else { Vec::new() }
         };
-        if filter.account_ids.is_empty() {
+        if filter.account_ids.is_empty() && !group_by.contains(&RateKey::Account) {
             let units: &[_] = if is_coarse(filter, group_by) {
                 &[("coarse_hour", HOUR_MS), ("coarse_minute", MINUTE_MS)]
             } else {
@@ -158,10 +197,10 @@ fn sources(filter: &Filter, group_by: &[RateKey], step_ms: i64, since_ms: i64) -
 
 /// Whether the rollups tell apart what the question does. An account that is named empty means the events without one, which
 /// are not in the rollup of accounts.
-fn in_rollups(filter: &Filter, group_by: &[RateKey]) -> bool {
+pub(super) fn in_rollups(filter: &Filter, group_by: &[RateKey]) -> bool {
     let Filter { user_ids, fields, rules, fingerprints, releases, text, account_ids, .. } = filter;
     let others = [user_ids, fields, rules, releases];
-    !group_by.contains(&RateKey::Release)
+    !group_by.iter().any(|key| matches!(key, RateKey::Release | RateKey::User))
         && others.iter().all(|values| values.is_empty())
         && fingerprints.is_empty()
         && text.is_none()

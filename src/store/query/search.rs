@@ -7,6 +7,9 @@ use crate::event::Event;
 /// (Measured: `docs/decisions/0003-search.md`.)
 const IN_ORDER: [(&str, &str); 2] = [("max_block_size", "8192"), ("read_in_order_use_buffering", "0")];
 
+/// Bytes of the events of a page, roughly, past which it ends early.
+pub const PAGE_BYTES: usize = 8 << 20;
+
 /// One page of a search.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
@@ -19,7 +22,8 @@ pub struct Page {
 impl Store {
     /// The newest events that fit, older than the cursor if there is one.
     ///
-    /// Pages are stable: an event that comes in between two pages never shifts the second one.
+    /// Pages are stable: an event that comes in between two pages never shifts the second one. A page of large events ends
+    /// before its limit, at [`PAGE_BYTES`]; there is a next one as long as [`Page::next`] says so.
     pub async fn search(
         &self,
         project: &str,
@@ -41,9 +45,9 @@ impl Store {
         }
         sql.push(&newest).push(")").push(&newest);
         let query = IN_ORDER.iter().fold(self.ask(&sql), |query, (name, value)| query.with_setting(*name, *value));
-        let rows: Vec<EventRow> = self.rows_of("searching", query).await?;
+        let (rows, is_cut) = self.rows_within("searching", query, PAGE_BYTES, EventRow::size).await?;
         let mut events = rows.into_iter().map(|row| row.into_event(project)).collect::<Result<Vec<_>, _>>()?;
-        let is_last = events.len() <= limit;
+        let is_last = events.len() <= limit && !is_cut;
         events.truncate(limit);
         let next = events.last().filter(|_| !is_last);
         let next = next.map(|event| Cursor { timestamp_ms: event.timestamp_ms, key: event.key });

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Filter, Sql, Store, StoreError,
+    Filter, Sql, Store, StoreError, Value,
     rollup::{HOUR_MS, Range, take_whole},
 };
+use crate::event::pseudonym::{MASK, PERSONAL};
 
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,11 +19,14 @@ pub enum FailureKey {
     Rule,
     Route,
     Message,
+    /// The message without [what may be somebody's](crate::event::pseudonym::PERSONAL): for those who may not see people.
+    MaskedMessage,
     Account,
     Path,
 }
 
 impl FailureKey {
+    /// Those that can be asked for.
     pub const ALL: [Self; 6] = [Self::Field, Self::Rule, Self::Route, Self::Message, Self::Account, Self::Path];
 
     /// Name in answers and in `group_by`.
@@ -32,7 +36,7 @@ impl FailureKey {
             Self::Field => "field",
             Self::Rule => "rule",
             Self::Route => "route",
-            Self::Message => "message",
+            Self::Message | Self::MaskedMessage => "message",
             Self::Account => "account",
             Self::Path => "path",
         }
@@ -49,7 +53,7 @@ impl FailureKey {
             Self::Field => Some("field"),
             Self::Rule => Some("rule"),
             Self::Route => Some("route"),
-            Self::Message | Self::Account | Self::Path => None,
+            Self::Message | Self::MaskedMessage | Self::Account | Self::Path => None,
         }
     }
 
@@ -59,7 +63,7 @@ impl FailureKey {
             Self::Field => "error_field",
             Self::Rule => "error_rule",
             Self::Route => "route",
-            Self::Message => "error_message",
+            Self::Message | Self::MaskedMessage => "error_message",
             Self::Account => "account_id",
             Self::Path => "error_path",
         }
@@ -154,7 +158,7 @@ impl Store {
 
     /// Field errors by labels, from the events of a range.
     fn push_events_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey]) {
-        push_labels(sql, group_by.iter().map(|key| key.column()));
+        push_labels(sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
         // Paths are no column of their own: they are read only if asked for.
         let paths = if group_by.contains(&FailureKey::Path) { "path" } else { "field" };
         sql.push(
@@ -175,11 +179,11 @@ impl Store {
 
     /// Field errors by labels, from the whole hours of a range; `events` sums the events with at least one.
     fn push_cells_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey], events: &str) {
-        push_labels(sql, group_by.iter().filter_map(|key| key.in_rollup()));
+        push_labels(sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
         sql.push("sum(count) AS occurrences, toUInt64(").push(events).push(
             ") AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
              toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
-             groupUniqArray(5)(last_seen.2) AS ids FROM ",
+             groupUniqArrayIf(5)(last_seen.2, last_seen.2 != '') AS ids FROM ",
         );
         sql.push(&self.table("rollup_failures"));
         sql.push_cells(project, &[(None, (filter.from_ms, filter.to_ms))]).push_conditions(filter);
@@ -187,9 +191,20 @@ impl Store {
     }
 }
 
-fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = &'a str>) {
-    let columns: Vec<_> = columns.map(|column| format!("toString({column})")).collect();
-    sql.push(&format!("CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
+/// Columns, and whether what may be somebody's is masked in each.
+fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>) {
+    sql.push("CAST([");
+    for (index, (column, is_masked)) in columns.enumerate() {
+        sql.push(if index == 0 { "" } else { ", " });
+        if is_masked {
+            sql.push(&format!("replaceRegexpAll(toString({column}), "));
+            sql.push_value("{}, ", Value::Text(PERSONAL.to_owned()));
+            sql.push_value("{})", Value::Text(MASK.to_owned()));
+        } else {
+            sql.push(&format!("toString({column})"));
+        }
+    }
+    sql.push("], 'Array(String)') AS labels, ");
 }
 
 /// How the rollup counts the events with at least one of the field errors of a group; none if it does not tell apart what the
@@ -197,7 +212,7 @@ fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = &'a str>) {
 ///
 /// An event is in one cell for each of its pairs of field and rule. Where each cell that fits has a group of its own, that is what
 /// is asked for; else the repeats are taken off, and they are known for all rules of a field, all fields of a rule, and everything.
-fn events_in_rollup(filter: &Filter, group_by: &[FailureKey]) -> Option<&'static str> {
+pub(super) fn events_in_rollup(filter: &Filter, group_by: &[FailureKey]) -> Option<&'static str> {
     let Filter { statuses, methods, account_ids, user_ids, fields, rules, fingerprints, releases, text, .. } = filter;
     let others = [methods, account_ids, user_ids, releases];
     let told_apart = group_by.iter().all(|key| key.in_rollup().is_some())

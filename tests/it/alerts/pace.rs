@@ -85,7 +85,7 @@ async fn an_alert_whose_project_is_gone_or_no_longer_watched_resolves_and_that_i
     // The second project has no token any more.
     let state = State::open(dir.path()).unwrap();
     let gone = state.tokens().unwrap().into_iter().find(|token| token.project != "default").unwrap();
-    state.revoke_token(&gone.id).unwrap();
+    state.revoke_token(&gone.id, 0).unwrap();
     limit(&collector, 17, 6, MINUTE / 2).await;
     collector.delivered().await;
     collector.minutes(1).await;

@@ -56,7 +56,7 @@ async fn a_session_ends_with_its_time_and_its_token() {
     assert_eq!(of_revoked.get("/lookup").await.status, 200);
     let state = State::open(dir.path()).unwrap();
     let name = state.find_token(&revoked, NOW_MS).unwrap().unwrap().name;
-    state.revoke_token(&name).unwrap();
+    state.revoke_token(&name, 0).unwrap();
     assert_eq!(of_revoked.get("/lookup").await.status, 303);
     assert_eq!(of_expiring.get("/lookup").await.status, 200);
     collector.now_ms.fetch_add(HOUR_MS, std::sync::atomic::Ordering::Relaxed);

@@ -92,7 +92,9 @@ fn roles_reach_what_the_contract_says() {
         let found = routes().into_iter().filter(|route| reaches(route.access));
         found.map(|route| format!("{} {}", route.method, route.path)).collect()
     };
-    let search = "GET /api/v1/events";
+    let [search, tail, histogram, top] =
+        ["", "/tail", "/histogram", "/top"].map(|path| format!("GET /api/v1/events{path}"));
+    let [search, tail, histogram, top] = [&*search, &*tail, &*histogram, &*top];
     let issues = ["GET /api/v1/issues", "GET /api/v1/issues/{fingerprint}"];
     let [resolve, reopen] = ["resolve", "reopen"].map(|what| format!("POST /api/v1/issues/{{fingerprint}}/{what}"));
     let expected: [(Role, &[&str]); 4] = [
@@ -103,6 +105,9 @@ fn roles_reach_what_the_contract_says() {
                 "GET /api/v1/requests/{request_id}",
                 "POST /api/v1/requests/lookup",
                 search,
+                tail,
+                histogram,
+                top,
                 issues[0],
                 issues[1],
                 &resolve,
@@ -121,13 +126,16 @@ fn roles_reach_what_the_contract_says() {
                 "POST /api/v1/alerts/{rule}/acknowledge",
                 "POST /api/v1/alerts/test",
                 search,
+                tail,
+                histogram,
+                top,
                 issues[0],
                 issues[1],
                 &resolve,
                 &reopen,
             ],
         ),
-        (Role::Product, &["GET /api/v1/validation/failures", search, issues[0], issues[1]]),
+        (Role::Product, &["GET /api/v1/validation/failures", search, tail, histogram, top, issues[0], issues[1]]),
     ];
     for (role, paths) in expected {
         assert_eq!(reach(role), paths.iter().map(ToString::to_string).collect(), "{role:?}");

@@ -67,7 +67,10 @@ async fn the_description_covers_every_route_and_says_who_may_use_it() {
         }
         for (status, response) in responses {
             let schema = &response["content"]["application/json"]["schema"];
-            if status.starts_with('2') {
+            let is_stream = response["content"].get("text/event-stream").is_some();
+            if is_stream {
+                assert!(response["content"]["text/event-stream"]["example"].is_string(), "{about} {status}");
+            } else if status.starts_with('2') {
                 assert_eq!(schema["required"], json!(["success", "data", "request_id"]), "{about} {status}");
                 assert!(schema["properties"]["data"].is_object(), "{about} {status}: {response}");
             } else {
@@ -174,6 +177,7 @@ async fn answers_are_what_the_description_says() {
         (collector.request(Method::POST, "/api/v1/request-totals").json(body), "post", "/api/v1/request-totals")
     };
     let ticket = collector.request(Method::POST, "/api/v1/requests/lookup");
+    let erase = collector.request(Method::POST, "/api/v1/erase");
     let issue = format!("/api/v1/issues/{}", fingerprint_of(&events[1]));
     let resolve = collector.request(Method::POST, &format!("{issue}/resolve"));
     let test = collector.request(Method::POST, "/api/v1/alerts/test");
@@ -188,9 +192,18 @@ async fn answers_are_what_the_description_says() {
         get("/api/v1/requests/req_nope", "/api/v1/requests/{request_id}"),
         (ticket.json(&json!({"text": "req_1 and req_nope1"})), "post", "/api/v1/requests/lookup"),
         get("/api/v1/events?limit=1", "/api/v1/events"),
+        get("/api/v1/events/histogram?status=4xx", "/api/v1/events/histogram"),
+        get("/api/v1/events/top?by=account_id", "/api/v1/events/top"),
         get("/api/v1/rates?group_by=status", "/api/v1/rates"),
         get("/api/v1/rate-limits", "/api/v1/rate-limits"),
         get("/api/v1/validation/failures?compare=previous", "/api/v1/validation/failures"),
+        get("/api/v1/validation/friction", "/api/v1/validation/friction"),
+        get("/api/v1/catalog", "/api/v1/catalog"),
+        get("/api/v1/catalog/drift", "/api/v1/catalog/drift"),
+        get("/api/v1/audit", "/api/v1/audit"),
+        (erase.json(&json!({"request_id": "req_nope"})), "post", "/api/v1/erase"),
+        get("/api/v1/erase", "/api/v1/erase"),
+        get("/api/v1/erase/nope", "/api/v1/erase/{id}"),
         (test.json(&json!({"rule": "rate-limited"})), "post", "/api/v1/alerts/test"),
         (silence.json(&json!({"rule": "r", "for": "1h"})), "post", "/api/v1/alerts/silences"),
         get("/api/v1/issues?limit=1", "/api/v1/issues"),
@@ -245,7 +258,7 @@ async fn every_parameter_is_explained_and_every_example_is_what_its_schema_says(
         }
     }
     let whole = examples.iter().filter(|is_whole| **is_whole).count();
-    assert_eq!(whole, 5, "lookup, lookup of an unknown id, ship, issues, an unknown issue");
+    assert_eq!(whole, 12, "lookup, of an unknown id too, ship, histogram, top, issues, an unknown issue, and five of product and admins");
     let token = document["components"]["securitySchemes"]["token"]["description"].as_str().unwrap();
     assert!(token.contains("admin.token") && token.contains("errata token create"), "{token}");
     collector.stop().await.unwrap();

@@ -47,7 +47,7 @@ async fn a_spool_that_takes_nothing_is_not_ready_and_answers_503() {
 }
 
 /// Names, types and labels of the contract whose parts exist.
-const FAMILIES: [(&str, &str, &[&str]); 33] = [
+const FAMILIES: [(&str, &str, &[&str]); 37] = [
     ("errata_api_errors_total", "counter", &["service", "environment", "status"]),
     ("errata_api_errors_by_route_total", "counter", &["service", "route", "method", "status"]),
     ("errata_rate_limited_total", "counter", &["service", "route"]),
@@ -81,6 +81,10 @@ const FAMILIES: [(&str, &str, &[&str]); 33] = [
     ("errata_totals_refused_total", "counter", &[]),
     ("errata_alerts_firing", "gauge", &["rule"]),
     ("errata_notifications_total", "counter", &["receiver", "outcome"]),
+    ("errata_audit_entries_total", "counter", &["outcome"]),
+    ("errata_erased_events_total", "counter", &[]),
+    ("errata_tails", "gauge", &[]),
+    ("errata_tail_events_total", "counter", &["outcome"]),
 ];
 
 /// Families that have no series before their first event: their labels come with it.

@@ -3,12 +3,13 @@
 use errata::{
     alerts::{
         Rule, RuleSet,
-        evaluate::{Finding, Known},
+        evaluate::{Condition, Finding, Known, evaluate},
         evidence,
         replay::{Firing, replay},
         samples::{self, Ends, Familiar},
     },
     event::RequestTotal,
+    state::Resolution,
     store::totals::Hours,
 };
 
@@ -80,7 +81,7 @@ async fn burn_rates_of_the_captured_totals_name_the_incident_alone() {
         {
             let judge = |series: &[errata::alerts::counted::Series]| {
                 let judged = series.iter().map(|series| {
-                    let condition = errata::alerts::evaluate::evaluate(rule, &set.objectives, series, known, end);
+                    let condition = evaluate(rule, &set.objectives, series, known, end);
                     (series.labels.clone(), condition)
                 });
                 judged
@@ -142,4 +143,49 @@ async fn a_release_change_is_one_of_the_last_day() {
     assert_eq!(change().await, None, "both were there yesterday");
     insert(&started.store, &[shipped(5, 0, "3")]).await;
     assert_eq!(change().await, Some(("2".to_owned(), "3".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_comes_back_after_it_was_resolved_is_news() {
+    let started = started().await;
+    let at = |number: u128, at_ms: i64, release: &str| Event {
+        status: 500,
+        timestamp_ms: at_ms,
+        account_id: (number % 3).to_string(),
+        release: release.to_owned(),
+        fingerprint: 7,
+        ..event(number)
+    };
+    let mut events: Vec<_> = (0..9).map(|n| at(n, noon() - 3 * DAY + n as i64, "1")).collect();
+    events.extend((10..19).map(|n| at(n, noon() - 30 * MINUTE + n as i64, "1")));
+    deliver(&started.store, &events).await;
+    let set = RuleSet::builtin().unwrap();
+    let rule = set.rule("new-error").unwrap();
+    let known = Known { first_ms: Some(noon() - 30 * DAY), listening_since_ms: 0 };
+    let resolved = |after_ms, older: &[&str]| Resolution {
+        project: "shop".into(),
+        fingerprint: 7,
+        at_ms: after_ms,
+        after_ms,
+        by: "anna".into(),
+        comment: String::new(),
+        in_release: String::new(),
+        older_releases: older.iter().map(|&release| release.to_owned()).collect(),
+    };
+    let news = async |resolution: Option<Resolution>| -> Option<String> {
+        let mut familiar = Familiar::default();
+        familiar.set_resolved(resolution.into_iter().collect());
+        let series = samples::load(&started.store, "shop", rule, Ends::only(noon()), &mut familiar).await.unwrap();
+        let conditions = series.iter().map(|series| evaluate(rule, &set.objectives, series, known, noon()));
+        conditions.into_iter().find_map(|condition| match condition {
+            Condition::Holds(finding) => Some(finding.summary),
+            _ => None,
+        })
+    };
+    assert_eq!(news(None).await, None, "it was seen three days ago");
+    let summary = news(Some(resolved(noon() - DAY, &[]))).await.unwrap();
+    assert!(summary.contains("9 events of 3 accounts") && summary.contains("although it was resolved"), "{summary}");
+    assert_eq!(news(Some(resolved(noon() - DAY, &["1"]))).await, None, "only an older release has it");
+    assert_eq!(news(Some(resolved(noon() - 4 * DAY, &[]))).await, None, "it came back days ago");
+    assert_eq!(news(Some(resolved(noon() - MINUTE, &[]))).await, None, "resolved since");
 }

@@ -1,16 +1,20 @@
 //! `errata catalog`.
 
-use std::path::PathBuf;
+mod drift;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{Exit, terminal};
-use crate::event::catalog::Catalog;
+use super::{Exit, block_on, settings::Settings, terminal};
+use crate::{app, event::catalog::Catalog};
 
-/// Check an error catalog
+/// Check an error catalog, print it as a document, compare it with what was observed
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Check(Check),
+    Export(Export),
+    Drift(drift::Args),
 }
 
 /// Validate a catalog file; every problem is named with its line, exit code 1 when there is one
@@ -23,8 +27,42 @@ pub struct Check {
     file: PathBuf,
 }
 
-pub fn run(command: &Command) -> anyhow::Result<Exit> {
-    let Command::Check(Check { file }) = command;
+/// Print a catalog as a document
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  errata catalog export --format markdown > errors.md
+  errata catalog export ours.toml")]
+pub struct Export {
+    /// Catalog file; default: the configured one, else the built-in one
+    file: Option<PathBuf>,
+    #[arg(long, default_value = "markdown")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Markdown,
+}
+
+pub fn run(command: &Command, settings: &Settings) -> anyhow::Result<Exit> {
+    match command {
+        Command::Check(args) => check(&args.file),
+        Command::Export(args) => export(args, settings),
+        Command::Drift(args) => block_on(drift::run(args, settings)),
+    }
+}
+
+fn export(Export { file, format: Format::Markdown }: &Export, settings: &Settings) -> anyhow::Result<Exit> {
+    let mut config = settings.load()?;
+    if let Some(file) = file {
+        config.catalog = file.display().to_string();
+    }
+    terminal::print(&terminal::clean_text(&app::load_catalog(&config)?.to_markdown()))?;
+    Ok(Exit::Done)
+}
+
+fn check(file: &Path) -> anyhow::Result<Exit> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
     let (shown, exit) = report(&name, &text);
@@ -58,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_built_in_catalog_is_good() {
-        let (text, exit) = report("igny8.toml", include_str!("../../catalog/igny8.toml"));
+        let (text, exit) = report("igny8.toml", include_str!("../../../catalog/igny8.toml"));
         assert_eq!(exit, Exit::Done, "{text}");
         assert!(text.contains("field messages"), "{text}");
     }

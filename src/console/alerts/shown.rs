@@ -1,0 +1,189 @@
+//! Alerts and silences as a page shows them.
+
+use crate::{
+    alerts::{evidence::Evidence, rule::Labels},
+    console::view::{
+        self, Explore, Markup, ago, escape, number, percent,
+        time::{self, Format, duration, moment},
+    },
+    http::alerts::{Alert, AlertSilence},
+    state::{Role, TokenInfo},
+};
+
+/// Labels that the events' filters know, by the names of the filters.
+const FILTERS: [(&str, &str); 7] = [
+    ("service", "service"),
+    ("environment", "environment"),
+    ("route", "route"),
+    ("method", "method"),
+    ("account", "account_id"),
+    ("status", "status"),
+    ("fingerprint", "fingerprint"),
+];
+
+pub(super) struct AlertView {
+    pub(super) rule: String,
+    pub(super) state: Markup,
+    pub(super) severity: String,
+    pub(super) summary: String,
+    pub(super) labels: Markup,
+    /// For the forms.
+    pub(super) labels_json: String,
+    /// `fires since …`
+    pub(super) since: Markup,
+    pub(super) since_words: &'static str,
+    pub(super) frozen: String,
+    /// `by anna, 5 min ago: on it`
+    pub(super) acknowledged: Option<(String, Markup, String)>,
+    pub(super) is_silenced: bool,
+    /// Whether it can be acknowledged.
+    pub(super) is_open: bool,
+    pub(super) runbook: String,
+    /// The issue it is about.
+    pub(super) issue: String,
+    pub(super) evidence: Option<EvidenceView>,
+}
+
+pub(super) struct EvidenceView {
+    pub(super) events: Markup,
+    /// Where most of them are: name and how many.
+    pub(super) groups: Vec<(Markup, Markup)>,
+    pub(super) accounts: Vec<(Markup, Markup, String)>,
+    pub(super) samples: Vec<Markup>,
+    pub(super) first_seen: Option<Markup>,
+    /// `2026.11.2 took the place of 2026.11.1`
+    pub(super) release: Option<(String, String, Markup)>,
+}
+
+pub(super) struct SilenceView {
+    pub(super) id: String,
+    pub(super) rule: String,
+    pub(super) labels: Markup,
+    pub(super) until: Markup,
+    pub(super) left: String,
+    pub(super) by: String,
+    pub(super) comment: String,
+}
+
+impl AlertView {
+    pub(super) fn new(alert: Alert, token: &TokenInfo, now_ms: i64) -> Self {
+        let (words, since) = match (&alert.resolved_at, &alert.fired_at) {
+            (Some(at), _) => ("resolved", at),
+            (None, Some(at)) => ("fires since", at),
+            (None, None) => ("pending since", &alert.active_since),
+        };
+        let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
+        let events = of_labels(&alert.labels, &alert);
+        let fingerprint =
+            alert.labels.get("fingerprint").filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        Self {
+            state: state_tag(alert.state),
+            labels: labels(&alert.labels),
+            labels_json: crate::alerts::alert::labels_json(&alert.labels),
+            since: when(since),
+            since_words: words,
+            frozen: alert.frozen.clone().unwrap_or_default(),
+            acknowledged: alert.acknowledged.as_ref().map(|by| (by.by.clone(), when(&by.at), by.comment.clone())),
+            is_silenced: alert.silenced_by.is_some(),
+            is_open: matches!(alert.state, "firing" | "silenced") && alert.acknowledged.is_none(),
+            issue: fingerprint.map(|fingerprint| format!("/issues/{fingerprint}?from=-7d")).unwrap_or_default(),
+            evidence: alert.evidence.as_ref().map(|evidence| EvidenceView::new(evidence, &events, token, now_ms)),
+            // A link of a file that only the operator writes; a browser follows none but these.
+            runbook: if alert.runbook.starts_with("https://") || alert.runbook.starts_with("http://") {
+                alert.runbook
+            } else {
+                String::new()
+            },
+            rule: alert.rule,
+            severity: alert.severity,
+            summary: alert.summary,
+        }
+    }
+}
+
+/// The events that an alert is about: of its labels, since its condition held.
+fn of_labels(labels: &Labels, alert: &Alert) -> Explore {
+    let begin = time::parse(&alert.active_since).unwrap_or_default() - 3_600_000;
+    let end = alert.resolved_at.as_deref().and_then(time::parse);
+    let range = match end {
+        Some(end) => Explore::between(begin, end),
+        None => Explore::default().with("from", crate::clock::rfc3339(begin)),
+    };
+    FILTERS.iter().fold(range, |link, (label, filter)| match labels.get(*label) {
+        Some(value) => link.with(filter, value),
+        None => link,
+    })
+}
+
+impl EvidenceView {
+    fn new(evidence: &Evidence, events: &Explore, token: &TokenInfo, now_ms: i64) -> Self {
+        let looks_up = token.has_any(&[Role::Support]);
+        let sample = |id: &String| {
+            if looks_up { view::request(id) } else { Markup::new(format!("<code>{}</code>", escape(id))) }
+        };
+        let groups = evidence.groups.iter().map(|group| {
+            let link = events.clone().with("service", &group.service).with("route", &group.route);
+            let link = link.with("status", group.status.to_string());
+            let name = format!(
+                "{} <code>{}</code> {}",
+                view::badge(group.status),
+                escape(&group.route),
+                escape(&group.service)
+            );
+            (Markup::new(name), link.number(group.events))
+        });
+        let accounts = evidence.accounts.iter().map(|one| {
+            let link = events.clone().with("account_id", &one.account);
+            (one.account.as_str().into(), link.number(one.events), percent(one.share))
+        });
+        let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
+        Self {
+            events: events.text(&format!("{} events", number(evidence.events))),
+            groups: groups.collect(),
+            accounts: accounts.collect(),
+            samples: evidence.samples.iter().map(sample).collect(),
+            first_seen: evidence.first_seen.as_deref().and_then(time::parse).map(|at| moment(at, Format::Minute)),
+            release: evidence
+                .release
+                .as_ref()
+                .map(|change| (change.to.clone(), change.from.clone(), when(&change.seen_at))),
+        }
+    }
+}
+
+impl SilenceView {
+    pub(super) fn new(silence: AlertSilence, now_ms: i64) -> Self {
+        let until = time::parse(&silence.until);
+        Self {
+            rule: silence.rule,
+            labels: labels(&silence.labels),
+            until: until.map_or_else(|| silence.until.as_str().into(), |at| moment(at, Format::Minute)),
+            left: until.map(|at| duration(at - now_ms)).unwrap_or_default(),
+            by: silence.by,
+            comment: silence.comment,
+            id: silence.id,
+        }
+    }
+}
+
+/// Where an alert stands, or what has changed.
+pub(super) fn state_tag(state: &str) -> Markup {
+    let class = match state {
+        "firing" => " bad",
+        "pending" | "acknowledged" => " no",
+        "resolved" => " yes",
+        _ => "",
+    };
+    Markup::new(format!("<span class=\"tag{class}\">{}</span>", escape(state)))
+}
+
+pub(super) fn link(path: &str, text: &str) -> Markup {
+    Markup::new(format!("<a href=\"{}\">{}</a>", escape(path), escape(text)))
+}
+
+pub(super) fn labels(labels: &Labels) -> Markup {
+    let label = |(name, value): (&String, &String)| {
+        format!("<span class=\"tag\">{} <b>{}</b></span>", escape(name), escape(value))
+    };
+    Markup::new(format!("<span class=\"tags\">{}</span>", labels.iter().map(label).collect::<Vec<_>>().concat()))
+}

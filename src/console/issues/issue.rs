@@ -1,0 +1,216 @@
+//! The page of one issue.
+
+use askama::Template;
+
+use super::rows::state_tag;
+use crate::{
+    console::{
+        Layout, Range,
+        chart::{Band, Mark, Stacked},
+        view::{
+            self, Column, Explore, Family, Markup, ago, badge, escape, plural, scroll,
+            time::{self, Format, moment},
+        },
+    },
+    event::catalog::Explanation,
+    http::issues::{EventsOf, IssueDetail, IssueRow, SeenRelease},
+    state::{Role, TokenInfo},
+};
+
+#[derive(Template)]
+#[template(path = "issues/issue.html")]
+pub(super) struct IssuePage {
+    layout: Layout,
+    title: String,
+    badge: Markup,
+    state: Markup,
+    /// Why it is in this state, in a sentence.
+    standing: String,
+    fingerprint: String,
+    place: String,
+    service: String,
+    first_seen: Markup,
+    last_seen: Markup,
+    /// Events and accounts of the range.
+    events: Markup,
+    accounts: String,
+    range: String,
+    chart: Markup,
+    what: What,
+    releases: Markup,
+    environments: Markup,
+    /// Who had most of it; absent for those who see no accounts.
+    top_accounts: Option<Markup>,
+    samples: Vec<Markup>,
+    /// Whether the forms are theirs who look.
+    may_resolve: bool,
+    resolved: Option<ResolvedView>,
+    /// What the release field proposes.
+    last_release: String,
+}
+
+/// What the error is.
+struct What {
+    error: String,
+    fields: Vec<FieldView>,
+    exception: String,
+    frame: String,
+    meaning: String,
+    solution: String,
+}
+
+struct FieldView {
+    name: String,
+    rule: String,
+    message: String,
+    documented: Option<bool>,
+    cause: String,
+    solution: String,
+}
+
+struct ResolvedView {
+    at: Markup,
+    by: String,
+    in_release: String,
+    comment: String,
+}
+
+pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &TokenInfo, now_ms: i64) -> IssuePage {
+    let IssueDetail { issue, top_frame, releases, environments, top_accounts, newest: _, explanation } = detail;
+    let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
+    let events = Explore::of(range).with("fingerprint", &issue.fingerprint);
+    let looks_up = token.has_any(&[Role::Support]);
+    let sample = |id: &String| {
+        if looks_up { view::request(id) } else { Markup::new(format!("<code>{}</code>", escape(id))) }
+    };
+    let resolved = issue.resolved.as_ref().map(|resolved| ResolvedView {
+        at: when(&resolved.at),
+        by: resolved.by.clone(),
+        in_release: resolved.in_release.clone(),
+        comment: resolved.comment.clone(),
+    });
+    IssuePage {
+        title: issue.title.clone(),
+        badge: badge(issue.status),
+        state: state_tag(issue.state),
+        standing: standing(&issue),
+        place: format!("{} {}", issue.method, issue.route).trim().to_owned(),
+        service: issue.service.clone(),
+        first_seen: when(&issue.first_seen),
+        last_seen: when(&issue.last_seen),
+        events: events.text(&plural(issue.count, "event", "events")),
+        accounts: plural(issue.accounts, "account", "accounts"),
+        range: range.words(),
+        chart: chart(&issue, &releases),
+        what: what(&issue, top_frame, explanation),
+        releases: releases_table(&releases, &issue.fingerprint, now_ms),
+        environments: counts("Environments", "Environment", "environment", &environments, &events),
+        top_accounts: top_accounts.map(|accounts| counts("Accounts", "Account", "account_id", &accounts, &events)),
+        samples: issue.samples.iter().map(sample).collect(),
+        may_resolve: token.has_any(&[Role::Support, Role::Sre]),
+        resolved,
+        last_release: issue.last_release.clone().unwrap_or_default(),
+        fingerprint: issue.fingerprint,
+        layout,
+    }
+}
+
+fn standing(issue: &IssueRow) -> String {
+    match issue.state {
+        "regressed" => "It came back after it was resolved.".to_owned(),
+        "new" => "It was never seen before the last 24 hours.".to_owned(),
+        "resolved" => "It was not seen since it was resolved.".to_owned(),
+        "escalating" => issue.escalation.as_ref().map_or_else(String::new, |why| {
+            format!(
+                "{} in the last hour. Usually it has {:.0} an hour, and rarely more than {:.0}.",
+                plural(why.last_hour, "event", "events"),
+                why.median,
+                why.high
+            )
+        }),
+        _ => "It goes on as usual.".to_owned(),
+    }
+}
+
+fn chart(issue: &IssueRow, releases: &[SeenRelease]) -> Markup {
+    let step_ms = issue.trend.step.max(1) * 1000;
+    let marks = releases
+        .iter()
+        .filter(|release| !release.release.is_empty())
+        .filter_map(|release| Some(Mark { at_ms: time::parse(&release.first_seen)?, label: release.release.clone() }));
+    let mut marks: Vec<_> = marks.collect();
+    marks.sort_by_key(|mark| mark.at_ms);
+    Stacked {
+        id: "events",
+        title: "Events over time".to_owned(),
+        description: format!("{}, and the releases that had it first", plural(issue.count, "event", "events")),
+        unit: format!("events per {}", time::duration(step_ms)),
+        from_ms: time::parse(&issue.trend.from).unwrap_or_default(),
+        step_ms,
+        bands: vec![Band { family: Family::of(issue.status), counts: issue.trend.events.clone() }],
+        known: vec![true; issue.trend.events.len()],
+        marks,
+        ..Stacked::default()
+    }
+    .html()
+}
+
+fn what(issue: &IssueRow, frame: Option<String>, explanation: Option<Explanation>) -> What {
+    let known = |field: &str, rule: &str| {
+        let fields = explanation.as_ref().map_or(&[][..], |explanation| explanation.fields.as_slice());
+        fields.iter().find(|one| one.field == field && one.rule == rule).cloned()
+    };
+    let fields = issue.fields.iter().map(|field| {
+        let told = known(&field.field, &field.rule);
+        FieldView {
+            name: if field.field.is_empty() { "no field".to_owned() } else { field.field.clone() },
+            rule: field.rule.clone(),
+            message: told.as_ref().map(|told| told.message.clone()).unwrap_or_default(),
+            documented: told.as_ref().map(|told| told.documented),
+            cause: told.as_ref().and_then(|told| told.cause.clone()).unwrap_or_default(),
+            solution: told.and_then(|told| told.solution).unwrap_or_default(),
+        }
+    });
+    let fields: Vec<_> = fields.collect();
+    let status = explanation.as_ref().filter(|_| fields.is_empty()).map(|explanation| &explanation.status);
+    What {
+        error: issue.error_template.clone(),
+        exception: issue.exception_type.clone(),
+        frame: frame.unwrap_or_default(),
+        meaning: status.map(|status| status.meaning.clone()).unwrap_or_default(),
+        solution: status.map(|status| status.solution.clone()).unwrap_or_default(),
+        fields,
+    }
+}
+
+fn releases_table(releases: &[SeenRelease], fingerprint: &str, now_ms: i64) -> Markup {
+    if releases.is_empty() {
+        return Markup::default();
+    }
+    let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
+    let row = |seen: &SeenRelease| {
+        let name = if seen.release.is_empty() { "none named".into() } else { seen.release.as_str().into() };
+        let first_ms = time::parse(&seen.first_seen);
+        let first = first_ms.map_or_else(Markup::default, |at| moment(at, Format::Minute));
+        // The count is of all time, so are the events that it leads to.
+        let link = Explore::between(first_ms.unwrap_or_default(), now_ms + 1);
+        let link = link.with("fingerprint", fingerprint).with("release", &seen.release);
+        vec![name, link.number(seen.count), first, when(&seen.last_seen)]
+    };
+    let columns =
+        [Column::Row("Release"), Column::Number("Events"), Column::Text("First seen"), Column::Text("Last seen")];
+    scroll("Releases that had it", &columns, &releases.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Events by a name, each leading to its events.
+fn counts(caption: &str, title: &'static str, parameter: &str, counts: &[EventsOf], events: &Explore) -> Markup {
+    if counts.is_empty() {
+        return Markup::default();
+    }
+    let row = |one: &EventsOf| {
+        let name = if one.name.is_empty() { "none named".into() } else { one.name.as_str().into() };
+        vec![name, events.clone().with(parameter, &one.name).number(one.count)]
+    };
+    let columns = [Column::Row(title), Column::Number("Events")];
+    scroll(caption, &columns, &counts.iter().map(row).collect::<Vec<_>>())
+}

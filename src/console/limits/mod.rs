@@ -1,0 +1,241 @@
+//! Rate limits: who was refused for asking too often, when, where, and how many retries came too soon.
+
+use askama::Template;
+use axum::{Extension, extract::State, response::Response};
+
+use super::{
+    Html, Layout, Range, Visit, render,
+    view::{
+        Column, Explore, Markup, chip, number, percent, plural, scroll,
+        time::{self, Format, moment},
+    },
+};
+use crate::{
+    http::{
+        Shared,
+        answer::ApiError,
+        params::Params,
+        rate_limits::{self, LimitEpisode, LimitedAccount, LimitedRoute, RateLimits},
+    },
+    state::TokenInfo,
+};
+
+/// Episodes that are shown.
+const EPISODES: usize = 100;
+
+/// Parameters that filter, by the names of the API.
+const FILTERS: [&str; 4] = ["service", "environment", "route", "account_id"];
+
+#[derive(Template)]
+#[template(path = "limits/limits.html")]
+struct LimitsPage {
+    layout: Layout,
+    summary: String,
+    chips: Vec<Markup>,
+    accounts: Markup,
+    routes: Markup,
+    episodes: Markup,
+    /// What is not shown.
+    more: String,
+    gap: String,
+    csv: String,
+    /// Where there is nothing to show.
+    empty: bool,
+    is_filtered: bool,
+    without: String,
+    longer: String,
+    range: String,
+}
+
+/// `GET /rate-limits`
+pub(super) async fn page(
+    State(shared): State<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+    mut params: Params,
+) -> Result<Html, ApiError> {
+    let range = Range::read(&mut params, &visit);
+    let mut filter = rate_limits::filter(&mut params, visit.now_ms);
+    (filter.from_ms, filter.to_ms) = (range.from_ms, range.to_ms);
+    params.finish()?;
+    let found = rate_limits::limited(&shared, &token.project, &filter, EPISODES).await?;
+    let filters: Vec<_> = visit.params().into_iter().filter(|(name, _)| FILTERS.contains(&name.as_str())).collect();
+    let chips = filters.iter().map(|(name, value)| chip(name, value, &visit.with_params(&[(name, "")])));
+    let events =
+        filters.iter().fold(Explore::of(&range).with("status", "429"), |link, (name, value)| link.with(name, value));
+    let shown = found.episodes.len() as u64;
+    render(&LimitsPage {
+        layout: visit.layout("Rate limits").with_range(&range, &visit),
+        summary: summary(&found, &range),
+        chips: chips.collect(),
+        accounts: accounts(&found.accounts, &events),
+        routes: routes(&found.routes, &events),
+        episodes: episodes(&found.episodes),
+        more: if found.episodes_in_all > shown {
+            format!("The {} largest of {} are shown.", number(shown), number(found.episodes_in_all))
+        } else {
+            String::new()
+        },
+        gap: time::duration(found.gap_seconds * 1000),
+        csv: csv_path(&visit),
+        empty: found.episodes.is_empty(),
+        is_filtered: !filters.is_empty(),
+        without: visit.with_params(&FILTERS.map(|name| (name, ""))),
+        longer: visit.with_params(&[("from", "-30d"), ("to", "")]),
+        range: range.words(),
+    })
+}
+
+/// `GET /rate-limits.csv`: the page's episodes as a file, as many as the API gives.
+pub(super) async fn file(
+    State(shared): State<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let filter = rate_limits::filter(&mut params, visit.now_ms);
+    params.finish()?;
+    let found = rate_limits::limited(&shared, &token.project, &filter, rate_limits::EPISODES.1).await?;
+    Ok(rate_limits::as_csv(&found))
+}
+
+/// The same as a file: `/rate-limits.csv` with this page's parameters.
+fn csv_path(visit: &Visit) -> String {
+    let page = visit.with_params(&[]);
+    let query = page.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
+    format!("/rate-limits.csv{query}")
+}
+
+/// `412 refusals in 9 episodes, last 24 h. Account 17 has 61 % of them; 230 came before a reset that had been announced.`
+fn summary(found: &RateLimits, range: &Range) -> String {
+    let events: u64 = found.routes.iter().map(|route| route.events).sum();
+    let retries: u64 = found.routes.iter().map(|route| route.retries_before_reset).sum();
+    let mut text = format!(
+        "{} in {}, {}.",
+        plural(events, "refusal", "refusals"),
+        plural(found.episodes_in_all, "episode", "episodes"),
+        range.words()
+    );
+    if let Some(first) = found.accounts.first().filter(|first| events > 0 && first.events * 10 >= events) {
+        let share = percent(first.events as f64 / events as f64);
+        text.push_str(&format!(
+            " {} has {share} of them.",
+            capital(&who(first.account_id.as_ref(), first.client_ip.as_ref()))
+        ));
+    }
+    if retries > 0 {
+        let came = plural(retries, "request came", "requests came");
+        text.push_str(&format!(
+            " {came} before a reset that had been announced: a patient client would have spared itself those."
+        ));
+    }
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// `account 17`, or an address where there is no account.
+fn who(account: Option<&String>, address: Option<&String>) -> String {
+    match (account, address) {
+        (Some(account), _) => format!("account {account}"),
+        (None, Some(address)) => format!("{address} (no account)"),
+        (None, None) => "nobody known".to_owned(),
+    }
+}
+
+fn accounts(accounts: &[LimitedAccount], events: &Explore) -> Markup {
+    let columns = [
+        Column::Row("Client"),
+        Column::Number("429s"),
+        Column::Number("Episodes"),
+        Column::Number("Routes"),
+        Column::Number("Before the reset"),
+    ];
+    let row = |one: &LimitedAccount| {
+        // Events have no filter by address.
+        let count = match &one.account_id {
+            Some(account) => events.clone().with("account_id", account).number(one.events),
+            None => number(one.events).into(),
+        };
+        vec![
+            who(one.account_id.as_ref(), one.client_ip.as_ref()).into(),
+            count,
+            number(one.episodes as u64).into(),
+            number(one.routes as u64).into(),
+            number(one.retries_before_reset).into(),
+        ]
+    };
+    scroll("Clients with most 429s", &columns, &accounts.iter().map(row).collect::<Vec<_>>())
+}
+
+fn routes(routes: &[LimitedRoute], events: &Explore) -> Markup {
+    let columns = [
+        Column::Row("Route"),
+        Column::Text("Service"),
+        Column::Number("429s"),
+        Column::Number("Clients"),
+        Column::Number("Before the reset"),
+    ];
+    let row = |one: &LimitedRoute| {
+        let link = events.clone().with("service", &one.service).with("environment", &one.environment);
+        vec![
+            route(&one.route),
+            place(&one.service, &one.environment),
+            link.with("route", &one.route).number(one.events),
+            number(one.accounts as u64).into(),
+            number(one.retries_before_reset).into(),
+        ]
+    };
+    scroll("Routes that the limits were spent on", &columns, &routes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn route(route: &str) -> Markup {
+    let text = if route.is_empty() { "none named" } else { route };
+    Markup::new(format!("<code>{}</code>", super::view::escape(text)))
+}
+
+fn place(service: &str, environment: &str) -> Markup {
+    if environment.is_empty() { service.into() } else { format!("{service} · {environment}").into() }
+}
+
+fn episodes(episodes: &[LimitEpisode]) -> Markup {
+    let columns = [
+        Column::Row("Client"),
+        Column::Text("Route"),
+        Column::Text("Began"),
+        Column::Text("Lasted"),
+        Column::Number("429s"),
+        Column::Number("Limit"),
+        Column::Text("Reset"),
+        Column::Number("Before the reset"),
+    ];
+    scroll("Episodes, the largest first", &columns, &episodes.iter().map(episode).collect::<Vec<_>>())
+}
+
+fn episode(one: &LimitEpisode) -> Vec<Markup> {
+    let (start, end) = (time::parse(&one.start), time::parse(&one.end));
+    let lasted = start.zip(end).map(|(start, end)| time::duration(end - start)).unwrap_or_default();
+    let link =
+        Explore::between(start.unwrap_or_default(), end.unwrap_or_default().saturating_add(1)).with("status", "429");
+    let link = link.with("service", &one.service).with("environment", &one.environment).with("route", &one.route);
+    let link = link.with("account_id", one.account_id.as_deref().unwrap_or_default());
+    let limit = match (one.limit, one.remaining) {
+        (Some(limit), Some(left)) if left > 0 => format!("{}, {} left", number(limit), number(left)),
+        (Some(limit), _) => number(limit),
+        (None, _) => "not told".to_owned(),
+    };
+    let reset = one.reset.as_deref().and_then(time::parse);
+    vec![
+        who(one.account_id.as_ref(), one.client_ip.as_ref()).into(),
+        route(&one.route),
+        start.map_or_else(Markup::default, |at| moment(at, Format::Minute)),
+        lasted.into(),
+        link.number(one.events),
+        limit.into(),
+        reset.map_or_else(|| "not told".into(), |at| moment(at, Format::Clock)),
+        number(one.retries_before_reset).into(),
+    ]
+}

@@ -1,0 +1,228 @@
+//! One failure: what it says, whom it meets, where, and requests to look at.
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::State as AxumState,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Context, chips,
+    failures::{documented_tag, explore, field_name, route_code},
+    step_ms,
+};
+use crate::{
+    console::{
+        Layout, Range, Visit,
+        chart::spark,
+        render,
+        view::{
+            Column, Explore, Markup, escape, number, percent, plural, request, scroll,
+            time::{self, Format, moment},
+        },
+    },
+    http::{
+        Shared,
+        answer::ApiError,
+        params::Params,
+        unavailable,
+        validation::{self, Asked, Failure},
+    },
+    state::{Role, TokenInfo},
+    store::query::{FailureKey, Filter},
+};
+
+/// Rows of each list.
+const ROWS: usize = 20;
+
+#[derive(Template)]
+#[template(path = "validation/failure.html")]
+struct FailurePage {
+    layout: Layout,
+    title: String,
+    range: String,
+    chips: Vec<Markup>,
+    is_empty: bool,
+    /// How often, of whom.
+    count: Markup,
+    accounts: String,
+    spark: Markup,
+    messages: Markup,
+    who: Markup,
+    /// Accounts that are not listed.
+    others: u64,
+    places: Markup,
+    samples: Vec<Markup>,
+    back: String,
+}
+
+/// `GET /validation/failure?field=…&rule=…&route=…`
+pub(in crate::console) async fn failure(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let range = Range::read(&mut params.clone(), &visit);
+    let filter = params.filter(shared.clock.now_ms());
+    params.finish()?;
+    let sight = shared.sight(&token);
+    let message = if sight.sees_people() { FailureKey::Message } else { FailureKey::MaskedMessage };
+    let by =
+        |keys: &[FailureKey]| Asked { filter: filter.clone(), group_by: keys.to_vec(), compared: false, limit: ROWS };
+    let (whole, messages, who, places) = (
+        by(&[]),
+        by(&[FailureKey::Field, message]),
+        by(&[FailureKey::Account]),
+        by(&[FailureKey::Route, FailureKey::Rule]),
+    );
+    let step_ms = step_ms(&filter);
+    let trends = async {
+        let trends = shared.store.failure_trends(&token.project, &filter, step_ms, 1000);
+        shared.timed("failure_trends", trends).await.map_err(|error| unavailable(&error))
+    };
+    let (whole, messages, who, places, trends) = tokio::try_join!(
+        validation::rows(&shared, &token, &whole),
+        validation::rows(&shared, &token, &messages),
+        validation::rows(&shared, &token, &who),
+        validation::rows(&shared, &token, &places),
+        trends,
+    )?;
+    let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
+    let mut counts: Vec<u64> = Vec::new();
+    for trend in trends.iter().map(|trend| context.counts(trend)) {
+        counts.resize(trend.len(), 0);
+        counts.iter_mut().zip(trend).for_each(|(sum, count)| *sum += count);
+    }
+    let all = whole.first();
+    let accounts = all.map_or(0, |row| row.accounts);
+    let title = title(&filter);
+    let events = events(&context, &filter);
+    let count = all.map_or(0, |row| row.count);
+    let named = who.iter().filter(|row| !text(row, "account").is_empty()).count() as u64;
+    let page = FailurePage {
+        range: range.words(),
+        chips: chips(&visit),
+        is_empty: all.is_none(),
+        count: events.text(&plural(count, "failure", "failures")),
+        accounts: plural(accounts, "account", "accounts"),
+        spark: spark(&counts, &format!("{} over the range", plural(count, "failure", "failures"))),
+        messages: messages_table(&messages, &events),
+        who: who_table(&who, &events),
+        others: accounts.saturating_sub(named),
+        places: places_table(&places, &context),
+        samples: samples(&whole, token.has_any(&[Role::Support])),
+        back: visit.with_params(&[("field", ""), ("rule", ""), ("route", "")]).replacen(
+            "/validation/failure",
+            "/validation",
+            1,
+        ),
+        layout: visit.layout(title.clone()).with_range(&range, &visit),
+        title,
+    };
+    Ok(render(&page)?.into_response())
+}
+
+/// What the page is about, in words.
+fn title(filter: &Filter) -> String {
+    let field = match filter.fields.as_slice() {
+        [] => "Every field".to_owned(),
+        fields => fields.iter().map(|field| field_name(field)).collect::<Vec<_>>().join(", "),
+    };
+    match filter.rules.as_slice() {
+        [] => format!("{field}: every rule"),
+        rules => format!("{field}: {}", rules.join(", ")),
+    }
+}
+
+fn events(context: &Context<'_>, filter: &Filter) -> Explore {
+    let lists = [("field", &filter.fields), ("rule", &filter.rules), ("route", &filter.routes)];
+    lists
+        .into_iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
+        .fold(explore(context), |explore, (name, value)| explore.with(name, value))
+}
+
+fn text<'r>(row: &'r Failure, key: &str) -> &'r str {
+    row.keys.get(key).map_or("", |value| value.as_str())
+}
+
+fn seen(text: &str) -> Markup {
+    time::parse(text).map(|ms| moment(ms, Format::Minute)).unwrap_or_default()
+}
+
+fn messages_table(messages: &[Failure], events: &Explore) -> Markup {
+    const COLUMNS: [Column; 5] = [
+        Column::Row("Message"),
+        Column::Number("Failures"),
+        Column::Number("Share"),
+        Column::Text("Last seen"),
+        Column::Text("Reference"),
+    ];
+    let rows: Vec<_> = messages
+        .iter()
+        .map(|row| {
+            let message = text(row, "message");
+            // A masked message is no text to search for.
+            let link = if message.contains(crate::event::pseudonym::MASK) {
+                events.clone()
+            } else {
+                events.clone().with("q", message)
+            };
+            vec![
+                Markup::from(message),
+                link.number(row.count),
+                percent(row.share).into(),
+                seen(&row.last_seen),
+                documented_tag(row.documented == Some(true)),
+            ]
+        })
+        .collect();
+    scroll("Messages", &COLUMNS, &rows)
+}
+
+fn who_table(who: &[Failure], events: &Explore) -> Markup {
+    const COLUMNS: [Column; 4] =
+        [Column::Row("Account"), Column::Number("Failures"), Column::Text("First seen"), Column::Text("Last seen")];
+    let rows: Vec<_> = who
+        .iter()
+        .map(|row| {
+            let account = text(row, "account");
+            let name = if account.is_empty() { Markup::from("no account") } else { Markup::from(account) };
+            let count = if account.is_empty() {
+                number(row.count).into()
+            } else {
+                events.clone().with("account_id", account).number(row.count)
+            };
+            vec![name, count, seen(&row.first_seen), seen(&row.last_seen)]
+        })
+        .collect();
+    scroll("Accounts", &COLUMNS, &rows)
+}
+
+fn places_table(places: &[Failure], context: &Context<'_>) -> Markup {
+    const COLUMNS: [Column; 4] =
+        [Column::Row("Route"), Column::Text("Rule"), Column::Number("Failures"), Column::Number("Accounts")];
+    let rows: Vec<_> = places
+        .iter()
+        .map(|row| {
+            let (route, rule) = (text(row, "route"), text(row, "rule"));
+            let events = explore(context).with("route", route).with("rule", rule);
+            let events = context.filter.fields.iter().fold(events, |events, field| events.with("field", field));
+            vec![
+                route_code(route),
+                Markup::new(format!("<code>{}</code>", escape(rule))),
+                events.number(row.count),
+                number(row.accounts).into(),
+            ]
+        })
+        .collect();
+    scroll("Routes and rules", &COLUMNS, &rows)
+}
+
+/// Requests to look at; a page of its own each, for those who may open it.
+fn samples(whole: &[Failure], looks_up: bool) -> Vec<Markup> {
+    let ids = whole.iter().flat_map(|row| &row.samples);
+    ids.map(|id| if looks_up { request(id) } else { Markup::new(format!("<code>{}</code>", escape(id))) }).collect()
+}

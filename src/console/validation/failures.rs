@@ -1,0 +1,131 @@
+//! The table of failures: field, rule, route, how often, whom, the trend.
+
+use std::collections::HashMap;
+
+use super::Context;
+use crate::{
+    console::{
+        chart::spark,
+        view::{Column, Explore, Markup, escape, number, percent, plural, scroll},
+    },
+    http::validation::{Failure, Failures, TopRule},
+    store::query::FailureTrend,
+};
+
+/// One of the rules that cause most.
+pub(super) struct Top {
+    pub(super) field: String,
+    pub(super) rule: String,
+    pub(super) share: String,
+    pub(super) count: Markup,
+    pub(super) link: String,
+}
+
+impl Top {
+    pub(super) fn new(rule: &TopRule, context: &Context<'_>) -> Self {
+        let explore = explore(context).with("field", &rule.field).with("rule", &rule.rule);
+        Self {
+            field: field_name(&rule.field).to_owned(),
+            share: percent(rule.share),
+            count: explore.text(&plural(rule.count, "failure", "failures")),
+            link: context.failure_link(&[("field", &rule.field), ("rule", &rule.rule)]),
+            rule: rule.rule.clone(),
+        }
+    }
+}
+
+pub(super) fn field_name(field: &str) -> &str {
+    if field.is_empty() { "the whole request" } else { field }
+}
+
+/// The events of the page's range and filters.
+pub(super) fn explore(context: &Context<'_>) -> Explore {
+    let kept = ["service", "environment", "status", "release", "account_id", "user_id"];
+    let params = context.visit.params();
+    let kept = params.iter().filter(|(name, _)| kept.contains(&name.as_str()));
+    kept.fold(Explore::of(context.range), |explore, (name, value)| explore.with(name, value))
+}
+
+pub(super) fn table(failures: &Failures, trends: &[FailureTrend], context: &Context<'_>) -> Markup {
+    const COLUMNS: [Column; 8] = [
+        Column::Row("Field"),
+        Column::Text("Rule"),
+        Column::Text("Route"),
+        Column::Number("Failures"),
+        Column::Number("Accounts"),
+        Column::Text("Trend"),
+        Column::Number("Change"),
+        Column::Text("Reference"),
+    ];
+    let key = |trend: &FailureTrend| [trend.field.clone(), trend.rule.clone(), trend.route.clone()];
+    let trends: HashMap<_, _> = trends.iter().map(|trend| (key(trend), trend)).collect();
+    let rows: Vec<_> = failures.rows.iter().map(|row| cells(row, &trends, context)).collect();
+    scroll("Validation failures by field, rule and route", &COLUMNS, &rows)
+}
+
+fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &Context<'_>) -> Vec<Markup> {
+    let key = |name: &str| row.keys.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
+    let (field, rule, route) = (key("field"), key("rule"), key("route"));
+    let link = context.failure_link(&[("field", &field), ("rule", &rule), ("route", &route)]);
+    let explore = explore(context).with("field", &field).with("rule", &rule).with("route", &route);
+    let label = plural(row.count, "failure", "failures");
+    let trend = trends.get(&[field.clone(), rule.clone(), route.clone()]);
+    let documented = context.shared.catalog.documents_rule(&route, &field, &rule);
+    vec![
+        Markup::new(format!("<a href=\"{}\"><code>{}</code></a>", escape(&link), escape(field_name(&field)))),
+        Markup::new(format!("<code>{}</code>", escape(&rule))),
+        route_code(&route),
+        explore.number(row.count),
+        number(row.accounts).into(),
+        trend.map_or_else(Markup::default, |trend| spark(&context.counts(trend), &format!("{label} over the range"))),
+        change(row.count, row.previous_count.unwrap_or_default()),
+        documented_tag(documented),
+    ]
+}
+
+/// A route; long ones take a second line rather than the table's end.
+pub(super) fn route_code(route: &str) -> Markup {
+    Markup::new(format!("<code class=\"route\">{}</code>", escape(route)))
+}
+
+pub(super) fn documented_tag(documented: bool) -> Markup {
+    Markup::new(if documented {
+        "<span class=\"tag yes\">documented</span>".to_owned()
+    } else {
+        "<span class=\"tag no\">not documented</span>".to_owned()
+    })
+}
+
+/// Against the period before: `+12 %`, `−40 %`, `new`.
+fn change(count: u64, before: u64) -> Markup {
+    let text = match (count, before) {
+        (_, 0) => "new".to_owned(),
+        (count, before) if count == before => "same".to_owned(),
+        (count, before) => {
+            let factor = count as f64 / before as f64;
+            if factor >= 10.0 {
+                format!("× {factor:.0}")
+            } else {
+                let percent = (factor - 1.0) * 100.0;
+                format!("{}{:.0}\u{202f}%", if percent < 0.0 { "−" } else { "+" }, percent.abs())
+            }
+        }
+    };
+    let hover = format!("{} in the period of the same length before", number(before));
+    Markup::new(format!("<span title=\"{}\">{}</span>", escape(&hover), escape(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_in_the_form_that_is_read_fastest() {
+        let text = |count, before| {
+            let html = change(count, before).to_string().replace('\u{202f}', " ");
+            html.split_once('>').unwrap().1.trim_end_matches("</span>").to_owned()
+        };
+        assert_eq!([text(5, 0), text(5, 5), text(6, 5), text(3, 5)], ["new", "same", "+20 %", "−40 %"]);
+        assert_eq!(text(5000, 5), "× 1000");
+    }
+}

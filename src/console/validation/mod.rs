@@ -1,0 +1,250 @@
+//! Validation: which rules users trip over, what would fix most, and who cannot get on.
+
+mod detail;
+mod failures;
+mod friction;
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::State as AxumState,
+    response::{IntoResponse, Response},
+};
+
+pub(super) use detail::failure;
+
+use super::{
+    Layout, Range, Visit, render,
+    view::{Markup, chip, plural},
+};
+use crate::{
+    http::{
+        Shared,
+        answer::ApiError,
+        params::Params,
+        unavailable,
+        validation::{self, Asked, FailureSummary, csv, friction as frictions},
+    },
+    state::TokenInfo,
+    store::query::{FailureKey, FailureTrend, Filter},
+};
+
+/// Rows of each table; the CSV has more.
+const ROWS: usize = 50;
+
+/// Rows of the CSV.
+const CSV_ROWS: usize = 1000;
+
+/// Bars of a sparkline, about.
+const BARS: i64 = 30;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Filters of the page that are shown as chips, and can be typed.
+const FILTERS: [(&str, &str); 6] = [
+    ("service", "Service"),
+    ("environment", "Environment"),
+    ("route", "Route"),
+    ("field", "Field"),
+    ("rule", "Rule"),
+    ("account_id", "Account"),
+];
+
+#[derive(Template)]
+#[template(path = "validation/page.html")]
+struct ValidationPage {
+    layout: Layout,
+    /// What would fix most, and who is stuck: the page's title.
+    sentence: String,
+    /// The words for the range.
+    range: String,
+    chips: Vec<Markup>,
+    filters: FilterForm,
+    /// Of no failure at all: what would fill the page.
+    is_empty: bool,
+    top: Vec<failures::Top>,
+    table: Markup,
+    /// Failures that have no row.
+    more: bool,
+    friction: friction::FrictionView,
+    csv: String,
+}
+
+/// The form that narrows the page down.
+struct FilterForm {
+    /// Name of the parameter, its label, its value.
+    fields: Vec<(&'static str, &'static str, String)>,
+    /// What else is in the address.
+    kept: Vec<(String, String)>,
+}
+
+/// `GET /validation`
+pub(super) async fn page(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let range = Range::read(&mut params.clone(), &visit);
+    let filter = params.filter(shared.clock.now_ms());
+    params.finish()?;
+    let asked = asked(filter.clone(), ROWS);
+    let quiet_ms = frictions::default_quiet_ms(&filter);
+    let friction = frictions::Asked { filter: filter.clone(), quiet_ms, limit: ROWS };
+    let step_ms = step_ms(&filter);
+    let trends = async {
+        let trends = shared.store.failure_trends(&token.project, &filter, step_ms, ROWS);
+        shared.timed("failure_trends", trends).await.map_err(|error| unavailable(&error))
+    };
+    let (failures, friction, trends) = tokio::try_join!(
+        validation::count(&shared, &token, &asked),
+        frictions::measure(&shared, &token, &friction),
+        trends,
+    )?;
+    let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
+    let page = ValidationPage {
+        sentence: sentence(&failures.summary, friction.stuck_accounts),
+        range: range.words(),
+        chips: chips(&visit),
+        filters: FilterForm::new(&visit),
+        is_empty: failures.rows.is_empty(),
+        top: failures.summary.top.iter().map(|rule| failures::Top::new(rule, &context)).collect(),
+        more: failures.rows.len() >= ROWS,
+        table: failures::table(&failures, &trends, &context),
+        friction: friction::FrictionView::new(&friction, &context),
+        csv: visit.with_params(&[]).replacen("/validation", "/validation.csv", 1),
+        layout: visit.layout("Validation").with_range(&range, &visit),
+    };
+    Ok(render(&page)?.into_response())
+}
+
+/// `GET /validation.csv`
+pub(super) async fn table(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let filter = params.filter(shared.clock.now_ms());
+    params.finish()?;
+    let asked = asked(filter, CSV_ROWS);
+    Ok(csv::answer(&asked, &validation::count(&shared, &token, &asked).await?))
+}
+
+fn asked(filter: Filter, limit: usize) -> Asked {
+    Asked { filter, group_by: vec![FailureKey::Field, FailureKey::Rule, FailureKey::Route], compared: true, limit }
+}
+
+/// What the parts of the page are made with.
+struct Context<'a> {
+    shared: &'a Shared,
+    visit: &'a Visit,
+    range: &'a Range,
+    step_ms: i64,
+    filter: &'a Filter,
+}
+
+impl Context<'_> {
+    /// The page of one failure.
+    fn failure_link(&self, values: &[(&str, &str)]) -> String {
+        self.visit.with_params(values).replacen("/validation", "/validation/failure", 1)
+    }
+
+    /// How often per step of the range.
+    fn counts(&self, trend: &FailureTrend) -> Vec<u64> {
+        let steps = usize::try_from((self.filter.to_ms - self.filter.from_ms) / self.step_ms + 1).unwrap_or(1);
+        let mut counts = vec![0; steps.min(2000)];
+        for (step, count) in &trend.steps {
+            if let Some(slot) = counts.get_mut(*step as usize) {
+                *slot += count;
+            }
+        }
+        counts
+    }
+}
+
+/// Whole hours for long ranges, which the rollup answers; a part of the range for short ones.
+fn step_ms(filter: &Filter) -> i64 {
+    let step_ms = ((filter.to_ms - filter.from_ms) / BARS).max(1000);
+    if step_ms >= HOUR_MS { (step_ms + HOUR_MS - 1) / HOUR_MS * HOUR_MS } else { step_ms }
+}
+
+fn sentence(summary: &FailureSummary, stuck: u64) -> String {
+    let (caused, all) = (summary.top.iter().map(|rule| rule.count).sum::<u64>(), summary.failures);
+    let rules = match summary.top.len() {
+        0 => return "No validation failed".to_owned(),
+        1 => "One rule causes",
+        2 => "Two rules cause",
+        _ => "Three rules cause",
+    };
+    let share =
+        if caused == all { "all".to_owned() } else { format!("{} of", super::view::percent(summary.top_share)) };
+    let stuck = match stuck {
+        0 => String::new(),
+        1 => "; one account is stuck".to_owned(),
+        many => format!("; {} are stuck", plural(many, "account", "accounts")),
+    };
+    format!("{rules} {share} {}{stuck}", plural(all, "validation failure", "validation failures"))
+}
+
+/// The filters that are on.
+fn chips(visit: &Visit) -> Vec<Markup> {
+    let asked = visit.params();
+    let is_filter = |name: &str| !["from", "to", "limit", "cursor"].contains(&name);
+    let on = asked.iter().filter(|(name, value)| is_filter(name) && !value.is_empty());
+    on.map(|(name, value)| {
+        let words = FILTERS.iter().find(|(known, _)| known == name).map_or(name.as_str(), |(_, words)| words);
+        // As typed: who may not see people can only have typed a pseudonym.
+        chip(words, value, &visit.with_params(&[(name, "")]))
+    })
+    .collect()
+}
+
+impl FilterForm {
+    fn new(visit: &Visit) -> Self {
+        let asked = visit.params();
+        let value =
+            |name: &str| asked.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
+        let is_own = |name: &str| FILTERS.iter().any(|(own, _)| *own == name);
+        Self {
+            fields: FILTERS.iter().map(|(name, words)| (*name, *words, value(name))).collect(),
+            kept: asked.iter().filter(|(name, _)| !is_own(name)).cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::validation::TopRule;
+
+    fn summary(counts: &[u64], failures: u64) -> FailureSummary {
+        let top = counts.iter().map(|count| TopRule {
+            field: "f".into(),
+            rule: "required".into(),
+            count: *count,
+            share: *count as f64 / failures as f64,
+        });
+        let top_share = counts.iter().sum::<u64>() as f64 / failures.max(1) as f64;
+        FailureSummary { failures, top: top.collect(), top_share, sentence: String::new() }
+    }
+
+    #[test]
+    fn the_title_says_what_would_fix_most_and_who_is_stuck() {
+        let told =
+            |counts: &[u64], failures, stuck| sentence(&summary(counts, failures), stuck).replace('\u{202f}', " ");
+        assert_eq!(
+            told(&[2000, 1000, 416], 4812, 38),
+            "Three rules cause 71 % of 4 812 validation failures; 38 accounts are stuck"
+        );
+        assert_eq!(told(&[5], 5, 1), "One rule causes all 5 validation failures; one account is stuck");
+        assert_eq!(told(&[], 0, 0), "No validation failed");
+    }
+
+    #[test]
+    fn long_ranges_have_steps_of_whole_hours() {
+        let step = |hours: i64| step_ms(&Filter { from_ms: 0, to_ms: hours * HOUR_MS, ..Filter::default() });
+        assert_eq!([step(48), step(720)], [2 * HOUR_MS, 24 * HOUR_MS]);
+        assert_eq!(step(1), 120_000);
+        assert!(step(30) < HOUR_MS || step(30) % HOUR_MS == 0);
+    }
+}

@@ -1,0 +1,399 @@
+//! The error catalog with what was observed of it, and where the two differ.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::{Extension, extract::State as AxumState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Shared,
+    answer::{ApiError, Data},
+    params::Params,
+    privacy::{Shown, Sight},
+    unavailable,
+};
+use crate::{
+    clock::rfc3339,
+    event::catalog::{Api, Catalog as Entries, FieldEntry, Module, Practice, RuleEntry, ScenarioEntry, StatusEntry},
+    state::TokenInfo,
+    store::query::{FailureKey, FailureRow, Filter, GeneralError, RateKey},
+};
+
+/// Different messages that are told apart at most, the most frequent.
+const MESSAGES: usize = 5000;
+
+/// The catalog with live numbers.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Catalog)]
+pub struct CatalogAnswer {
+    pub from: String,
+    pub to: String,
+    #[schema(value_type = Api)]
+    pub api: &'static Api,
+    #[schema(value_type = Vec<Module>)]
+    pub modules: &'static [Module],
+    pub statuses: Vec<StatusSeen>,
+    pub fields: Vec<FieldSeen>,
+    #[schema(value_type = Vec<ScenarioEntry>)]
+    pub scenarios: &'static [ScenarioEntry],
+    #[schema(value_type = Vec<RuleEntry>)]
+    pub rules: &'static [RuleEntry],
+    #[schema(value_type = Vec<Practice>)]
+    pub practices: &'static [Practice],
+    /// More different messages were observed than are told apart; the rarest are in no number.
+    pub more: bool,
+}
+
+/// A documented status and how often it was observed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatusSeen {
+    #[serde(flatten)]
+    #[schema(value_type = StatusEntry)]
+    pub entry: &'static StatusEntry,
+    /// Events with it.
+    pub events: u64,
+}
+
+/// A documented message and how often it was observed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FieldSeen {
+    #[serde(flatten)]
+    #[schema(value_type = FieldEntry)]
+    pub entry: &'static FieldEntry,
+    #[serde(flatten)]
+    pub seen: Seen,
+}
+
+/// How often a message was observed.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Seen {
+    /// Messages.
+    pub count: u64,
+    /// Absent where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// At most five request ids.
+    pub samples: Vec<String>,
+}
+
+/// Where the API and its reference differ.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Drift {
+    pub from: String,
+    pub to: String,
+    pub undocumented: Undocumented,
+    pub unobserved: Unobserved,
+    /// More different messages were observed than are told apart; the rarest are not looked at.
+    pub more: bool,
+}
+
+/// Observed, and not in the catalog.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Undocumented {
+    pub statuses: Vec<UndocumentedStatus>,
+    /// Messages of fields, the most frequent first.
+    pub fields: Vec<UndocumentedField>,
+    /// General errors of events without field errors, the most frequent first.
+    pub errors: Vec<UndocumentedError>,
+}
+
+/// A status that the catalog lacks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UndocumentedStatus {
+    pub status: u16,
+    pub events: u64,
+}
+
+/// A message of a field that the catalog lacks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UndocumentedField {
+    /// Of the route; absent where the route belongs to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    pub route: String,
+    pub field: String,
+    pub rule: String,
+    pub message: Shown,
+    pub count: u64,
+    pub first_seen: String,
+    pub last_seen: String,
+    pub samples: Vec<String>,
+}
+
+/// A general error that its status does not list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UndocumentedError {
+    pub status: u16,
+    pub error: Shown,
+    pub events: u64,
+    pub first_seen: String,
+    pub last_seen: String,
+    pub samples: Vec<String>,
+}
+
+/// In the catalog, and not observed.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Unobserved {
+    pub statuses: Vec<UnobservedStatus>,
+    pub fields: Vec<UnobservedField>,
+}
+
+/// A documented status that no event had.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnobservedStatus {
+    pub status: u16,
+    pub title: String,
+}
+
+/// A documented message that no event had.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnobservedField {
+    pub module: String,
+    pub field: String,
+    pub rule: String,
+    pub message: String,
+    pub description: String,
+}
+
+/// The catalog with live numbers.
+///
+/// Every entry of the error catalog, with how often it was observed. Takes the filters of the event search.
+#[utoipa::path(
+    get, path = "/api/v1/catalog", tag = "analyse", operation_id = "catalog",
+    params(
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
+    responses((status = 200, description = "entries with their numbers", body = CatalogAnswer), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn catalog(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<CatalogAnswer>, ApiError> {
+    let filter = params.filter(shared.clock.now_ms());
+    params.finish()?;
+    let observed = observe(&shared, &token, &filter).await?;
+    Ok(Data::ok(observed.catalog(shared.catalog, &filter)))
+}
+
+/// Drift.
+///
+/// What was observed and is not documented, and what is documented and was not observed: the API and its reference differ there. Takes the
+/// filters of the event search.
+#[utoipa::path(
+    get, path = "/api/v1/catalog/drift", tag = "analyse", operation_id = "catalog_drift",
+    params(
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
+    responses((status = 200, description = "both sides", body = Drift), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn drift(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Data<Drift>, ApiError> {
+    let filter = params.filter(shared.clock.now_ms());
+    params.finish()?;
+    let observed = observe(&shared, &token, &filter).await?;
+    Ok(Data::ok(observed.drift(shared.catalog, &filter, &shared.sight(&token))))
+}
+
+/// What was observed in a range.
+pub(crate) struct Observed {
+    /// Events by status.
+    statuses: BTreeMap<u16, u64>,
+    /// By route, field, rule and message.
+    messages: Vec<FailureRow>,
+    errors: Vec<GeneralError>,
+    more: bool,
+}
+
+pub(crate) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<Observed, ApiError> {
+    const KEYS: [FailureKey; 4] = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, FailureKey::Message];
+    let project = &token.project;
+    let step = u32::try_from((filter.to_ms - filter.from_ms) / 1000 + 1).unwrap_or(u32::MAX);
+    let (statuses, messages, errors) = tokio::try_join!(
+        shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], step)),
+        shared.timed("observed_messages", shared.store.validation_failures(project, filter, &KEYS, None, MESSAGES + 1)),
+        shared.timed("observed_errors", shared.store.general_errors(project, filter, MESSAGES + 1)),
+    )
+    .map_err(|error| unavailable(&error))?;
+    let status = |series: &crate::store::query::Series| series.labels.get("status").and_then(|text| text.parse().ok());
+    let statuses = statuses.iter().filter_map(|series| Some((status(series)?, series.total)));
+    let more = messages.len() > MESSAGES || errors.len() > MESSAGES;
+    Ok(Observed { statuses: statuses.collect(), messages, errors, more })
+}
+
+impl Observed {
+    pub(crate) fn catalog(&self, entries: &'static Entries, filter: &Filter) -> CatalogAnswer {
+        let mut seen = self.by_entry(entries);
+        let fields = entries
+            .fields()
+            .iter()
+            .map(|entry| FieldSeen { entry, seen: seen.remove(&identity(entry)).map(Seen::from).unwrap_or_default() });
+        let statuses = entries
+            .statuses()
+            .iter()
+            .map(|entry| StatusSeen { entry, events: self.statuses.get(&entry.code).copied().unwrap_or(0) });
+        CatalogAnswer {
+            from: rfc3339(filter.from_ms),
+            to: rfc3339(filter.to_ms),
+            api: entries.api(),
+            modules: entries.modules(),
+            statuses: statuses.collect(),
+            fields: fields.collect(),
+            scenarios: entries.scenarios(),
+            rules: entries.rules(),
+            practices: entries.practices(),
+            more: self.more,
+        }
+    }
+
+    pub(crate) fn drift(&self, entries: &'static Entries, filter: &Filter, sight: &Sight) -> Drift {
+        Drift {
+            from: rfc3339(filter.from_ms),
+            to: rfc3339(filter.to_ms),
+            undocumented: self.undocumented(entries, sight),
+            unobserved: self.unobserved(entries),
+            more: self.more,
+        }
+    }
+
+    fn undocumented(&self, entries: &Entries, sight: &Sight) -> Undocumented {
+        let statuses = self.statuses.iter().filter(|(status, _)| entries.status(**status).is_none());
+        // What is masked may be the same then.
+        let mut fields: BTreeMap<[String; 4], Sum> = BTreeMap::new();
+        for row in self.messages.iter().filter(|row| entry_of(row, entries).is_none()) {
+            let message = sight.message(text(row, "message").to_owned()).to_string();
+            let key = [text(row, "route"), text(row, "field"), text(row, "rule"), &message].map(str::to_owned);
+            fields.entry(key).or_default().add(row);
+        }
+        let mut errors: BTreeMap<(u16, String), Sum> = BTreeMap::new();
+        for error in self.errors.iter().filter(|error| !entries.is_documented("", "", &error.error, error.status)) {
+            let key = (error.status, sight.message(error.error.clone()).to_string());
+            errors.entry(key).or_default().add_error(error);
+        }
+        let mut undocumented = Undocumented {
+            statuses: statuses
+                .map(|(status, events)| UndocumentedStatus { status: *status, events: *events })
+                .collect(),
+            fields: fields.into_iter().map(|(key, sum)| sum.field(key, entries, sight)).collect(),
+            errors: errors.into_iter().map(|((status, error), sum)| sum.error(status, error, sight)).collect(),
+        };
+        undocumented.fields.sort_by_key(|field| std::cmp::Reverse(field.count));
+        undocumented.errors.sort_by_key(|error| std::cmp::Reverse(error.events));
+        undocumented
+    }
+
+    fn unobserved(&self, entries: &'static Entries) -> Unobserved {
+        let seen = self.by_entry(entries);
+        let statuses = entries.statuses().iter().filter(|entry| entry.code >= 400);
+        let statuses = statuses.filter(|entry| !self.statuses.contains_key(&entry.code));
+        let fields = entries.fields().iter().filter(|entry| !seen.contains_key(&identity(entry)));
+        Unobserved {
+            statuses: statuses
+                .map(|entry| UnobservedStatus { status: entry.code, title: entry.title.clone() })
+                .collect(),
+            fields: fields.map(UnobservedField::from).collect(),
+        }
+    }
+
+    /// What was observed of each documented message.
+    fn by_entry(&self, entries: &'static Entries) -> HashMap<*const FieldEntry, Sum> {
+        let mut seen: HashMap<_, Sum> = HashMap::new();
+        for row in &self.messages {
+            if let Some(entry) = entry_of(row, entries) {
+                seen.entry(identity(entry)).or_default().add(row);
+            }
+        }
+        seen
+    }
+}
+
+/// Entries are the catalog's own for the life of the process: their places tell them apart.
+fn identity(entry: &FieldEntry) -> *const FieldEntry {
+    std::ptr::from_ref(entry)
+}
+
+fn text<'r>(row: &'r FailureRow, key: &str) -> &'r str {
+    row.keys.get(key).map_or("", String::as_str)
+}
+
+fn entry_of<'e>(row: &FailureRow, entries: &'e Entries) -> Option<&'e FieldEntry> {
+    entries.field_entry(text(row, "route"), text(row, "field"), text(row, "message"))
+}
+
+/// Of several rows.
+#[derive(Default)]
+struct Sum {
+    count: u64,
+    /// Milliseconds since the Unix epoch.
+    seen_ms: Option<(i64, i64)>,
+    samples: Vec<String>,
+}
+
+impl Sum {
+    fn add(&mut self, row: &FailureRow) {
+        self.add_all(row.count, (row.first_seen_ms, row.last_seen_ms), &row.sample_request_ids);
+    }
+
+    fn add_error(&mut self, error: &GeneralError) {
+        self.add_all(error.events, (error.first_seen, error.last_seen), &error.samples);
+    }
+
+    fn add_all(&mut self, count: u64, (first_ms, last_ms): (i64, i64), samples: &[String]) {
+        const SAMPLES: usize = 5;
+        self.count += count;
+        let (first, last) = self.seen_ms.unwrap_or((first_ms, last_ms));
+        self.seen_ms = Some((first.min(first_ms), last.max(last_ms)));
+        self.samples.extend(samples.iter().take(SAMPLES.saturating_sub(self.samples.len())).cloned());
+    }
+
+    fn field(self, [route, field, rule, message]: [String; 4], entries: &Entries, sight: &Sight) -> UndocumentedField {
+        let (first_ms, last_ms) = self.seen_ms.unwrap_or_default();
+        UndocumentedField {
+            module: entries.module_of(&route).map(|module| module.name.clone()),
+            route,
+            field,
+            rule,
+            // Masked already.
+            message: sight.plain(message),
+            count: self.count,
+            first_seen: rfc3339(first_ms),
+            last_seen: rfc3339(last_ms),
+            samples: self.samples,
+        }
+    }
+
+    fn error(self, status: u16, error: String, sight: &Sight) -> UndocumentedError {
+        let (first_ms, last_ms) = self.seen_ms.unwrap_or_default();
+        UndocumentedError {
+            status,
+            // Masked already.
+            error: sight.plain(error),
+            events: self.count,
+            first_seen: rfc3339(first_ms),
+            last_seen: rfc3339(last_ms),
+            samples: self.samples,
+        }
+    }
+}
+
+impl From<Sum> for Seen {
+    fn from(sum: Sum) -> Self {
+        Self { count: sum.count, last_seen: sum.seen_ms.map(|(_, last_ms)| rfc3339(last_ms)), samples: sum.samples }
+    }
+}
+
+impl From<&FieldEntry> for UnobservedField {
+    fn from(entry: &FieldEntry) -> Self {
+        Self {
+            module: entry.module.clone(),
+            field: entry.fields.first().cloned().unwrap_or_default(),
+            rule: entry.rule.clone(),
+            message: entry.message.clone(),
+            description: entry.description.clone(),
+        }
+    }
+}

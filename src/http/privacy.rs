@@ -1,0 +1,240 @@
+//! Who may see whom: what an asker sees of the people behind events.
+//!
+//! - [`Sight`] is made of a token. Stored events become answers through it alone ([`super::stored`]), and so does every id of an
+//!   account or a user ([`Shown`]): a handler that forgot would not compile.
+//! - A token with a role that works with people (`support`, `sre`, `admin`) sees them; one that has only `product` sees
+//!   pseudonyms. Of several roles the one that reaches furthest counts.
+//! - [`translate`] turns pseudonyms in `account_id` and `user_id` into the ids they stand for, wherever query parameters are read
+//!   ([`super::params::Params`]), so every filter takes what answers show.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Parts, Shared, answer::ApiError, params, unavailable};
+use crate::{
+    event::{
+        Event,
+        catalog::{ErrorExplanation, Explanation, FieldExplanation},
+        pseudonym::{self, Person, Pseudonyms},
+    },
+    state::{Role, TokenInfo},
+};
+
+/// Pseudonyms whose ids are remembered; past it they are found in the store.
+const REMEMBERED: usize = 200_000;
+
+/// What an id becomes that is nobody's: no event has it, as no text of an event holds U+0000.
+const NOBODY: &str = "\u{0}";
+
+/// Roles that work with people.
+const WITH_PEOPLE: [Role; 2] = [Role::Support, Role::Sre];
+
+/// Pseudonyms, and what was made of them.
+#[derive(Debug)]
+pub struct Privacy {
+    pub pseudonyms: Pseudonyms,
+    /// Ids by project, kind and pseudonym.
+    known: Mutex<HashMap<(String, Person, String), String>>,
+}
+
+impl Privacy {
+    #[must_use]
+    pub fn new(pseudonyms: Pseudonyms) -> Arc<Self> {
+        Arc::new(Self { pseudonyms, known: Mutex::default() })
+    }
+
+    fn name(&self, project: &str, person: Person, id: &str) -> String {
+        let name = self.pseudonyms.of(project, person, id);
+        if !id.is_empty() {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert((project.to_owned(), person, name.clone()), id.to_owned());
+        }
+        name
+    }
+
+    fn recall(&self, project: &str, person: Person, name: &str) -> Option<String> {
+        let key = (project.to_owned(), person, name.to_owned());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+}
+
+impl Parts {
+    /// What a token's owner sees.
+    #[must_use]
+    pub fn sight(&self, token: &TokenInfo) -> Sight {
+        let veil = (!token.has_any(&WITH_PEOPLE)).then(|| (Arc::clone(&self.privacy), token.project.clone()));
+        Sight { veil }
+    }
+}
+
+/// What an asker sees of the people behind events.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// For those who see pseudonyms: what makes them, and the project.
+    veil: Option<(Arc<Privacy>, String)>,
+}
+
+/// A text about somebody, as an asker may see it. Only [`Sight`] makes one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String)]
+pub struct Shown(String);
+
+impl Shown {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Sight {
+    /// Whether ids are shown as they are.
+    #[must_use]
+    pub const fn sees_people(&self) -> bool {
+        self.veil.is_none()
+    }
+
+    #[must_use]
+    pub fn account(&self, id: String) -> Shown {
+        self.person(Person::Account, id)
+    }
+
+    #[must_use]
+    pub fn user(&self, id: String) -> Shown {
+        self.person(Person::User, id)
+    }
+
+    /// An address, an agent, a host, a path with ids in it: shown or left out.
+    #[must_use]
+    pub fn whole(&self, text: String) -> Shown {
+        Shown(if self.sees_people() { text } else { String::new() })
+    }
+
+    /// A message: shown, or with [what may be somebody's](pseudonym::PERSONAL) masked.
+    #[must_use]
+    pub fn message(&self, text: String) -> Shown {
+        Shown(if self.sees_people() { text } else { pseudonym::masked(&text).into_owned() })
+    }
+
+    /// A message of an event whose account and user are known: they are not named in it either.
+    #[must_use]
+    pub fn message_of(&self, text: String, account_id: &str, user_id: &str) -> Shown {
+        let Some((privacy, project)) = &self.veil else { return Shown(text) };
+        let text = pseudonym::masked(&text);
+        let account = privacy.name(project, Person::Account, account_id);
+        let text = pseudonym::without_word(&text, account_id, &account);
+        Shown(pseudonym::without_word(&text, user_id, &privacy.name(project, Person::User, user_id)))
+    }
+
+    /// What an event means, without what may be somebody's in the messages it quotes.
+    #[must_use]
+    pub fn explanation(&self, explanation: Explanation, event: &Event) -> Explanation {
+        if self.sees_people() {
+            return explanation;
+        }
+        let shown = |text: String| self.message_of(text, &event.account_id, &event.user_id).to_string();
+        let Explanation { headline, status, error, fields, scenario, documented } = explanation;
+        Explanation {
+            headline: shown(headline),
+            error: error.map(|error| ErrorExplanation { message: shown(error.message), ..error }),
+            fields: fields
+                .into_iter()
+                .map(|field| FieldExplanation { message: shown(field.message), ..field })
+                .collect(),
+            status,
+            scenario,
+            documented,
+        }
+    }
+
+    /// A text that is about nobody.
+    #[must_use]
+    pub fn plain(&self, text: String) -> Shown {
+        Shown(text)
+    }
+
+    fn person(&self, person: Person, id: String) -> Shown {
+        match &self.veil {
+            None => Shown(id),
+            Some((privacy, project)) => Shown(privacy.name(project, person, &id)),
+        }
+    }
+}
+
+/// The parameters that name people.
+const PARAMETERS: [(&str, Person); 2] = [("account_id", Person::Account), ("user_id", Person::User)];
+
+/// Puts ids in the place of pseudonyms in query parameters.
+///
+/// # Errors
+/// 403 for a plain id from somebody who may not see people: else they could be found by trying.
+pub(super) async fn translate(
+    shared: &Shared,
+    token: &TokenInfo,
+    pairs: &mut [(String, String)],
+) -> Result<(), ApiError> {
+    if !pairs.iter().any(|(name, _)| PARAMETERS.iter().any(|(known, _)| known == name)) {
+        return Ok(());
+    }
+    let sight = shared.sight(token);
+    let range = params::range_of(pairs, shared.clock.now_ms());
+    for (parameter, person) in PARAMETERS {
+        for (_, value) in pairs.iter_mut().filter(|(name, _)| name == parameter) {
+            let mut ids = Vec::new();
+            for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                if pseudonym::is_pseudonym(person, name) {
+                    let found = find(shared, &token.project, person, name, range).await?;
+                    // To somebody who sees people it may be an id that only looks like one.
+                    let unknown = || if sight.sees_people() { name.to_owned() } else { NOBODY.to_owned() };
+                    ids.push(found.unwrap_or_else(unknown));
+                } else if sight.sees_people() {
+                    ids.push(name.to_owned());
+                } else {
+                    let needs = format!(
+                        "{parameter}: a token of the role product filters by pseudonyms ({}…), as answers show them; ids need the role \
+                         support or sre",
+                        if person == Person::Account { "acct_" } else { "user_" }
+                    );
+                    return Err(ApiError::forbidden(needs));
+                }
+            }
+            *value = ids.join(",");
+        }
+    }
+    Ok(())
+}
+
+/// The id that a pseudonym stands for: remembered, or among those that the range has.
+async fn find(
+    shared: &Shared,
+    project: &str,
+    person: Person,
+    name: &str,
+    range: (i64, i64),
+) -> Result<Option<String>, ApiError> {
+    if let Some(id) = shared.privacy.recall(project, person, name) {
+        return Ok(Some(id));
+    }
+    let seen = shared.timed("people_seen", shared.store.people_seen(project, person, range));
+    let seen = seen.await.map_err(|error| unavailable(&error))?;
+    Ok(seen.into_iter().find(|id| shared.privacy.name(project, person, id) == name))
+}

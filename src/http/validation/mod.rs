@@ -1,0 +1,307 @@
+//! Which validations users meet, what would fix most, and who cannot get on.
+
+pub(crate) mod csv;
+pub(crate) mod friction;
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Extension,
+    extract::State as AxumState,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub use friction::{__path_friction, friction};
+
+use super::{
+    Shared,
+    analyse::one_of,
+    answer::{ApiError, Data},
+    params::Params,
+    privacy::{Shown, Sight},
+    unavailable,
+};
+use crate::{
+    clock::rfc3339,
+    event::catalog::Catalog,
+    state::TokenInfo,
+    store::query::{FailureKey, FailureRow, Filter},
+};
+
+/// Rows of an analysis unless `limit` says otherwise, and at most.
+pub(super) const ROWS: (usize, usize) = (100, 1000);
+
+/// Rules that a summary names at most.
+const TOP_RULES: usize = 3;
+
+/// Which validations users meet.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Failures {
+    pub from: String,
+    pub to: String,
+    /// What would fix most.
+    pub summary: FailureSummary,
+    /// Most frequent first.
+    pub rows: Vec<Failure>,
+}
+
+/// The rules that cause most of the failures.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct FailureSummary {
+    /// Messages that fit the filters.
+    pub failures: u64,
+    /// The three most frequent rules of fields, over all routes.
+    pub top: Vec<TopRule>,
+    /// Part of the failures that they cause together, 0 to 1.
+    pub top_share: f64,
+    /// The same in words: `Three rules cause 71 % of 4,812 validation failures.`
+    pub sentence: String,
+}
+
+/// A rule that a field breaks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TopRule {
+    pub field: String,
+    pub rule: String,
+    pub count: u64,
+    /// Part of all messages, 0 to 1.
+    pub share: f64,
+}
+
+/// Field errors of one group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Failure {
+    /// The values grouped by: `field`, `rule`, `route`, `message`, `account`, `path`.
+    #[serde(flatten)]
+    pub keys: BTreeMap<&'static str, Shown>,
+    /// Messages; an event with the same message at two positions counts twice.
+    pub count: u64,
+    /// Events with at least one of them.
+    pub events: u64,
+    /// Accounts that met it.
+    pub accounts: u64,
+    /// Part of all messages, 0 to 1.
+    pub share: f64,
+    /// Messages in the period before, with `compare=previous`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_count: Option<u64>,
+    pub first_seen: String,
+    pub last_seen: String,
+    /// At most five request ids.
+    pub samples: Vec<String>,
+    /// Whether the error catalog has it; absent unless grouped by field and message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub documented: Option<bool>,
+}
+
+/// What was asked of the failures.
+pub(crate) struct Asked {
+    pub(crate) filter: Filter,
+    pub(crate) group_by: Vec<FailureKey>,
+    pub(crate) compared: bool,
+    pub(crate) limit: usize,
+}
+
+/// Validation failures.
+///
+/// Field errors by what they are about, most frequent first, and which rules cause most of them. Takes the filters of the event search. A token
+/// whose only role is `product` sees accounts as pseudonyms, and messages without quoted values, addresses and long numbers.
+#[utoipa::path(
+    get, path = "/api/v1/validation/failures", tag = "analyse", operation_id = "validation_failures",
+    params(
+        ("group_by" = Option<String>, Query,
+            description = "field, rule, route, message, account, path; several; default field and rule"),
+        ("compare" = Option<String>, Query, description = "`previous`: also count the period of equal length before"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
+        ("format" = Option<String>, Query, description = "`json` (default), or `csv`: the rows alone, as a file for spreadsheets"),
+        ("limit" = Option<u32>, Query, description = "1 to 1000, default 100")),
+    responses((status = 200, description = "field errors, most frequent first", body = Failures), (status = 400, description = "a parameter is wrong"),
+        (status = 503, description = "ClickHouse does not answer"))
+)]
+pub async fn failures(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let sight = shared.sight(&token);
+    let asked = read(&mut params, &sight, shared.clock.now_ms());
+    let format = params.parsed("format", "json or csv", |text| ["json", "csv"].into_iter().find(|name| *name == text));
+    params.finish()?;
+    let failures = count(&shared, &token, &asked).await?;
+    Ok(match format {
+        Some("csv") => csv::answer(&asked, &failures),
+        _ => Data::ok(failures).into_response(),
+    })
+}
+
+/// Reads what is asked; those who may not see people get messages without their traces.
+pub(crate) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
+    let filter = params.filter(now_ms);
+    let expected = one_of(&FailureKey::ALL.map(FailureKey::as_str));
+    let mut group_by = params.parsed_list("group_by", &expected, FailureKey::parse);
+    if group_by.is_empty() {
+        group_by = vec![FailureKey::Field, FailureKey::Rule];
+    }
+    for key in group_by.iter_mut().filter(|key| **key == FailureKey::Message && !sight.sees_people()) {
+        *key = FailureKey::MaskedMessage;
+    }
+    let limit = params.limit(ROWS.0, ROWS.1);
+    let compared = params.parsed("compare", "previous", |text| (text == "previous").then_some(())).is_some();
+    Asked { filter, group_by, compared, limit }
+}
+
+/// Counts what is asked, and which rules cause most of it.
+pub(crate) async fn count(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Failures, ApiError> {
+    const BY_RULE: [FailureKey; 2] = [FailureKey::Field, FailureKey::Rule];
+    let filter = &asked.filter;
+    let (rows, by_rule) = if asked.group_by == BY_RULE && asked.limit >= TOP_RULES {
+        (counted(shared, token, asked).await?, None)
+    } else {
+        let by_rule = shared.store.validation_failures(&token.project, filter, &BY_RULE, None, TOP_RULES);
+        let by_rule =
+            async { shared.timed("validation_summary", by_rule).await.map_err(|error| unavailable(&error)).map(Some) };
+        tokio::try_join!(counted(shared, token, asked), by_rule)?
+    };
+    let summary = FailureSummary::of(by_rule.as_deref().unwrap_or(&rows));
+    let sight = shared.sight(token);
+    let rows = rows.into_iter().map(|row| sight.failure(row, shared.catalog, filter)).collect();
+    Ok(Failures { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), summary, rows })
+}
+
+/// Counts what is asked.
+pub(crate) async fn rows(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Vec<Failure>, ApiError> {
+    let sight = shared.sight(token);
+    let rows = counted(shared, token, asked).await?;
+    Ok(rows.into_iter().map(|row| sight.failure(row, shared.catalog, &asked.filter)).collect())
+}
+
+async fn counted(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Vec<FailureRow>, ApiError> {
+    let Asked { filter, group_by, compared, limit } = asked;
+    let previous = compared.then(|| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
+    let rows = shared.store.validation_failures(&token.project, filter, group_by, previous, *limit);
+    shared.timed("validation_failures", rows).await.map_err(|error| unavailable(&error))
+}
+
+impl FailureSummary {
+    /// Of rows by field and rule, the most frequent first.
+    fn of(rows: &[FailureRow]) -> Self {
+        let text = |row: &FailureRow, key: &str| row.keys.get(key).cloned().unwrap_or_default();
+        // Each row's share is of all rows, also of those past the limit.
+        let failures = rows.first().map_or(0, |row| (row.count as f64 / row.share).round() as u64);
+        let top: Vec<_> = rows
+            .iter()
+            .take(TOP_RULES)
+            .map(|row| TopRule {
+                field: text(row, "field"),
+                rule: text(row, "rule"),
+                count: row.count,
+                share: row.share,
+            })
+            .collect();
+        let caused: u64 = top.iter().map(|rule| rule.count).sum();
+        let top_share = if failures == 0 { 0.0 } else { caused as f64 / failures as f64 };
+        let sentence = sentence(top.len(), caused, failures);
+        Self { failures, top, top_share, sentence }
+    }
+}
+
+fn sentence(rules: usize, caused: u64, failures: u64) -> String {
+    let subject = match rules {
+        0 => return "No validation failed.".to_owned(),
+        1 => "One rule causes",
+        2 => "Two rules cause",
+        _ => "Three rules cause",
+    };
+    let noun = if failures == 1 { "validation failure" } else { "validation failures" };
+    let failures_text = thousands(failures);
+    if caused == failures {
+        return format!("{subject} all {failures_text} {noun}.");
+    }
+    format!("{subject} {} % of {failures_text} {noun}.", percent(caused, failures))
+}
+
+/// A share in whole per cent that is neither 0 nor 100 unless it is just that.
+fn percent(part: u64, whole: u64) -> u64 {
+    if part == 0 || whole == 0 {
+        return 0;
+    }
+    let rounded = (part as f64 / whole as f64 * 100.0).round() as u64;
+    if part == whole { 100 } else { rounded.clamp(1, 99) }
+}
+
+/// A number as people read it: `4,812`.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+impl Sight {
+    /// Counted field errors as the asker sees them.
+    fn failure(&self, row: FailureRow, catalog: &Catalog, filter: &Filter) -> Failure {
+        let documented = row.keys.get("field").zip(row.keys.get("message")).map(|(field, message)| {
+            let route = row.keys.get("route").or_else(|| filter.routes.first()).map_or("", String::as_str);
+            catalog.field_entry(route, field, message).is_some()
+        });
+        let key = |(name, value): (&'static str, String)| match name {
+            "account" => (name, self.account(value)),
+            "message" => (name, self.message(value)),
+            _ => (name, self.plain(value)),
+        };
+        Failure {
+            keys: row.keys.into_iter().map(key).collect(),
+            count: row.count,
+            events: row.events,
+            accounts: row.accounts,
+            share: row.share,
+            previous_count: row.previous_count,
+            first_seen: rfc3339(row.first_seen_ms),
+            last_seen: rfc3339(row.last_seen_ms),
+            samples: row.sample_request_ids,
+            documented,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(field: &str, count: u64, share: f64) -> FailureRow {
+        FailureRow {
+            keys: [("field", field.to_owned()), ("rule", "required".to_owned())].into(),
+            count,
+            events: count,
+            accounts: 1,
+            share,
+            previous_count: None,
+            first_seen_ms: 0,
+            last_seen_ms: 0,
+            sample_request_ids: vec![],
+        }
+    }
+
+    #[test]
+    fn the_summary_says_what_would_fix_most() {
+        let rows = [row("a", 5000, 0.5), row("b", 1500, 0.15), row("c", 600, 0.06), row("d", 500, 0.05)];
+        let summary = FailureSummary::of(&rows);
+        assert_eq!((summary.failures, summary.top.len()), (10_000, 3));
+        assert_eq!(summary.sentence, "Three rules cause 71 % of 10,000 validation failures.");
+        assert_eq!(FailureSummary::of(&[row("a", 1, 1.0)]).sentence, "One rule causes all 1 validation failure.");
+        assert_eq!(FailureSummary::of(&[]).sentence, "No validation failed.");
+    }
+
+    #[test]
+    fn a_share_is_whole_only_where_it_is_and_numbers_are_grouped() {
+        assert_eq!([percent(0, 5), percent(1, 5000), percent(4999, 5000), percent(5, 5)], [0, 1, 99, 100]);
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

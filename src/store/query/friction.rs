@@ -1,0 +1,109 @@
+//! Who cannot get on: accounts that fail at a field of a route again and again.
+//!
+//! An *attempt* is an hour in which an account failed at it: the rollup knows the accounts of each hour, and a client that repeats
+//! at once has not tried anew. An account *still fails* when its last attempt is in the range's last `quiet_ms`; else it was not seen
+//! again. It is *stuck* when it still fails and has attempted more than once.
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::{
+    FailureKey, Filter, Sql, Store, StoreError, Value,
+    rollup::{HOUR_MS, Range, take_whole},
+    validation::events_in_rollup,
+};
+
+/// Accounts named of a row at most.
+const WORST: usize = 5;
+
+/// What accounts meet at one field of one route.
+#[derive(Clone, Debug, PartialEq, Row, Deserialize)]
+pub struct FrictionRow {
+    pub route: String,
+    pub field: String,
+    /// Events with an error of the field, those without an account too.
+    pub events: u64,
+    /// Accounts that failed at it.
+    pub accounts: u64,
+    /// Attempts of all accounts.
+    pub attempts: u64,
+    pub still_failing: u64,
+    pub stuck: u64,
+    /// Begin of the first and of the last hour with an attempt, Unix seconds.
+    pub first_hour: u32,
+    pub last_hour: u32,
+    /// Accounts with the most attempts: minus their number, the account, the last attempt's hour.
+    pub worst: Vec<(i64, String, u32)>,
+    /// Accounts that are stuck at any field of any route that fits the filter.
+    pub stuck_in_all: u64,
+}
+
+impl Store {
+    /// Fields of routes where accounts fail, those with the most stuck accounts first.
+    pub async fn friction(
+        &self,
+        project: &str,
+        filter: &Filter,
+        quiet_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<FrictionRow>, StoreError> {
+        const KEYS: [FailureKey; 2] = [FailureKey::Route, FailureKey::Field];
+        let since_ms = self.rollups_since_ms().await?;
+        let events = events_in_rollup(filter, &KEYS);
+        let mut rest = vec![(filter.from_ms, filter.to_ms)];
+        let whole = if events.is_some() { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
+        let mut sql = Sql::default();
+        push_outer(&mut sql, filter.to_ms, quiet_ms);
+        let pieces = whole.into_iter().map(|range| (range, true)).chain(rest.into_iter().map(|range| (range, false)));
+        for (index, (range, in_rollup)) in pieces.enumerate() {
+            sql.push(if index == 0 { "" } else { " UNION ALL " });
+            match events.filter(|_| in_rollup) {
+                Some(events) => self.push_hours_of_cells(&mut sql, project, filter, range, events),
+                None => self.push_hours_of_events(&mut sql, project, filter, range),
+            }
+        }
+        sql.push(
+            ") ARRAY JOIN arrayConcat([''], ids) AS id GROUP BY r, f, id) GROUP BY r, f) \
+             ORDER BY stuck DESC, still_failing DESC, accounts DESC, route, field",
+        );
+        sql.push(&format!(" LIMIT {limit}"));
+        self.rows_of("reading friction", self.ask_wide(&sql)).await
+    }
+
+    fn push_hours_of_cells(&self, sql: &mut Sql, project: &str, filter: &Filter, range: Range, events: &str) {
+        sql.push("SELECT toString(route) AS r, toString(field) AS f, toUnixTimestamp(at) AS hour, toUInt64(");
+        sql.push(events).push(") AS hits_, groupUniqArrayArray(accounts) AS ids FROM ");
+        sql.push(&self.table("rollup_failures")).push_cells(project, &[(None, range)]).push_conditions(filter);
+        sql.push_errors_conditions(filter, "field", "rule").push(" GROUP BY r, f, hour");
+    }
+
+    fn push_hours_of_events(&self, sql: &mut Sql, project: &str, filter: &Filter, (from_ms, to_ms): Range) {
+        sql.push(
+            "SELECT toString(route_) AS r, toString(error_field) AS f, toUnixTimestamp(toStartOfHour(at)) AS hour, \
+             uniqExact(key) AS hits_, groupUniqArrayIf(account, account != '') AS ids FROM (SELECT key, account_id AS account, \
+             route AS route_, toDateTime(timestamp, 'UTC') AS at, `errors.field` AS error_fields, `errors.rule` AS error_rules FROM ",
+        );
+        sql.push(&self.table("events")).push_range(project, from_ms, to_ms).push_conditions(filter);
+        sql.push(
+            " AND notEmpty(`errors.field`) LIMIT 1 BY key) ARRAY JOIN error_fields AS error_field, error_rules AS error_rule \
+             WHERE 1",
+        );
+        sql.push_errors_conditions(filter, "error_field", "error_rule").push(" GROUP BY r, f, hour");
+    }
+}
+
+/// The select around the pieces: one row an account first, then one a route and field.
+fn push_outer(sql: &mut Sql, to_ms: i64, quiet_ms: i64) {
+    let quiet_since = to_ms.saturating_sub(quiet_ms).max(0).div_euclid(HOUR_MS) * (HOUR_MS / 1000);
+    sql.push(
+        "SELECT r AS route, f AS field, events, accounts, attempts, still_failing, stuck, first_hour, last_hour, worst, \
+         uniqExactMerge(stuck_ids) OVER () AS stuck_in_all FROM (SELECT r, f, sum(hits) AS events, countIf(id != '') AS accounts, \
+         sumIf(hours, id != '') AS attempts, countIf(is_failing) AS still_failing, countIf(is_failing AND hours > 1) AS stuck, \
+         uniqExactStateIf(id, is_failing AND hours > 1) AS stuck_ids, min(first) AS first_hour, max(last) AS last_hour, ",
+    );
+    sql.push(&format!("groupArraySortedIf({WORST})((-toInt64(hours), id, last), id != '') AS worst "));
+    sql.push(
+        "FROM (SELECT r, f, id, count() AS hours, min(hour) AS first, max(hour) AS last, if(id = '', sum(hits_), 0) AS hits, ",
+    );
+    sql.push_value("id != '' AND max(hour) >= {} AS is_failing FROM (", Value::Int(quiet_since));
+}

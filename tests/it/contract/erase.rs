@@ -1,0 +1,239 @@
+//! Erasing: nothing of somebody is left anywhere, others keep theirs, and the books balance, whatever is interrupted.
+
+use std::{path::Path, time::Duration};
+
+use errata::{
+    config::Config,
+    state::{Erasure, ErasureState, State},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Answer, token};
+use crate::collector::{Collector, NOW_MS, config, event};
+
+fn event_of(request_id: &str, account: &str, user: &str) -> Value {
+    let mut event = event(request_id, 422);
+    event["account_id"] = json!(account);
+    event["user_id"] = json!(user);
+    event
+}
+
+async fn erase(collector: &Collector, what: &Value) -> Value {
+    let answer = Answer::to(collector.request(Method::POST, "/api/v1/erase").json(what)).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let receipt = answer.envelope("erase")["data"].clone();
+    assert_eq!(receipt["state"], "waiting", "{receipt}");
+    receipt
+}
+
+async fn done(collector: &Collector, receipt: &Value) -> Value {
+    let path = format!("/api/v1/erase/{}", receipt["id"].as_str().unwrap());
+    let began = std::time::Instant::now();
+    loop {
+        let (status, body) = collector.get(&path).await;
+        assert_eq!(status, 200, "{body}");
+        if body["data"]["state"] == "done" {
+            return body["data"].clone();
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn ids(collector: &Collector, query: &str) -> Vec<String> {
+    let (status, body) = collector.get(&format!("/api/v1/events?from=-7d&{query}")).await;
+    assert_eq!(status, 200, "{body}");
+    let events = body["data"]["events"].as_array().unwrap().iter();
+    let mut ids: Vec<_> = events.map(|event| event["request_id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+async fn why_unknown(collector: &Collector, id: &str) -> String {
+    let (status, body) = collector.get(&format!("/api/v1/requests/{id}")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+    body["errors"]["request_id"][0].as_str().unwrap().to_owned()
+}
+
+/// Bytes of a directory's files that hold a text. ClickHouse keeps parts for a while that no query sees; they are not looked into.
+fn files_with(dir: &Path, text: &str) -> Vec<String> {
+    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read(&path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accounts_events_go_from_everywhere_and_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let mut events =
+        vec![event_of("req_1", "acme", "anna"), event_of("req_2", "acme", "ben"), event_of("req_3", "zeta", "anna")];
+    // The same id in the same second, of another account: its place in the lookup index stays.
+    events.push(event_of("req_2", "zeta", "zoe"));
+    collector.ship(&events).await;
+    let foreign = token(dir.path(), "other", &[errata::state::Role::Admin], None, None);
+    collector.ship_as(&foreign, &[event_of("req_1", "acme", "anna")]).await;
+    collector.delivered().await;
+    let before = collector.get("/api/v1/rates?group_by=status").await.1["data"]["series"][0]["errors"].clone();
+
+    let receipt = erase(&collector, &json!({"account_id": "acme"})).await;
+    let receipt = done(&collector, &receipt).await;
+    assert_eq!((&receipt["stored"], &receipt["kind"]), (&json!(2), &json!("account_id")), "{receipt}");
+    assert!(!receipt.to_string().contains("acme"), "{receipt}");
+
+    assert_eq!(ids(&collector, "").await, ["req_2", "req_3"]);
+    assert_eq!(ids(&collector, "account_id=acme").await, [""; 0]);
+    assert!(why_unknown(&collector, "req_1").await.starts_with("erased at 2026-11-22"));
+    let found = collector.found("req_2").await;
+    assert_eq!(found["events"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["events"][0]["account_id"], "zeta");
+    // Sums stay; whose they were does not.
+    let after = collector.get("/api/v1/rates?group_by=status").await.1["data"]["series"][0]["errors"].clone();
+    assert_eq!(before, after);
+    let (_, body) =
+        collector.get("/api/v1/validation/failures?from=2026-11-22T11:00:00Z&to=2026-11-22T12:00:00Z").await;
+    let row = &body["data"]["rows"][0];
+    assert_eq!((&row["count"], &row["accounts"]), (&json!(4), &json!(1)), "{body}");
+    assert!(!row["samples"].to_string().contains("req_1"), "{body}");
+    // Another project keeps its own.
+    let (_, body) = collector.read(&foreign, "/api/v1/requests/req_1").await;
+    assert_eq!(body["data"]["state"], "found", "{body}");
+    assert_eq!(collector.metric("errata_books_imbalance_events").await, 0.0);
+    assert_eq!(collector.metric("errata_erased_events_total").await, 2.0);
+
+    // Once more: nothing is left, and nothing changes.
+    let again = erase(&collector, &json!({"account_id": "acme"})).await;
+    assert_eq!(done(&collector, &again).await["stored"], 0);
+    assert_eq!(ids(&collector, "").await, ["req_2", "req_3"]);
+    let (_, audit) = collector.get("/api/v1/audit?action=erase").await;
+    assert!(!audit.to_string().contains("acme"), "the log does not say whose: {audit}");
+    collector.stop().await.unwrap();
+    assert_eq!(files_with(&dir.path().join("quarantine"), "acme"), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_and_a_user_are_erased_and_bad_bodies_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let id = "550E8400-e29b-41d4-a716-446655440000";
+    collector.ship(&[event_of(id, "a", "82"), event_of("req_2", "a", "82"), event_of("req_3", "a", "83")]).await;
+    collector.delivered().await;
+    let receipt = erase(&collector, &json!({"request_id": id})).await;
+    assert_eq!(done(&collector, &receipt).await["stored"], 1);
+    assert!(why_unknown(&collector, id).await.starts_with("erased at"));
+    let receipt = erase(&collector, &json!({"user_id": 82})).await;
+    assert_eq!(done(&collector, &receipt).await["stored"], 1);
+    assert_eq!(ids(&collector, "").await, ["req_3"]);
+    let (_, list) = collector.get("/api/v1/erase").await;
+    let kinds: Vec<_> = list["data"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["user_id", "request_id"]);
+    for body in [
+        json!({}),
+        json!({"account_id": "1", "user_id": "2"}),
+        json!({"account_id": ""}),
+        json!({"account_id": 1.5}),
+        json!({"request_id": "a b"}),
+        json!({"colour": "red"}),
+    ] {
+        let answer = Answer::to(collector.request(Method::POST, "/api/v1/erase").json(&body)).await;
+        let errors = answer.envelope("bad")["errors"].clone();
+        assert_eq!(answer.status, 400, "{body}: {errors}");
+    }
+    let (status, body) = collector.get("/api/v1/erase/nope").await;
+    assert_eq!(status, 404, "{body}");
+    let support = token(dir.path(), "default", &[errata::state::Role::Support], None, None);
+    let answer =
+        Answer::to(collector.with_token(&support, Method::POST, "/api/v1/erase").json(&json!({"user_id": "83"}))).await;
+    assert_eq!(answer.status, 403);
+    collector.stop().await.unwrap();
+}
+
+/// An address where nobody listens, and one where somebody does.
+fn away(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.clickhouse.url = "http://127.0.0.1:1".into();
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_queued_when_it_is_erased_never_appears_also_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    // ClickHouse is away: everything queues.
+    let collector = Collector::with(away(&config)).await;
+    collector.ship(&[event_of("req_1", "acme", "anna"), event_of("req_2", "zeta", "anna")]).await;
+    let receipt = erase(&collector, &json!({"account_id": "acme"})).await;
+    // What comes later is new.
+    collector.advance_clock(1000);
+    collector.ship(&[event_of("req_3", "acme", "anna")]).await;
+    let (_, body) = collector.get(&format!("/api/v1/erase/{}", receipt["id"].as_str().unwrap())).await;
+    assert_eq!(body["data"]["state"], "waiting", "{body}");
+    collector.stop().await.unwrap();
+
+    let collector = Collector::with(config).await;
+    collector.delivered().await;
+    let receipt = done(&collector, &receipt).await;
+    assert_eq!((&receipt["stored"], &receipt["withheld"]), (&json!(0), &json!(1)), "{receipt}");
+    assert_eq!(ids(&collector, "").await, ["req_2", "req_3"]);
+    assert!(why_unknown(&collector, "req_1").await.starts_with("erased at"));
+    assert_eq!(collector.metric("errata_books_imbalance_events").await, 0.0);
+    let rates = collector.get("/api/v1/rates?group_by=status").await.1;
+    assert_eq!(rates["data"]["series"][0]["errors"], 2, "it was never counted: {rates}");
+    // A client that sends it again sends a duplicate.
+    let (_, body) = collector.ship(&[event_of("req_1", "acme", "anna")]).await;
+    assert_eq!(body["data"]["duplicates"], 1, "{body}");
+    collector.stop().await.unwrap();
+}
+
+/// A crash between any two steps leaves the state database as it was after one of them: each is taken up from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_goes_on_after_a_crash_between_its_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    collector.ship(&[event_of("req_1", "acme", "anna"), event_of("req_2", "zeta", "ben")]).await;
+    collector.delivered().await;
+    collector.stop().await.unwrap();
+
+    let begun = |id: &str, value: &str, stored: Option<u64>| {
+        let state = State::open(dir.path()).unwrap();
+        let erasure = Erasure {
+            id: id.into(),
+            project: "default".into(),
+            kind: "account_id".into(),
+            value: Some(value.into()),
+            requested_ms: NOW_MS,
+            by: "admin".into(),
+            state: ErasureState::Waiting,
+            stored: None,
+            quarantined: 0,
+            withheld: 0,
+            done_ms: None,
+            problem: None,
+        };
+        state.begin_erasure(&erasure).unwrap();
+        if let Some(stored) = stored {
+            state.erasure_deletes(id, stored).unwrap();
+        }
+    };
+    // Written, and nothing else done.
+    begun("first", "acme", None);
+    // Counted 5, and all but its own end done.
+    begun("second", "nobody", Some(5));
+    let collector = Collector::start(dir.path()).await;
+    let first = done(&collector, &json!({"id": "first"})).await;
+    assert_eq!(first["stored"], 1, "{first}");
+    let second = done(&collector, &json!({"id": "second"})).await;
+    assert_eq!(second["stored"], 5, "what was counted first counts: {second}");
+    assert_eq!(ids(&collector, "").await, ["req_2"]);
+    collector.stop().await.unwrap();
+}

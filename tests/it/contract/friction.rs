@@ -1,0 +1,113 @@
+//! Friction: who tried how often, who still fails, who was not seen again.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::collector::{Collector, event};
+
+fn failure(request_id: &str, account: Option<&str>, at: &str, field: &str) -> Value {
+    let mut event = event(request_id, 422);
+    event["account_id"] = json!(account);
+    event["timestamp"] = json!(at);
+    event["response"]["errors"] = json!({field: ["This field is required"]});
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_are_hours_and_who_fails_late_and_again_is_stuck() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let events = [
+        // Stuck: in three hours, the last of them late.
+        failure("req_1", Some("stuck"), "2026-11-22T02:10:00Z", "title"),
+        failure("req_2", Some("stuck"), "2026-11-22T02:50:00Z", "title"),
+        failure("req_3", Some("stuck"), "2026-11-22T05:00:00Z", "title"),
+        failure("req_4", Some("stuck"), "2026-11-22T11:30:00Z", "title"),
+        // Got on, or gave up.
+        failure("req_5", Some("gone"), "2026-11-22T02:00:00Z", "title"),
+        failure("req_6", Some("gone"), "2026-11-22T03:00:00Z", "title"),
+        // Fails, and has tried once.
+        failure("req_7", Some("new"), "2026-11-22T11:40:00Z", "title"),
+        failure("req_8", None, "2026-11-22T11:41:00Z", "title"),
+        failure("req_9", Some("gone"), "2026-11-22T11:41:00Z", "name"),
+    ];
+    collector.ship(&events).await;
+    collector.delivered().await;
+    // Whole hours, which come from the rollup, and a range whose edges and rule's filter make it ask the events: the same.
+    let ranges = [
+        "from=2026-11-22T00:00:00Z&to=2026-11-22T12:00:00Z&quiet=3h",
+        "from=2026-11-22T00:30:00Z&to=2026-11-22T12:00:00Z&quiet=3h",
+        "from=2026-11-22T00:00:00Z&to=2026-11-22T12:00:00Z&quiet=3h&status=422",
+    ];
+    for range in ranges {
+        let (status, body) = collector.get(&format!("/api/v1/validation/friction?{range}")).await;
+        assert_eq!(status, 200, "{body}");
+        let data = &body["data"];
+        assert_eq!(
+            (&data["stuck_accounts"], &data["sentence"]),
+            (&json!(1), &json!("One account is stuck.")),
+            "{body:#}"
+        );
+        let row = &data["rows"][0];
+        let expected =
+            json!({"field": "title", "events": 8, "accounts": 3, "still_failing": 2, "not_seen_again": 1, "stuck": 1});
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&row[name], value, "{range} {name}: {row:#}");
+        }
+        assert_eq!(row["attempts_per_account"], 2.0, "3, 2 and 1 hours: {row:#}");
+        let worst: Vec<_> = row["worst"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                (
+                    one["account_id"].as_str().unwrap(),
+                    one["attempts"].as_u64().unwrap(),
+                    one["still_failing"].as_bool().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(worst, [("stuck", 3, true), ("gone", 2, false), ("new", 1, true)]);
+        assert_eq!(data["rows"][1]["field"], "name");
+    }
+    let (_, body) =
+        collector.get("/api/v1/validation/friction?from=2026-11-21T00:00:00Z&to=2026-11-21T12:00:00Z").await;
+    assert_eq!((&body["data"]["rows"], &body["data"]["sentence"]), (&json!([]), &json!("No account is stuck.")));
+    for query in ["quiet=5m", "quiet=x", "limit=1001", "field_=x"] {
+        let (status, body) = collector.get(&format!("/api/v1/validation/friction?{query}")).await;
+        assert_eq!(status, 400, "{query}: {body}");
+    }
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_summary_is_of_all_rules_whatever_is_grouped_and_limited() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let counts = [("a", 40), ("b", 20), ("c", 11), ("d", 10), ("e", 10), ("f", 9)];
+    let events: Vec<_> = counts
+        .iter()
+        .flat_map(|(field, count)| {
+            (0..*count).map(move |i| failure(&format!("req_{field}_{i}"), Some("x"), "2026-11-22T11:00:00Z", field))
+        })
+        .collect();
+    collector.ship(&events).await;
+    collector.delivered().await;
+    for query in ["", "group_by=route&", "limit=1&", "group_by=message,account&limit=2&"] {
+        let (_, body) = collector.get(&format!("/api/v1/validation/failures?{query}compare=previous")).await;
+        let summary = &body["data"]["summary"];
+        assert_eq!(summary["sentence"], "Three rules cause 71 % of 100 validation failures.", "{query}: {body:#}");
+        assert_eq!((&summary["failures"], &summary["top_share"]), (&json!(100), &json!(0.71)), "{query}");
+        let top: Vec<_> =
+            summary["top"].as_array().unwrap().iter().map(|rule| rule["field"].as_str().unwrap()).collect();
+        assert_eq!(top, ["a", "b", "c"]);
+        assert_eq!(body["data"]["rows"][0]["previous_count"], 0, "{body:#}");
+    }
+    let csv =
+        Answer::to(collector.request(Method::GET, "/api/v1/validation/failures?format=csv&compare=previous")).await;
+    let first = csv.text.lines().nth(1).unwrap();
+    assert!(first.starts_with("a,required,40,40,1,0.400000,0,2026-11-22T11:00:00.000Z,"), "{first}");
+    assert_eq!(collector.get("/api/v1/validation/failures?format=xml").await.0, 400);
+    collector.stop().await.unwrap();
+}

@@ -1,0 +1,118 @@
+//! Pseudonyms: who may not see people sees the same name for the same person everywhere, and finds by it.
+
+use errata::state::Role;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, token};
+use crate::collector::{Collector, event};
+
+fn event_of(request_id: &str, account: &str, user: &str) -> Value {
+    let mut event = event(request_id, 422);
+    event["account_id"] = json!(account);
+    event["user_id"] = json!(user);
+    event["event_id"] = json!(format!("{account}-event-{request_id}"));
+    event["response"]["error"] = json!(format!("Account {account} may not do this"));
+    event["response"]["errors"] = json!({"site_id": [format!("\"{account}-site\" of {user} is not yours")]});
+    event
+}
+
+async fn events(collector: &Collector, token: &str, query: &str) -> Vec<Value> {
+    let (status, body) = collector.read(token, &format!("/api/v1/events?{query}")).await;
+    assert_eq!(status, 200, "{body}");
+    body["data"]["events"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pseudonym_is_stable_is_nobodys_elsewhere_and_filters() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let foreign = token(dir.path(), "other", &[Role::Product, Role::Ingest], None, None);
+    let shipped = [event_of("req_1", "acme-corp", "anna-1"), event_of("req_2", "acme-corp", "ben-2")];
+    collector.ship(&shipped).await;
+    collector.ship(&[event_of("req_3", "zeta-corp", "anna-1")]).await;
+    collector.ship_as(&foreign, &[event_of("req_4", "acme-corp", "anna-1")]).await;
+    collector.delivered().await;
+
+    let all = events(&collector, &product, "").await;
+    let of = |id: &str| all.iter().find(|event| event["request_id"] == id).unwrap();
+    let text = json!(all).to_string();
+    for trace in ["acme", "zeta", "anna", "ben-2"] {
+        assert!(!text.contains(trace), "{trace}: {text}");
+    }
+    let (acme, anna) = (of("req_1")["account_id"].as_str().unwrap(), of("req_1")["user_id"].as_str().unwrap());
+    assert!(acme.starts_with("acct_") && anna.starts_with("user_"), "{acme} {anna}");
+    assert_eq!((&of("req_2")["account_id"], &of("req_3")["user_id"]), (&json!(acme), &json!(anna)));
+    assert_ne!(of("req_3")["account_id"], acme);
+    assert_eq!(of("req_1")["error"], format!("Account {acme} may not do this"));
+    assert_eq!(of("req_1")["errors"][0]["message"], format!("… of {anna} is not yours"));
+    let elsewhere = events(&collector, &foreign, "").await;
+    assert_ne!(elsewhere[0]["account_id"], acme, "another project has other names");
+
+    let both = ["req_1", "req_2"];
+    assert_eq!(ids(&collector, &product, &format!("account_id={acme}")).await, both);
+    assert_eq!(ids(&collector, &product, &format!("account_id={acme}&user_id={anna}")).await, ["req_1"]);
+    assert_eq!(ids(&collector, &product, "account_id=acct_000000000000").await, [""; 0]);
+    let (acme, anna) = (acme.to_owned(), anna.to_owned());
+
+    // Somebody who sees people finds by both; who may not is not told by trying.
+    let seen = events(&collector, &collector.token, &format!("account_id={acme}")).await;
+    assert_eq!(seen[0]["account_id"], "acme-corp");
+    let (status, body) = collector.read(&product, "/api/v1/events?account_id=acme-corp").await;
+    assert_eq!(status, 403);
+    assert!(body["errors"]["token"][0].as_str().unwrap().contains("acct_"), "{body}");
+    collector.stop().await.unwrap();
+
+    // After a restart nothing is remembered; the names are the same, and are found in the store.
+    let collector = Collector::start(dir.path()).await;
+    for query in [format!("account_id={acme}"), format!("account_id={acme}&user_id={anna},user_000000000000")] {
+        let expected: &[&str] = if query.contains("user_id") { &["req_1"] } else { &both };
+        assert_eq!(ids(&collector, &product, &query).await, expected, "{query}");
+    }
+    collector.stop().await.unwrap();
+}
+
+/// Request ids of the events that fit, sorted.
+async fn ids(collector: &Collector, token: &str, query: &str) -> Vec<String> {
+    let events = events(collector, token, query).await;
+    let mut ids: Vec<_> = events.iter().map(|event| event["request_id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validation_analytics_name_nobody_to_product() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    collector.ship(&[event_of("req_1", "acme-corp", "anna-1"), event_of("req_2", "zeta-corp", "ben-2")]).await;
+    collector.delivered().await;
+    let (_, body) = collector.read(&product, "/api/v1/validation/failures?group_by=account,field").await;
+    let rows = body["data"]["rows"].as_array().unwrap();
+    let account = rows[0]["account"].as_str().unwrap();
+    assert!(rows.len() == 2 && account.starts_with("acct_"), "{body}");
+    let (_, body) = collector.read(&product, &format!("/api/v1/validation/failures?account_id={account}")).await;
+    assert_eq!(body["data"]["rows"][0]["count"], 1, "{body}");
+    let (_, body) = collector.read(&product, "/api/v1/validation/failures?group_by=message").await;
+    assert!(!body.to_string().contains("-corp"), "{body}");
+    let (_, body) = collector.read(&collector.token, "/api/v1/validation/failures?group_by=message").await;
+    assert!(body.to_string().contains("acme-corp-site"), "{body}");
+
+    for path in [
+        "/api/v1/validation/failures?group_by=account,message,path&format=csv",
+        "/api/v1/validation/friction",
+        "/api/v1/catalog",
+        "/api/v1/catalog/drift",
+    ] {
+        let answer = Answer::to(collector.with_token(&product, Method::GET, path)).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        assert!(!answer.text.contains("acme") && !answer.text.contains("zeta"), "{path}: {}", answer.text);
+        if path.ends_with("csv") {
+            assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8"));
+            assert!(answer.text.starts_with("account,message,path,count,"), "{}", answer.text);
+            assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
+        }
+    }
+    collector.stop().await.unwrap();
+}
