@@ -24,6 +24,7 @@ mod attempts;
 pub mod chart;
 mod cookies;
 mod error;
+mod explore;
 mod form;
 mod gate;
 mod issues;
@@ -77,6 +78,9 @@ pub fn routes() -> Vec<Route> {
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
+        Route::get("/explore", READERS, get(explore::page)).audited("search"),
+        Route::get("/explore/export", READERS, get(explore::download)).audited("export"),
+        Route::get("/explore/tail", READERS, get(explore::follow)).audited("tail"),
         Route::get("/issues", READERS, get(issues::list)),
         Route::get("/issues/{fingerprint}", READERS, get(issues::show)),
         Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
