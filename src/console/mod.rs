@@ -87,7 +87,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
         Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
         Route::get("/rate-limits", WATCH, get(limits::page)),
-        Route::get("/rate-limits.csv", WATCH, get(limits::file)),
+        Route::get("/rate-limits.csv", WATCH, get(limits::file)).audited("export"),
         Route::get("/alerts", WATCH, get(alerts::page)),
         Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
         Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),

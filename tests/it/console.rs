@@ -1,9 +1,12 @@
 //! The console as browsers see it: who reaches which page, forms, headers, and what pages say. Real browsers are in `browser`.
 
+mod alerts;
 mod browser;
 mod explore;
 mod hostile;
 mod inert;
+mod issues;
+mod limits;
 mod lookup;
 pub(crate) mod overview;
 mod pages;

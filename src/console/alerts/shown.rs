@@ -11,13 +11,15 @@ use crate::{
 };
 
 /// Labels that the events' filters know, by the names of the filters.
-const FILTERS: [(&str, &str); 7] = [
+const FILTERS: [(&str, &str); 9] = [
     ("service", "service"),
     ("environment", "environment"),
     ("route", "route"),
     ("method", "method"),
     ("account", "account_id"),
     ("status", "status"),
+    ("field", "field"),
+    ("rule", "rule"),
     ("fingerprint", "fingerprint"),
 ];
 

@@ -121,12 +121,12 @@ fn standing(issue: &IssueRow) -> String {
         "new" => "It was never seen before the last 24 hours.".to_owned(),
         "resolved" => "It was not seen since it was resolved.".to_owned(),
         "escalating" => issue.escalation.as_ref().map_or_else(String::new, |why| {
-            format!(
-                "{} in the last hour. Usually it has {:.0} an hour, and rarely more than {:.0}.",
-                plural(why.last_hour, "event", "events"),
-                why.median,
-                why.high
-            )
+            let usual = if why.high < 1.0 {
+                "Usually it has none".to_owned()
+            } else {
+                format!("Usually it has {:.0} an hour, and rarely more than {:.0}", why.median, why.high)
+            };
+            format!("{} in the last hour. {usual}.", plural(why.last_hour, "event", "events"))
         }),
         _ => "It goes on as usual.".to_owned(),
     }

@@ -6,7 +6,7 @@ use axum::{Extension, extract::State, response::Response};
 use super::{
     Html, Layout, Range, Visit, render,
     view::{
-        Column, Explore, Markup, chip, number, percent, plural, scroll,
+        Column, Explore, Markup, chip, escape, number, percent, plural, scroll,
         time::{self, Format, moment},
     },
 };
@@ -172,18 +172,12 @@ fn accounts(accounts: &[LimitedAccount], events: &Explore) -> Markup {
 }
 
 fn routes(routes: &[LimitedRoute], events: &Explore) -> Markup {
-    let columns = [
-        Column::Row("Route"),
-        Column::Text("Service"),
-        Column::Number("429s"),
-        Column::Number("Clients"),
-        Column::Number("Before the reset"),
-    ];
+    let columns =
+        [Column::Row("Route"), Column::Number("429s"), Column::Number("Clients"), Column::Number("Before the reset")];
     let row = |one: &LimitedRoute| {
         let link = events.clone().with("service", &one.service).with("environment", &one.environment);
         vec![
-            route(&one.route),
-            place(&one.service, &one.environment),
+            route(&one.route, &one.service, &one.environment),
             link.with("route", &one.route).number(one.events),
             number(one.accounts as u64).into(),
             number(one.retries_before_reset).into(),
@@ -192,13 +186,11 @@ fn routes(routes: &[LimitedRoute], events: &Explore) -> Markup {
     scroll("Routes that the limits were spent on", &columns, &routes.iter().map(row).collect::<Vec<_>>())
 }
 
-fn route(route: &str) -> Markup {
+/// A route, and below it whose it is.
+fn route(route: &str, service: &str, environment: &str) -> Markup {
     let text = if route.is_empty() { "none named" } else { route };
-    Markup::new(format!("<code>{}</code>", super::view::escape(text)))
-}
-
-fn place(service: &str, environment: &str) -> Markup {
-    if environment.is_empty() { service.into() } else { format!("{service} · {environment}").into() }
+    let place: Vec<_> = [service, environment].into_iter().filter(|text| !text.is_empty()).map(escape).collect();
+    Markup::new(format!("<code>{}</code><span class=\"under\">{}</span>", escape(text), place.join(" · ")))
 }
 
 fn episodes(episodes: &[LimitEpisode]) -> Markup {
@@ -230,7 +222,7 @@ fn episode(one: &LimitEpisode) -> Vec<Markup> {
     let reset = one.reset.as_deref().and_then(time::parse);
     vec![
         who(one.account_id.as_ref(), one.client_ip.as_ref()).into(),
-        route(&one.route),
+        route(&one.route, &one.service, &one.environment),
         start.map_or_else(Markup::default, |at| moment(at, Format::Minute)),
         lasted.into(),
         link.number(one.events),

@@ -1,5 +1,6 @@
 //! Alerts: where they stand, what became of them, who looks after them, who is not to be told.
 
+mod shown;
 mod test;
 
 use axum::{
@@ -8,8 +9,7 @@ use axum::{
     extract::{Path, State as AxumState, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::ToSchema;
+use serde::de::DeserializeOwned;
 
 use super::{
     Shared,
@@ -21,11 +21,15 @@ use super::{
 use crate::{
     alerts::{
         alert::{is_silenced_by, labels_json},
-        evidence::Evidence,
-        rule::{DAY_MS, Labels},
+        rule::DAY_MS,
     },
     clock::rfc3339,
-    state::{Acknowledged, AlertEvent, AlertRow, Silence, State, StateError, TokenInfo},
+    state::{Acknowledged, AlertRow, Silence, State, StateError, TokenInfo},
+};
+use shown::labels_of;
+pub use shown::{
+    Acknowledgement, Alert, AlertChange, AlertHistory, AlertSilence, Alerts, EndedSilence, NewAcknowledgement,
+    NewSilence,
 };
 pub use test::{__path_test, test};
 
@@ -40,139 +44,6 @@ const LONGEST_SILENCE_MS: i64 = 31 * DAY_MS;
 
 /// The longest comment, characters.
 const COMMENT: usize = 500;
-
-/// Where alerts stand.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Alerts {
-    /// The end of the newest windows that were evaluated; absent before the first evaluation since the start.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub evaluated_at: Option<String>,
-    /// Why no state changes at the moment: `frozen: no data since …`. Absent while all is well.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub frozen: Option<String>,
-    /// Those that fire first. What is inactive is not listed; what has resolved is, for a day.
-    pub alerts: Vec<Alert>,
-    /// Those that have not ended.
-    pub silences: Vec<AlertSilence>,
-}
-
-/// One series of a rule.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Alert {
-    pub rule: String,
-    pub severity: String,
-    /// `pending`, `firing`, `acknowledged` (it fires, and somebody looks after it), `silenced` (it fires, and nobody is told), `resolved`.
-    pub state: &'static str,
-    /// Of project, rule and labels: the same in every collector.
-    pub fingerprint: String,
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
-    pub labels: Labels,
-    /// Since when its condition holds, or held.
-    pub active_since: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fired_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolved_at: Option<String>,
-    /// The number and its threshold, in words; of the latest evaluation in which its condition held.
-    pub summary: String,
-    pub value: f64,
-    pub threshold: f64,
-    /// The events behind it; absent until it has fired.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Evidence>,
-    /// Why it does not change: `frozen: no request totals since …`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub frozen: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub acknowledged: Option<Acknowledgement>,
-    /// Id of the silence that keeps it quiet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub silenced_by: Option<String>,
-    /// Where people read what to do.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub runbook: String,
-}
-
-/// Who looks after an alert.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Acknowledgement {
-    /// Name of the token.
-    pub by: String,
-    pub at: String,
-    pub comment: String,
-}
-
-/// Nobody is told of the alerts that fit.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AlertSilence {
-    pub id: String,
-    /// Absent: of any rule.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub rule: String,
-    /// An alert fits when it has all of them.
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
-    pub labels: Labels,
-    pub from: String,
-    pub until: String,
-    /// Name of the token.
-    pub by: String,
-    pub comment: String,
-}
-
-/// A silence that has been ended.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct EndedSilence {
-    pub id: String,
-}
-
-/// A silence to make.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct NewSilence {
-    /// Name of a rule; with labels, an alert must fit both. One of the two is needed.
-    pub rule: Option<String>,
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
-    pub labels: Labels,
-    /// RFC 3339; this or `for`, at most 31 days ahead.
-    pub until: Option<String>,
-    /// `30m`, `2h`, `1d`.
-    #[serde(rename = "for")]
-    pub lasts: Option<String>,
-    pub comment: String,
-}
-
-/// What is looked after.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct NewAcknowledgement {
-    /// Only the rule's alerts with all of these labels.
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
-    pub labels: Labels,
-    pub comment: String,
-}
-
-/// What became of alerts.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AlertHistory {
-    /// Newest first.
-    pub changes: Vec<AlertChange>,
-    /// `cursor` of the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
-/// One change of an alert.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AlertChange {
-    pub at: String,
-    pub rule: String,
-    pub fingerprint: String,
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
-    pub labels: Labels,
-    /// `pending`, `firing`, `resolved`, `inactive` (it was pending), `acknowledged`.
-    pub change: String,
-    pub summary: String,
-}
 
 /// Alerts and silences.
 ///
@@ -374,10 +245,6 @@ pub(crate) async fn look_after(
     Ok(rows.into_iter().map(|row| alert(shared, row, &silences, now_ms)).collect())
 }
 
-fn labels_of(json: &str) -> Labels {
-    serde_json::from_str(json).unwrap_or_default()
-}
-
 fn alert(shared: &Shared, row: AlertRow, silences: &[Silence], now_ms: i64) -> Alert {
     let labels = labels_of(&row.labels);
     let silence = silences.iter().find(|silence| is_silenced_by(silence, &row.project, &row.rule, &labels, now_ms));
@@ -409,33 +276,6 @@ fn alert(shared: &Shared, row: AlertRow, silences: &[Silence], now_ms: i64) -> A
             comment,
         }),
         silenced_by: silence.map(|silence| silence.id.clone()),
-    }
-}
-
-impl From<Silence> for AlertSilence {
-    fn from(silence: Silence) -> Self {
-        Self {
-            labels: labels_of(&silence.labels),
-            id: silence.id,
-            rule: silence.rule,
-            from: rfc3339(silence.from_ms),
-            until: rfc3339(silence.until_ms),
-            by: silence.by,
-            comment: silence.comment,
-        }
-    }
-}
-
-impl From<AlertEvent> for AlertChange {
-    fn from(event: AlertEvent) -> Self {
-        Self {
-            at: rfc3339(event.at_ms),
-            labels: labels_of(&event.labels),
-            rule: event.rule,
-            fingerprint: event.fingerprint,
-            change: event.change,
-            summary: event.summary,
-        }
     }
 }
 

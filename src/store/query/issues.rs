@@ -3,6 +3,8 @@
 //! What an issue is, is in the table `issues`; its hours are in `rollup_issues`. Whole hours are read from there and the edges of a range
 //! from the events, as the other rollups are.
 
+mod page;
+
 use clickhouse::Row;
 use serde::Deserialize;
 
@@ -16,9 +18,6 @@ pub const MAX_ISSUES: usize = 200_000;
 
 /// Issues named in one question at most: they travel in the address of the request.
 const CHUNK: usize = 2000;
-
-/// Request ids shown of each issue, each of another hour.
-const SAMPLES: usize = 5;
 
 /// Which issues a question is about; of a list that is empty, any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,12 +109,6 @@ pub struct NamedCount {
     pub events: u64,
 }
 
-#[derive(Row, Deserialize)]
-struct Accounts {
-    fingerprint: u64,
-    accounts: u64,
-}
-
 impl IssueFilter {
     /// Of the events of a range, those that the filter lets through but for what is in the table `issues` alone.
     fn events(&self, range: Range) -> Filter {
@@ -160,6 +153,7 @@ macro_rules! last {
         "toUnixTimestamp64Milli(max(timestamp)) AS last"
     };
 }
+use last;
 
 const LAST: Counted = Counted { cells: last!(cells), events: last!(events), group_by: "" };
 const RELEASES: Counted = Counted {
@@ -173,14 +167,6 @@ const RELEASES: Counted = Counted {
     ),
     group_by: ", of_release",
 };
-const ENVIRONMENTS: Counted =
-    Counted { cells: "toString(environment) AS name", events: "toString(environment) AS name", group_by: ", name" };
-const HOURLY: Counted = Counted {
-    cells: concat!(last!(cells), ", toInt64(intDiv(toUnixTimestamp(at), 3600)) AS hour"),
-    events: concat!(last!(events), ", intDiv(toUnixTimestamp64Milli(timestamp), 3600000) AS hour"),
-    group_by: ", hour",
-};
-
 impl Store {
     /// The issues that were seen in the filter's range, at most [`MAX_ISSUES`], those seen last first.
     ///
@@ -314,65 +300,6 @@ impl Store {
             steps.extend(self.rows_of::<IssueStep>("counting an issue's events", self.ask_wide(&sql)).await?);
         }
         Ok(steps)
-    }
-
-    /// How many accounts had each of the filter's issues in its range: fingerprint and accounts.
-    pub async fn issue_accounts(&self, project: &str, filter: &IssueFilter) -> Result<Vec<(u64, u64)>, StoreError> {
-        let mut sql = Sql::new("SELECT fingerprint, uniqExactIf(account_id, account_id != '') AS accounts FROM ");
-        sql.push(&self.table("events")).push_filter(project, &filter.events((filter.from_ms, filter.to_ms)));
-        sql.push(" GROUP BY fingerprint");
-        let rows: Vec<Accounts> = self.rows_of("counting an issue's accounts", self.ask_wide(&sql)).await?;
-        Ok(rows.into_iter().map(|row| (row.fingerprint, row.accounts)).collect())
-    }
-
-    /// The accounts with most events of the filter's issues in its range.
-    pub async fn issue_top_accounts(
-        &self,
-        project: &str,
-        filter: &IssueFilter,
-        limit: usize,
-    ) -> Result<Vec<NamedCount>, StoreError> {
-        let mut sql = Sql::new("SELECT account_id AS name, uniqExact(key) AS events FROM ");
-        sql.push(&self.table("events")).push_filter(project, &filter.events((filter.from_ms, filter.to_ms)));
-        sql.push(&format!(" AND account_id != '' GROUP BY name ORDER BY events DESC, name LIMIT {limit}"));
-        self.rows_of("reading an issue's accounts", self.ask_wide(&sql)).await
-    }
-
-    /// The environments with events of the filter's issues in its range.
-    pub async fn issue_environments(&self, project: &str, filter: &IssueFilter) -> Result<Vec<NamedCount>, StoreError> {
-        let mut sql = Sql::new("SELECT name, sum(counted) AS events FROM (");
-        self.push_pieces(&mut sql, project, filter, &ENVIRONMENTS).await?;
-        sql.push(") GROUP BY name ORDER BY events DESC, name LIMIT 100");
-        self.rows_of("reading an issue's environments", self.ask_wide(&sql)).await
-    }
-
-    /// Some events of each of the filter's issues: the last ones of the latest hours that it was seen in, within the filter's range.
-    ///
-    /// The hours say when; so only those moments are read from the events, however long the range is.
-    pub async fn issue_samples(&self, project: &str, filter: &IssueFilter) -> Result<Vec<IssueSamples>, StoreError> {
-        let mut sql = Sql::new("SELECT arrayJoin(arraySlice(arrayReverseSort(groupUniqArray(last)), 1, ");
-        sql.push(&format!("{SAMPLES})) AS moment FROM ("));
-        self.push_pieces(&mut sql, project, filter, &HOURLY).await?;
-        sql.push(") GROUP BY fingerprint");
-        let moments: Vec<i64> = self.rows_of("finding an issue's last events", self.ask_wide(&sql)).await?;
-        let (Some(from), Some(to)) = (moments.iter().min().copied(), moments.iter().max().copied()) else {
-            return Ok(Vec::new());
-        };
-        let mut sql = Sql::new(
-            "SELECT fingerprint, arrayMap(one -> one.2, arraySlice(arrayReverseSort(groupUniqArray((at, id))), 1, ",
-        );
-        sql.push(&format!(
-            "{SAMPLES})) AS request_ids, argMax(of_method, at) AS method, argMax(of_error, at) AS error, \
-             argMax(of_fields, at) AS fields, argMax(of_messages, at) AS messages, argMax(of_rules, at) AS rules FROM (SELECT fingerprint, \
-             toUnixTimestamp64Milli(timestamp) AS at, request_id AS id, toString(method) AS of_method, toString(error) AS of_error, \
-             `errors.field` AS of_fields, `errors.message` AS of_messages, `errors.rule` AS of_rules FROM "
-        ));
-        sql.push(&self.table("events")).push_filter(project, &filter.events((from, to + 1)));
-        sql.push_value(
-            " AND timestamp IN (SELECT fromUnixTimestamp64Milli(arrayJoin({}), 'UTC')) LIMIT 1 BY key) GROUP BY fingerprint",
-            Value::Ints(moments),
-        );
-        self.rows_of("reading an issue's last events", self.ask_wide(&sql)).await
     }
 
     /// `database.issues WHERE …`: of a project, what the filter says of kinds.
