@@ -76,7 +76,8 @@ async fn a_tail_tells_what_comes_and_fits_and_goes_on_after_the_last_id() {
     let found = collector.found("req_two").await;
     assert_eq!(messages(&text)[1].1, found["events"][0], "as a search shows it");
     let text = unchunked(&of_product.until(|text| text.contains("req_two") && text.ends_with("\n\n\r\n")).await);
-    assert!(messages(&text)[0].1.get("account_id").is_none(), "{text}");
+    let account = messages(&text)[0].1["account_id"].as_str().unwrap().to_owned();
+    assert!(account.starts_with("acct_"), "a pseudonym: {text}");
 
     // Away for a while.
     let (last, _) = messages(&unchunked(&text))[0].clone();
