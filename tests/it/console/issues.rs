@@ -29,7 +29,7 @@ async fn issues_are_listed_resolved_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
     let mut browser = Browser::signed_in(&collector, &collector.token).await;
-    let page = browser.get("/issues").await;
+    let page = browser.answered("/issues").await;
     page.check("no issues");
     assert!(page.words().contains("No error was seen") && page.words().contains("errata demo"), "{}", page.words());
 
