@@ -48,8 +48,17 @@ test-tools:
 		printf '\n*** SKIPPED: the checks of metrics, rules and dashboards by promtool and Prometheus. Missing: apt-get install prometheus ***\n\n' >&2
 	@command -v prometheus-alertmanager >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: the tests with a real Alertmanager. It is missing: apt-get install prometheus-alertmanager ***\n\n' >&2
+	@command -v chromium >/dev/null && command -v node >/dev/null || [ "$(CI)" = true ] || \
+		printf '\n*** SKIPPED: the console in a real browser. Missing: apt-get install chromium nodejs npm ***\n\n' >&2
 	@[ "$$(id -u)" = 0 ] && command -v strace >/dev/null && command -v mkfs.ext4 >/dev/null || [ "$(CI)" = true ] || \
 		printf '\n*** SKIPPED: tests of power cuts, full disks and failing system calls. They need root, and: apt-get install strace e2fsprogs libfaketime ***\n\n' >&2
+
+screenshots: require-cargo ## pictures of every page of the console in both themes, in target/screenshots, and the README's (needs Chromium)
+	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium" >&2; exit 1; }
+	@$(CARGO) build --locked
+	@$(MAKE) --no-print-directory test-engine
+	@ERRATA_SCREENSHOTS="$$PWD/target/screenshots" $(CARGO) test --locked --test it console::browser $(ARGS)
+	@mkdir -p docs/images && cp target/screenshots/readme/*.png docs/images/
 
 # Some 25 minutes on two cores. The table at the end counts what was done, and the events acknowledged, lost and visible twice;
 # a control must lose.
@@ -99,4 +108,4 @@ deny: ## licences, sources and banned crates of the dependencies
 require-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
 
-.PHONY: help run build demo test faults replay test-engine test-tools bench bench-outage bench-recovery fuzz lint deny require-cargo require-npm
+.PHONY: help run build demo test screenshots faults replay test-engine test-tools bench bench-outage bench-recovery fuzz lint deny require-cargo require-npm

@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Html, Layout, Visit};
+use super::{Html, Layout, Visit, render};
 use crate::http::answer::{ApiError, error_headers};
 
 /// Also where not even the visitor is known.
@@ -34,7 +34,7 @@ pub(super) fn show(response: &mut Response, error: &ApiError, visit: Option<&Vis
         request_id: visit.map(|visit| visit.request_id.clone()).unwrap_or_default(),
     };
     // A template of texts alone formats; were it not so, the status says it.
-    let text = page.render().unwrap_or_else(|_| headline.to_owned());
+    let text = render(&page).map_or_else(|_| headline.to_owned(), |page| page.text);
     error_headers(error, response.headers_mut());
     response.headers_mut().remove(header::WWW_AUTHENTICATE);
     response.extensions_mut().insert(Html { status: error.status, text });

@@ -16,7 +16,7 @@
 //! 3. Numbers, times, statuses, links and charts by [`view`] and [`chart`] alone, so that they look and escape the same everywhere. No inline
 //!    style or script: the policy refuses both.
 //! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
-//! 5. A test in `tests/it/console/`: `Browser` and `Page::check`.
+//! 5. A test in `tests/it/console/`: `Browser` and `Page::check`; and a row in `tests/console/pages.mjs`, which has the page opened in a real browser.
 
 mod alerts;
 mod assets;
@@ -24,6 +24,7 @@ mod attempts;
 pub mod chart;
 mod cookies;
 mod error;
+mod explore;
 mod form;
 mod gate;
 mod issues;
@@ -77,12 +78,15 @@ pub fn routes() -> Vec<Route> {
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
+        Route::get("/explore", READERS, get(explore::page)).audited("search"),
+        Route::get("/explore/export", READERS, get(explore::download)).audited("export"),
+        Route::get("/explore/tail", READERS, get(explore::follow)).audited("tail"),
         Route::get("/issues", READERS, get(issues::list)),
         Route::get("/issues/{fingerprint}", READERS, get(issues::show)),
         Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
         Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
         Route::get("/rate-limits", WATCH, get(limits::page)),
-        Route::get("/rate-limits.csv", WATCH, get(limits::file)),
+        Route::get("/rate-limits.csv", WATCH, get(limits::file)).audited("export"),
         Route::get("/alerts", WATCH, get(alerts::page)),
         Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
         Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),
@@ -109,12 +113,13 @@ pub struct Html {
     pub text: String,
 }
 
-/// Fills a template.
+/// Fills a template. What turns the direction of text is left out of it, whoever sent it.
 ///
 /// # Errors
 /// 500, when something in it does not format.
 pub fn render(page: &impl Template) -> Result<Html, ApiError> {
-    let text = page.render().map_err(|error| ApiError::internal("filling a template", &error))?;
+    let mut text = page.render().map_err(|error| ApiError::internal("filling a template", &error))?;
+    text.retain(|character| !view::turns_text(character));
     Ok(Html { status: StatusCode::OK, text })
 }
 

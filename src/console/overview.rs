@@ -1,25 +1,102 @@
-//! Overview: is something wrong now, what is the shape of it, where, what is new, and is Errata itself well.
+//! Overview: is something wrong now, what is the shape of it, where, and is Errata itself well.
+
+mod health;
+mod shape;
+
+use std::collections::HashMap;
 
 use askama::Template;
 use axum::{
     Extension,
+    extract::State as AxumState,
     response::{IntoResponse, Response},
 };
 
-use super::{Layout, Range, Visit, layout::first_place, render, see_other};
-use crate::{
-    http::{answer::ApiError, params::Params},
-    state::{Role, TokenInfo},
+use self::{health::Check, shape::Shape};
+use super::{
+    Layout, Range, Visit,
+    chart::{Mark, Shade},
+    layout::first_place,
+    render, see_other,
+    view::{
+        self, Column, Explore, Markup, percent, scroll,
+        time::{ago, parse},
+    },
 };
+use crate::{
+    http::{
+        Shared,
+        alerts::{self, Alert, Alerts},
+        analyse::{ask_rates, default_step},
+        answer::ApiError,
+        operate::{Intake, intake},
+        params::Params,
+        unavailable,
+    },
+    state::{Role, TokenInfo},
+    store::query::{Filter, IssueFilter, IssueKind, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
+};
+
+/// Rows of each list.
+const ROWS: usize = 8;
+
+/// Releases marked in the chart.
+const MARKS: usize = 12;
+
+/// A step longer than every range: for sums without steps. Whole hours, so that they come from the rollups of hours.
+const NO_STEPS_S: u32 = 10 * 365 * 86_400;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
     layout: Layout,
+    alerts: Vec<AlertLine>,
+    /// Why alerts do not change.
+    frozen: String,
+    shape: Shape,
+    routes: Markup,
+    services: Markup,
+    accounts: Markup,
+    /// The newest kinds of error that were first seen in the range.
+    issues: Vec<IssueLine>,
+    checks: Vec<Check>,
+}
+
+struct IssueLine {
+    badge: Markup,
+    words: String,
+    place: String,
+    path: String,
+    events: Markup,
+    since: Markup,
+}
+
+struct AlertLine {
+    class: &'static str,
+    state: &'static str,
+    rule: String,
+    summary: String,
+    evidence: String,
+    since: Option<Markup>,
+    sample: Option<Markup>,
+}
+
+/// What is asked for the page.
+struct Answers {
+    alerts: Alerts,
+    by_status: Vec<RatedSeries>,
+    by_route: Vec<RatedSeries>,
+    by_service: Vec<RatedSeries>,
+    accounts: Top,
+    /// With how many events each has in the range.
+    issues: Vec<(IssueKind, u64)>,
+    releases: Vec<ReleaseStart>,
+    intake: Intake,
 }
 
 /// `GET /`; who has no use for rates and alerts begins elsewhere.
 pub(super) async fn overview(
+    AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
     visit: Visit,
     mut params: Params,
@@ -29,5 +106,160 @@ pub(super) async fn overview(
     }
     let range = Range::read(&mut params, &visit);
     params.finish()?;
-    Ok(render(&OverviewPage { layout: visit.layout("Overview").with_range(&range, &visit) })?.into_response())
+    let step_s = (default_step(range.length_ms()) / 1000).max(60) as u32;
+    let answers = ask(&shared, &token.project, &range, step_s).await?;
+    let errors: u64 = answers.by_status.iter().map(|series| series.errors).sum();
+    let shades = shades(&answers.alerts.alerts, visit.now_ms);
+    let marks = answers.releases.into_iter().map(|start| Mark { at_ms: start.at_ms, label: start.release }).collect();
+    let page = OverviewPage {
+        frozen: answers.alerts.frozen.clone().unwrap_or_default(),
+        shape: Shape::new(&answers.by_status, &range, step_s, (shades, marks)),
+        routes: top("Routes with most errors", &["service", "route"], &answers.by_route, errors, &range),
+        services: top("Services with most errors", &["service"], &answers.by_service, errors, &range),
+        accounts: top_accounts(&answers.accounts, &range),
+        issues: answers
+            .issues
+            .iter()
+            .map(|(kind, events)| IssueLine::new(kind, *events, &range, visit.now_ms))
+            .collect(),
+        checks: health::checks(&answers.intake),
+        alerts: answers.alerts.alerts.into_iter().filter_map(|alert| AlertLine::new(alert, visit.now_ms)).collect(),
+        layout: visit.layout("Overview").with_range(&range, &visit),
+    };
+    Ok(render(&page)?.into_response())
+}
+
+/// Everything at once: the page takes as long as the slowest of its questions.
+async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Result<Answers, ApiError> {
+    let filter = Filter { from_ms: range.from_ms, to_ms: range.to_ms, ..Filter::default() };
+    let accounts = async {
+        let asked = shared.store.top(project, &filter, &[RateKey::Account], ROWS);
+        shared.timed("top_accounts", asked).await.map_err(|error| unavailable(&error))
+    };
+    let releases = async {
+        let asked = shared.store.release_starts(project, (range.from_ms, range.to_ms), MARKS);
+        shared.timed("release_starts", asked).await.map_err(|error| unavailable(&error))
+    };
+    let (alerts, by_status, by_route, by_service, accounts, issues, releases, intake) = tokio::try_join!(
+        alerts::standing(shared, project.to_owned()),
+        ask_rates(shared, project, &filter, &[RateKey::Status], step_s),
+        ask_rates(shared, project, &filter, &[RateKey::Service, RateKey::Route], NO_STEPS_S),
+        ask_rates(shared, project, &filter, &[RateKey::Service], NO_STEPS_S),
+        accounts,
+        new_issues(shared, project, (range.from_ms, range.to_ms)),
+        releases,
+        intake(shared),
+    )?;
+    Ok(Answers { alerts, by_status, by_route, by_service, accounts, issues, releases, intake })
+}
+
+/// The newest issues of a range, and how many events each has in it.
+async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Result<Vec<(IssueKind, u64)>, ApiError> {
+    let asked = async {
+        let kinds = shared.store.new_issues(project, range_ms, ROWS).await?;
+        if kinds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fingerprints = kinds.iter().map(|kind| kind.fingerprint).collect();
+        let seen = shared.store.seen_issues(project, &IssueFilter::of(fingerprints, range_ms)).await?;
+        let events: HashMap<u64, u64> = seen.into_iter().map(|one| (one.fingerprint, one.events)).collect();
+        let with_events = |kind: IssueKind| {
+            let events = events.get(&kind.fingerprint).copied().unwrap_or(0);
+            (kind, events)
+        };
+        Ok(kinds.into_iter().map(with_events).collect())
+    };
+    shared.timed("new_issues", asked).await.map_err(|error| unavailable(&error))
+}
+
+/// The periods in which alerts fired.
+fn shades(alerts: &[Alert], now_ms: i64) -> Vec<Shade> {
+    let shade = |alert: &Alert| {
+        let from_ms = alert.fired_at.as_deref().and_then(parse)?;
+        let to_ms = alert.resolved_at.as_deref().and_then(parse).unwrap_or(now_ms);
+        Some(Shade { from_ms, to_ms, label: format!("{}: {}", alert.rule, alert.summary) })
+    };
+    alerts.iter().filter_map(shade).collect()
+}
+
+impl IssueLine {
+    fn new(kind: &IssueKind, events: u64, range: &Range, now_ms: i64) -> Self {
+        let pairs = kind.fields.iter().zip(&kind.rules).map(|(field, rule)| format!("{field}: {rule}"));
+        let pairs = pairs.collect::<Vec<_>>().join(", ");
+        let fingerprint = format!("{:016x}", kind.fingerprint);
+        let words =
+            [pairs.as_str(), &kind.exception_type, &kind.error_template].into_iter().find(|text| !text.is_empty());
+        Self {
+            badge: view::badge(kind.status),
+            words: words.unwrap_or("an error without words").to_owned(),
+            place: format!("{} {}", kind.service, kind.route).trim().to_owned(),
+            events: Explore::of(range).with("fingerprint", &fingerprint).number(events),
+            path: format!("/issues/{fingerprint}"),
+            since: ago(kind.first_ms, now_ms),
+        }
+    }
+}
+
+impl AlertLine {
+    /// None for those that have resolved.
+    fn new(alert: Alert, now_ms: i64) -> Option<Self> {
+        let class = match alert.state {
+            "firing" => "bad",
+            "pending" | "acknowledged" | "silenced" => "warn",
+            _ => return None,
+        };
+        let evidence = alert.evidence.as_ref();
+        let account = evidence.and_then(|evidence| evidence.accounts.first());
+        let since = alert.fired_at.as_deref().unwrap_or(&alert.active_since);
+        Some(Self {
+            class,
+            state: alert.state,
+            rule: alert.rule,
+            summary: alert.summary,
+            evidence: account.map_or_else(String::new, |account| {
+                format!("One account, {}, is {} of it.", account.account, percent(account.share))
+            }),
+            since: parse(since).map(|at| ago(at, now_ms)),
+            sample: evidence.and_then(|evidence| evidence.samples.first()).map(|id| view::request(id)),
+        })
+    }
+}
+
+/// The labels with the most errors.
+fn top(caption: &'static str, keys: &[&'static str], series: &[RatedSeries], errors: u64, range: &Range) -> Markup {
+    let rows: Vec<Vec<Markup>> = series
+        .iter()
+        .filter(|series| series.errors > 0)
+        .take(ROWS)
+        .map(|series| {
+            let label = |key: &str| series.labels.get(key).map_or("", String::as_str);
+            let link = keys.iter().fold(Explore::of(range), |link, key| link.with(key, label(key)));
+            let shown = keys.last().map_or("", |key| label(key));
+            vec![
+                link.text(if shown.is_empty() { "(not named)" } else { shown }),
+                link.number(series.errors),
+                percent(series.errors as f64 / errors.max(1) as f64).into(),
+                series.ratio.map_or_else(|| "–".into(), |ratio| percent(ratio).into()),
+            ]
+        })
+        .collect();
+    let name = if keys.len() > 1 { "Route" } else { "Service" };
+    let columns =
+        [Column::Row(name), Column::Number("Errors"), Column::Number("Of all"), Column::Number("Of requests")];
+    if rows.is_empty() { Markup::default() } else { scroll(caption, &columns, &rows) }
+}
+
+fn top_accounts(accounts: &Top, range: &Range) -> Markup {
+    let row = |row: &TopRow| {
+        let account = row.labels.first().map_or("", String::as_str);
+        let link = Explore::of(range).with("account_id", account);
+        let share = percent(row.events as f64 / accounts.events.max(1) as f64);
+        vec![link.text(account), link.number(row.events), share.into()]
+    };
+    let rows: Vec<_> = accounts.rows.iter().map(row).collect();
+    if rows.is_empty() {
+        return Markup::default();
+    }
+    let columns = [Column::Row("Account"), Column::Number("Errors"), Column::Number("Of all")];
+    scroll("Accounts with most errors", &columns, &rows)
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::rfc3339,
     state::TokenInfo,
-    store::query::{Cursor, RateKey, RatedPoint, RatedSeries, ratio},
+    store::query::{Cursor, Filter, RateKey, RatedPoint, RatedSeries, ratio},
 };
 
 /// Events on a page unless `limit` says otherwise, and at most.
@@ -167,13 +167,26 @@ pub async fn rates(
     let group_by = params.parsed_list("group_by", &one_of(&RateKey::ALL.map(RateKey::as_str)), RateKey::parse);
     let step = step_of(&mut params, filter.to_ms - filter.from_ms);
     params.finish()?;
-    let errors = shared.timed("rates", shared.store.rates(&token.project, &filter, &group_by, step));
-    let requests = shared.store.requests_served(&token.project, &filter, &group_by, step);
-    let requests = shared.timed("requests_served", requests);
-    let (errors, requests) = tokio::try_join!(errors, requests).map_err(|error| unavailable(&error))?;
-    let series = ratio::join(errors, &requests, &group_by, &filter, step);
+    let series = ask_rates(&shared, &token.project, &filter, &group_by, step).await?;
     let series = series.into_iter().map(RateSeries::from).collect();
     Ok(Data::ok(Rates { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), step, series }))
+}
+
+/// Errors and requests per step of so many seconds, the series with the most errors first.
+///
+/// # Errors
+/// 503 when ClickHouse does not answer.
+pub async fn ask_rates(
+    shared: &Shared,
+    project: &str,
+    filter: &Filter,
+    group_by: &[RateKey],
+    step: u32,
+) -> Result<Vec<RatedSeries>, ApiError> {
+    let errors = shared.timed("rates", shared.store.rates(project, filter, group_by, step));
+    let requests = shared.timed("requests_served", shared.store.requests_served(project, filter, group_by, step));
+    let (errors, requests) = tokio::try_join!(errors, requests).map_err(|error| unavailable(&error))?;
+    Ok(ratio::join(errors, &requests, group_by, filter, step))
 }
 
 /// `step`, in seconds.
@@ -187,8 +200,9 @@ pub(super) fn step_of(params: &mut Params, range_ms: i64) -> u32 {
     u32::try_from(step_ms / 1000).unwrap_or(u32::MAX)
 }
 
-/// The first round length that cuts the range into at most 120 steps.
-fn default_step(range_ms: i64) -> i64 {
+/// The first round length that cuts the range into at most 120 steps, milliseconds.
+#[must_use]
+pub fn default_step(range_ms: i64) -> i64 {
     const ROUND_S: [i64; 9] = [1, 10, 60, 300, 900, 3600, 21_600, 86_400, 604_800];
     let fits = |step: &&i64| range_ms / (**step * 1000) <= 120;
     ROUND_S.iter().find(fits).unwrap_or(&ROUND_S[ROUND_S.len() - 1]) * 1000

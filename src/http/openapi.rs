@@ -79,7 +79,7 @@ const TOKEN: &str = "Paste a token alone, without `Bearer`. The first one, an ad
     `errata token create --name NAME --project PROJECT --role ROLE` makes more. A token sees the events of its project alone.";
 
 /// Answers as they come from a collector: operation, status, the whole body.
-const EXAMPLES: [(&str, &str, &str); 7] = [
+const EXAMPLES: [(&str, &str, &str); 12] = [
     ("ship_events", "202", include_str!("examples/taken.json")),
     ("lookup_request", "200", include_str!("examples/lookup.json")),
     ("lookup_request", "404", include_str!("examples/unknown.json")),
@@ -87,6 +87,11 @@ const EXAMPLES: [(&str, &str, &str); 7] = [
     ("top_events", "200", include_str!("examples/top.json")),
     ("issues", "200", include_str!("examples/issues.json")),
     ("resolve_issue", "404", include_str!("examples/unknown_issue.json")),
+    ("validation_failures", "200", include_str!("examples/failures.json")),
+    ("validation_friction", "200", include_str!("examples/friction.json")),
+    ("catalog_drift", "200", include_str!("examples/drift.json")),
+    ("erase", "202", include_str!("examples/receipt.json")),
+    ("audit", "200", include_str!("examples/audit.json")),
 ];
 
 /// Operations that take the filters of the event search.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Shared, answer::ApiError};
+use crate::spool;
 
 /// What `/readyz` says.
 #[derive(Debug, Serialize, ToSchema)]
@@ -102,12 +103,9 @@ pub async fn readyz(AxumState(shared): AxumState<Shared>) -> Response {
     responses((status = 200, description = "all series", body = String, content_type = "text/plain"))
 )]
 pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
-    let asked = Arc::clone(&shared);
-    // Off the threads that serve: delivery holds the books while the spool forgets, which is a sync of the disk.
-    let read = tokio::task::spawn_blocking(move || asked.books.imbalance(&asked.spool)).await;
-    let (imbalance, stats) = match read {
+    let (imbalance, stats) = match read_books(&shared).await {
         Ok(read) => read,
-        Err(error) => return ApiError::internal("reading the books", &error).into_response(),
+        Err(error) => return error.into_response(),
     };
     let metrics = &shared.metrics;
     metrics.books_imbalance.set(imbalance);
@@ -130,6 +128,50 @@ pub async fn metrics(AxumState(shared): AxumState<Shared>) -> Response {
 /// What Swagger UI's own page needs: its scripts and styles, the API it describes, and icons within its styles.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The books' imbalance and the spool they are of.
+async fn read_books(shared: &Shared) -> Result<(i64, spool::Stats), ApiError> {
+    let asked = Arc::clone(shared);
+    // Off the threads that serve: delivery holds the books while the spool forgets, which is a sync of the disk.
+    let read = tokio::task::spawn_blocking(move || asked.books.imbalance(&asked.spool)).await;
+    read.map_err(|error| ApiError::internal("reading the books", &error))
+}
+
+/// How events fare on their way in.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Why no events are taken, if none are.
+    pub refusal: Option<String>,
+    /// What the last check of ClickHouse said, if it failed.
+    pub store_problem: Option<String>,
+    /// Events that are durable and not yet in ClickHouse.
+    pub queued: u64,
+    /// Of the spool's files.
+    pub bytes: u64,
+    /// How long the oldest of the queued events has waited, milliseconds.
+    pub oldest_wait_ms: i64,
+    /// From the receipt of the latest delivered events until they could be queried, seconds.
+    pub lag_s: f64,
+    /// Accepted less stored, queued and set aside: 0.
+    pub imbalance: i64,
+}
+
+/// How events fare on their way in, for the overview.
+///
+/// # Errors
+/// 500 when the books cannot be read.
+pub async fn intake(shared: &Shared) -> Result<Intake, ApiError> {
+    let (imbalance, stats) = read_books(shared).await?;
+    Ok(Intake {
+        refusal: shared.spool.refusal().map(|refusal| refusal.to_string()),
+        store_problem: shared.health.get().err(),
+        queued: stats.items,
+        bytes: stats.bytes,
+        oldest_wait_ms: stats.oldest_ms.map_or(0, |oldest| (shared.clock.now_ms() - oldest).max(0)),
+        lag_s: shared.metrics.visible_lag.get(),
+        imbalance,
+    })
+}
 
 /// The page's links are relative to the folder.
 pub async fn docs_folder() -> Redirect {

@@ -67,9 +67,9 @@ pub fn routes() -> Vec<Route> {
     let mut routes = vec![
         writes(ingest::PATH, INGEST, post(ingest::events)),
         reads(ingest::PATH, SEARCH, get(analyse::events)).audited("search"),
-        reads("/api/v1/events/tail", SEARCH, get(events::tail::tail)),
+        reads("/api/v1/events/tail", SEARCH, get(events::tail::tail)).audited("tail"),
         reads("/api/v1/events/histogram", SEARCH, get(events::counts::histogram)),
-        reads("/api/v1/events/top", SEARCH, get(events::counts::top)),
+        reads("/api/v1/events/top", SEARCH, get(events::counts::top)).audited("search"),
         writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
         writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)).audited("ticket"),
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),

@@ -1,10 +1,16 @@
 //! The console as browsers see it: who reaches which page, forms, headers, and what pages say. Real browsers are in `browser`.
 
 mod alerts;
+mod browser;
+mod explore;
+mod hostile;
+mod inert;
 mod issues;
 mod limits;
 mod lookup;
+pub(crate) mod overview;
 mod pages;
+mod product;
 mod sign_in;
 
 use std::collections::BTreeMap;
@@ -149,9 +155,14 @@ impl Page {
             .replace("&#39;", "'")
             .replace("&quot;", "\"")
             .replace("&lt;", "<")
+            .replace("&#60;", "<")
+            .replace("&#62;", ">")
+            .replace("&#34;", "\"")
+            .replace("&#38;", "&")
             .replace("&gt;", ">")
             .replace("&amp;", "&");
-        words.split_whitespace().collect::<Vec<_>>().join(" ")
+        // Not at the thin spaces within numbers.
+        words.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// Checks what is true of every page.

@@ -17,7 +17,7 @@ mod quarantine;
 mod quota;
 mod search;
 mod state;
-mod tail;
+pub(crate) mod tail;
 pub(crate) mod tools;
 mod totals;
 

@@ -13,6 +13,7 @@ mod crash;
 mod engine;
 mod faults;
 mod hostile;
+mod leaks;
 mod lookup;
 mod migrate;
 mod monitoring;

@@ -17,6 +17,7 @@ mod alerts;
 mod insert;
 mod issues;
 mod lookup;
+mod overview;
 mod rollup;
 mod search;
 mod totals;

@@ -96,10 +96,13 @@
       button.classList.remove("done");
     }, 1500);
   };
-  for (const button of all("[data-copy], [data-copy-from]")) {
-    button.hidden = false;
-    button.addEventListener("click", () => copy(button.dataset.copy ?? document.getElementById(button.dataset.copyFrom).textContent, button));
-  }
+  const copies = (within) => {
+    for (const button of all("[data-copy], [data-copy-from]", within)) {
+      button.hidden = false;
+      button.addEventListener("click", () => copy(button.dataset.copy ?? document.getElementById(button.dataset.copyFrom).textContent, button));
+    }
+  };
+  copies(document);
 
   // A theme is there at once; the form keeps it.
   for (const form of all("form[data-themes]")) {
@@ -170,5 +173,132 @@
         location.assign(target);
       });
     }
+  }
+
+  // Explore: rows as they come. The server writes them, escaped as on the page.
+  for (const button of all("[data-tail]")) {
+    const table = document.querySelector("[data-events]"), state = document.querySelector("[data-tail-state]");
+    const say = (text) => { state.hidden = !text; state.textContent = text; };
+    const remember = (on) => {
+      const here = new URL(location.href);
+      if (on) here.searchParams.set("live", "1"); else here.searchParams.delete("live");
+      history.replaceState(null, "", here);
+    };
+    let source = null, told = 0;
+    const insert = (html) => {
+      const holder = document.createElement("template");
+      holder.innerHTML = html;
+      const row = holder.content.firstElementChild;
+      row.classList.add("news");
+      localise(row);
+      copies(row);
+      table.tBodies[0].prepend(row);
+      // A page that is open for a day stays as light as it was.
+      while (table.rows.length > 300) table.deleteRow(-1);
+    };
+    const stop = () => {
+      source?.close();
+      source = null;
+      button.setAttribute("aria-pressed", "false");
+      button.textContent = "Follow live";
+      say(told ? `${told} since; no longer following.` : "");
+      remember(false);
+    };
+    const start = () => {
+      source = new EventSource(button.dataset.tail);
+      button.setAttribute("aria-pressed", "true");
+      button.textContent = "Stop following";
+      told = 0;
+      say("Following: new errors appear here some two seconds after they happen.");
+      remember(true);
+      source.onmessage = (event) => {
+        document.querySelector("[data-empty]")?.remove();
+        table.closest(".scroll").classList.remove("empty");
+        told += 1;
+        insert(event.data);
+        say(`Following: ${told} new.`);
+      };
+      source.addEventListener("missed", (event) => {
+        const row = document.createElement("tr"), cell = row.appendChild(document.createElement("td"));
+        cell.colSpan = 6;
+        row.className = "missed";
+        cell.textContent = `${JSON.parse(event.data).count} more came at once and are not shown; load the page again to see them`;
+        table.tBodies[0].prepend(row);
+      });
+      source.addEventListener("waiting", () => say("The store does not answer at the moment; what comes in meanwhile follows."));
+      source.onerror = () => {
+        if (source?.readyState === EventSource.CLOSED) {
+          stop();
+          say("Following ended: too many pages follow already, or you are signed out. Load the page again.");
+        } else say("The connection is lost; trying again …");
+      };
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => (source ? stop() : start()));
+    if (button.hasAttribute("data-on")) start();
+  }
+  if (document.querySelector("[data-tail]")) for (const help of all("[data-without-scripts]")) help.querySelector("details").open = false;
+
+  // A download that says how far it is. What would not fit the browser's memory well is left to the browser.
+  for (const link of all("[data-export]")) {
+    const total = Number(link.dataset.export), state = document.querySelector("[data-export-state]");
+    link.addEventListener("click", async (event) => {
+      if (total > 200000 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      const bar = document.createElement("progress"), words = document.createElement("span");
+      bar.max = Math.max(1, total);
+      state.replaceChildren(bar, words);
+      state.hidden = false;
+      try {
+        const answer = await fetch(link.href);
+        if (!answer.ok) throw new Error((await answer.json()).errors?.token?.[0] ?? `status ${answer.status}`);
+        const parts = [], reader = answer.body.getReader();
+        let lines = 0;
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) break;
+          parts.push(value);
+          for (const byte of value) if (byte === 10) lines += 1;
+          bar.value = Math.min(lines, bar.max);
+          words.textContent = `${lines.toLocaleString()} of ${total.toLocaleString()} events`;
+        }
+        const file = URL.createObjectURL(new Blob(parts));
+        const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? "errata-events";
+        Object.assign(document.createElement("a"), { href: file, download: name }).click();
+        setTimeout(() => URL.revokeObjectURL(file), 60000);
+        words.textContent = `${name} is saved.`;
+        bar.remove();
+      } catch (problem) {
+        bar.remove();
+        words.textContent = `The export ended before its end (${problem.message}); nothing is saved. Try again, or take a shorter time.`;
+      }
+    });
+  }
+
+  // Views of one's own, in this browser.
+  for (const form of all("[data-save-view]")) {
+    const list = document.querySelector("[data-views]"), key = "errata-views";
+    const kept = () => { try { return JSON.parse(localStorage.getItem(key)) ?? []; } catch { return []; } };
+    const show = () => {
+      list.replaceChildren(...kept().flatMap(({ name, path }) => {
+        const link = Object.assign(document.createElement("a"), { href: path, textContent: name });
+        const forget = Object.assign(document.createElement("button"), { type: "button", textContent: "×", title: `Forget the view ${name}` });
+        forget.dataset.forget = "";
+        forget.setAttribute("aria-label", forget.title);
+        forget.addEventListener("click", () => keep(kept().filter((view) => view.name !== name)));
+        return [link, forget];
+      }));
+    };
+    const keep = (views) => { localStorage.setItem(key, JSON.stringify(views)); show(); };
+    form.hidden = false;
+    show();
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const here = new URL(location.href), name = form.elements[0].value.trim();
+      for (const passing of ["cursor", "live"]) here.searchParams.delete(passing);
+      // Only addresses of this page are kept, so that a link can lead nowhere else.
+      keep([...kept().filter((view) => view.name !== name), { name, path: here.pathname + here.search }].slice(-20));
+      form.reset();
+    });
   }
 })();

@@ -5,15 +5,20 @@ use crate::{
         chart::spark,
         view::{
             Explore, Markup, number, percent, plural,
-            time::{Format, ago, moment},
+            time::{Format, ago, duration, moment},
         },
     },
     event::Event,
-    store::query::Impact,
+    store::query::{Impact, IssueHours},
 };
 
+const HOUR_MS: i64 = 3_600_000;
+
 pub(super) struct ImpactView {
+    /// The days around, hour by hour; where those are not known, the hour around minute by minute.
     pub(super) spark: Markup,
+    /// How many events there were in those days; empty where they are not known.
+    pub(super) days: Markup,
     /// How many events, and where they lead.
     pub(super) events: Markup,
     /// `12 accounts`, `only this account`.
@@ -26,9 +31,9 @@ pub(super) struct ImpactView {
 }
 
 impl ImpactView {
-    pub(super) fn new(event: &Event, impact: &Impact, now_ms: i64) -> Self {
-        let link =
-            Explore::between(impact.from_ms, impact.to_ms).with("fingerprint", format!("{:016x}", event.fingerprint));
+    pub(super) fn new(event: &Event, impact: &Impact, trend: &IssueHours, now_ms: i64) -> Self {
+        let fingerprint = format!("{:016x}", event.fingerprint);
+        let link = Explore::between(impact.from_ms, impact.to_ms).with("fingerprint", &fingerprint);
         let events = plural(impact.events, "event", "events");
         let is_alone = impact.accounts == 1 && impact.account_events > 0;
         let accounts = match impact.accounts {
@@ -46,14 +51,46 @@ impl ImpactView {
             [release] => format!("All in release {release}."),
             several => format!("In releases {}: not tied to one.", several.join(", ")),
         };
+        let first_ms = trend.first_ms.unwrap_or(impact.first_seen_ms).min(impact.first_seen_ms);
+        let (spark, days) = days(trend, &fingerprint)
+            .unwrap_or_else(|| (spark(&impact.per_minute, &format!("{events} in the hour around")), Markup::default()));
         Self {
-            spark: spark(&impact.per_minute, &format!("{events} in the hour around")),
+            spark,
+            days,
             events: link.text(&events),
             accounts,
             share,
-            since: moment(impact.first_seen_ms, Format::Minute),
-            since_ago: ago(impact.first_seen_ms, now_ms),
+            since: moment(first_ms, Format::Minute),
+            since_ago: ago(first_ms, now_ms),
             releases,
         }
+    }
+}
+
+/// The hours as a picture, and their sum; none where nothing is counted.
+fn days(trend: &IssueHours, fingerprint: &str) -> Option<(Markup, Markup)> {
+    let events: u64 = trend.counts.iter().sum();
+    if events == 0 {
+        return None;
+    }
+    let length_ms = trend.counts.len() as i64 * HOUR_MS;
+    let words = format!("{} in {}", plural(events, "event", "events"), duration(length_ms));
+    let link =
+        Explore::between(trend.from_ms, trend.from_ms.saturating_add(length_ms)).with("fingerprint", fingerprint);
+    Some((spark(&trend.counts, &format!("{words}, by the hour")), link.text(&words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_without_a_count_are_not_told_of() {
+        let mut trend = IssueHours { from_ms: 0, counts: vec![0; 48], first_ms: None };
+        assert!(days(&trend, "ff").is_none());
+        trend.counts[3] = 749;
+        let (spark, words) = days(&trend, "ff").unwrap();
+        assert!(spark.as_str().contains("aria-label=\"749 events in 2 d, by the hour\""), "{spark}");
+        assert!(words.as_str().ends_with("fingerprint=ff\">749 events in 2 d</a>"), "{words}");
     }
 }

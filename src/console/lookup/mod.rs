@@ -21,7 +21,7 @@ use crate::{
     http::{
         Shared,
         answer::ApiError,
-        lookup::{Known, ask, ticket as tickets},
+        lookup::{Known, ask, ticket as tickets, trend},
     },
     state::TokenInfo,
 };
@@ -114,7 +114,8 @@ async fn shown(shared: &Shared, token: &TokenInfo, visit: &Visit, id: &RequestId
         Known::Request(found) => {
             let latest =
                 found.latest().ok_or_else(|| ApiError::internal("looking up", &"a request without an event"))?;
-            Ok(render(&request::page(shared, visit, layout, &found, latest))?.into_response())
+            let trend = trend(shared, token, latest.0).await?;
+            Ok(render(&request::page(shared, visit, layout, &found, latest, &trend))?.into_response())
         }
         Known::Pending { store_answers } => {
             let page = PendingPage { layout, id: id.clone(), store_answers };

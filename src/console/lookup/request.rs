@@ -17,6 +17,7 @@ use crate::{
         start_of,
     },
     http::{Shared, lookup::Request, privacy::Sight},
+    store::query::IssueHours,
 };
 
 /// How much of the general error stands beside the status, bytes.
@@ -88,6 +89,7 @@ pub(super) fn page(
     layout: Layout,
     found: &Request,
     (event, explanation): (&Event, &Explanation),
+    trend: &IssueHours,
 ) -> RequestPage {
     let id = &event.request_id;
     let has_fields = !explanation.fields.is_empty();
@@ -103,8 +105,13 @@ pub(super) fn page(
         general: (!has_fields || event.status >= 500).then(|| general(event, explanation)),
         fields: explanation.fields.iter().map(|field| field_view(event, field)).collect(),
         scenario: explanation.scenario.as_ref().map(|it| (it.title.clone(), it.solution.clone())),
-        impact: ImpactView::new(event, &found.impact, visit.now_ms),
-        limit: found.rate_limit.as_ref().map(|limited| LimitView::new(limited, visit.now_ms)),
+        impact: ImpactView::new(event, &found.impact, trend, visit.now_ms),
+        // A client with requests left has no limit to speak of.
+        limit: found
+            .rate_limit
+            .as_ref()
+            .filter(|limited| limited.is_closed)
+            .map(|limited| LimitView::new(limited, visit.now_ms)),
         reply: found.customer_reply.clone(),
         link: format!("{}{}", shared.config.base_url(), view::lookup_path(id.as_str())),
         trace: shared.config.console.trace_link(&event.trace_id, event.timestamp_ms),

@@ -58,7 +58,10 @@ impl ResultView {
             headline: result.headline.unwrap_or_default(),
             badge: result.status.map(view::badge),
             when: at.map(|at| (moment(at, Format::Full), ago(at, now_ms))),
-            place: [method, route, result.service.unwrap_or_default()].join(" ").trim().to_owned(),
+            place: [format!("{method} {route}").trim(), &result.service.unwrap_or_default()]
+                .join(" · ")
+                .trim_matches([' ', '·'])
+                .to_owned(),
             reply: result.customer_reply.unwrap_or_default(),
             reason: result.reason.unwrap_or_default(),
             is_pending: result.state == LookupState::Pending,

@@ -5,7 +5,7 @@ use crate::{
         self, Markup,
         time::{Format, moment},
     },
-    http::lookup::Request,
+    http::lookup::{RELATED, Request},
 };
 
 /// Rows shown at once; those nearest to the request are.
@@ -29,7 +29,10 @@ pub(super) struct Row {
     pub(super) link: String,
     pub(super) what: String,
     pub(super) is_own: bool,
+    /// It stands for so many more like the one before it, of which it is the last.
+    pub(super) more: usize,
     at_ms: i64,
+    status: u16,
 }
 
 impl Timeline {
@@ -42,6 +45,8 @@ impl Timeline {
             link: String::new(),
             what: "this request".to_owned(),
             is_own: true,
+            more: 0,
+            status: event.status,
         });
         let latest = found.events.last();
         let fingerprint = latest.map(|event| event.fingerprint);
@@ -62,26 +67,43 @@ impl Timeline {
                 link: view::lookup_path(&other.request_id),
                 what,
                 is_own: false,
+                more: 0,
+                status: other.status,
             }
         });
         let mut rows: Vec<Row> = own.chain(others).collect();
         rows.sort_by_key(|row| row.at_ms);
+        let mut rows = folded(rows);
         let this = rows.iter().rposition(|row| row.is_own).unwrap_or(0);
         let first = this.saturating_sub(ROWS / 2).min(rows.len().saturating_sub(ROWS));
         let hidden = rows.len().saturating_sub(ROWS);
+        let rows = rows.drain(..).skip(first).take(ROWS).collect();
         let retries =
             found.related.iter().filter(|other| Some(other.fingerprint) == fingerprint && other.timestamp_ms > after);
         let summary = match retries.count() {
             0 => String::new(),
-            count => format!("They tried again {} within ten minutes and met the same error.", times(count)),
+            count => {
+                let least = if found.related.len() >= RELATED { "at least " } else { "" };
+                format!("They tried again {least}{} within ten minutes and met the same error.", times(count))
+            }
         };
-        Self {
-            rows: rows.into_iter().skip(first).take(ROWS).collect(),
-            hidden,
-            has_account: latest.is_some_and(|event| !event.account_id.is_empty()),
-            summary,
+        Self { rows, hidden, has_account: latest.is_some_and(|event| !event.account_id.is_empty()), summary }
+    }
+}
+
+/// Puts the rows of a run together: the first is shown, the others are one row with their number.
+fn folded(rows: Vec<Row>) -> Vec<Row> {
+    let is_like =
+        |a: &Row, b: &Row| !a.is_own && !b.is_own && a.status == b.status && a.place == b.place && a.what == b.what;
+    let mut folded: Vec<Row> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match folded.last_mut() {
+            Some(last) if last.more > 0 && is_like(last, &row) => *last = Row { more: last.more + 1, ..row },
+            Some(last) if is_like(last, &row) => folded.push(Row { more: 1, ..row }),
+            _ => folded.push(row),
         }
     }
+    folded
 }
 
 fn place(method: &str, route: &str) -> String {
@@ -93,5 +115,39 @@ fn times(count: usize) -> String {
         1 => "once".to_owned(),
         2 => "twice".to_owned(),
         count => format!("{count} times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(at_ms: i64, what: &str, is_own: bool) -> Row {
+        Row {
+            time: Markup::default(),
+            badge: Markup::default(),
+            place: "POST /a/".to_owned(),
+            link: String::new(),
+            what: what.to_owned(),
+            is_own,
+            more: 0,
+            at_ms,
+            status: 429,
+        }
+    }
+
+    #[test]
+    fn runs_of_the_same_are_two_rows() {
+        let rows = vec![
+            row(1, "same", false),
+            row(2, "this", true),
+            row(3, "same", false),
+            row(4, "same", false),
+            row(5, "same", false),
+            row(6, "other", false),
+            row(7, "same", false),
+        ];
+        let told: Vec<_> = folded(rows).into_iter().map(|row| (row.at_ms, row.more)).collect();
+        assert_eq!(told, [(1, 0), (2, 0), (3, 0), (5, 2), (6, 0), (7, 0)]);
     }
 }

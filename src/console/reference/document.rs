@@ -22,7 +22,7 @@ pub(super) struct StatusView {
     pub(super) errors: Vec<String>,
     pub(super) causes: Vec<String>,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) solution: String,
+    pub(super) solution: Markup,
     pub(super) count: Markup,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct ModuleView {
 pub(super) struct ScenarioView {
     pub(super) badge: Markup,
     pub(super) title: String,
-    pub(super) solution: String,
+    pub(super) solution: Markup,
 }
 
 pub(super) struct PracticeView {
     pub(super) title: String,
-    pub(super) text: String,
+    pub(super) text: Markup,
     pub(super) code: String,
 }
 
@@ -67,7 +67,7 @@ impl Document {
                 .map(|scenario| ScenarioView {
                     badge: badge(scenario.status),
                     title: scenario.title.clone(),
-                    solution: scenario.solution.clone(),
+                    solution: prose(&scenario.solution),
                 })
                 .collect(),
             practices: practices(PracticeKind::Practice).map(PracticeView::new).collect(),
@@ -87,13 +87,13 @@ impl StatusView {
         };
         Self {
             anchor: format!("status-{}", entry.code),
-            badge: badge(entry.code),
+            badge: status_badge(entry.code),
             title: entry.title.clone(),
             meaning: entry.meaning.clone(),
             errors: entry.errors.clone(),
             causes: entry.causes.clone(),
             headers: entry.headers.iter().map(|header| (header.name.clone(), header.meaning.clone())).collect(),
-            solution: entry.solution.clone(),
+            solution: prose(&entry.solution),
             count,
         }
     }
@@ -101,8 +101,26 @@ impl StatusView {
 
 impl PracticeView {
     fn new(practice: &Practice) -> Self {
-        Self { title: practice.title.clone(), text: practice.text.clone(), code: practice.code.clone() }
+        Self { title: practice.title.clone(), text: prose(&practice.text), code: practice.code.clone() }
     }
+}
+
+/// A status; a success has a colour of its own.
+fn status_badge(code: u16) -> Markup {
+    if code < 400 { Markup::new(format!("<span class=\"badge good\"><b>{code}</b></span>")) } else { badge(code) }
+}
+
+/// A text in which backticks mean what they do in Markdown.
+fn prose(text: &str) -> Markup {
+    let mut parts = text.split('`');
+    let mut html = escape(parts.next().unwrap_or_default());
+    while let Some(code) = parts.next() {
+        match parts.next() {
+            Some(after) => html.push_str(&format!("<code>{}</code>{}", escape(code), escape(after))),
+            None => html.push_str(&format!("`{}", escape(code))),
+        }
+    }
+    Markup::new(html)
 }
 
 fn seen_never() -> Markup {
@@ -128,7 +146,7 @@ fn cells(field: &FieldSeen, explore: &Explore) -> Vec<Markup> {
         Markup::new(names.join(", ")),
         Markup::new(format!("{} <span class=\"tag\">{}</span>", escape(&entry.message), escape(&entry.rule))),
         entry.description.as_str().into(),
-        entry.solution.as_str().into(),
+        prose(&entry.solution),
         count,
     ]
 }
@@ -146,4 +164,15 @@ fn link(field: &FieldSeen, explore: &Explore) -> Explore {
 fn anchor(kind: &str, name: &str) -> String {
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("{kind}-{plain}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backticks_are_code_and_nothing_breaks_out() {
+        assert_eq!(prose("Send `a<b>` & `c`.").as_str(), "Send <code>a&lt;b&gt;</code> &amp; <code>c</code>.");
+        assert_eq!(prose("one ` alone").as_str(), "one ` alone");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     console::view::{
-        Column, Explore, Markup, badge, escape, request, scroll,
+        Column, Explore, Markup, badge, escape, lookup_path, scroll,
         time::{self, Format, moment},
     },
     event::pseudonym::MASK,
@@ -24,8 +24,8 @@ pub(super) fn unobserved(drift: &Drift) -> usize {
 }
 
 impl DriftView {
-    pub(super) fn new(drift: &Drift, is_undocumented: bool, explore: &Explore) -> Self {
-        let sections = if is_undocumented { observed_only(drift, explore) } else { documented_only(drift) };
+    pub(super) fn new(drift: &Drift, is_undocumented: bool, explore: &Explore, looks_up: bool) -> Self {
+        let sections = if is_undocumented { observed_only(drift, explore, looks_up) } else { documented_only(drift) };
         let sections = sections.into_iter().filter(|(.., rows)| !rows.is_empty());
         Self {
             is_undocumented,
@@ -44,13 +44,23 @@ fn seen(text: &str) -> Markup {
     time::parse(text).map(|ms| moment(ms, Format::Minute)).unwrap_or_default()
 }
 
+/// A request, by the first characters of its id: a page of its own for those who may open it.
+fn one_request(id: &str, looks_up: bool) -> Markup {
+    const SHOWN: usize = 8;
+    let short = escape(&id.chars().take(SHOWN).collect::<String>());
+    if !looks_up {
+        return Markup::new(format!("<code title=\"{}\">{short}…</code>", escape(id)));
+    }
+    Markup::new(format!("<a href=\"{}\" title=\"{}\"><code>{short}…</code></a>", escape(&lookup_path(id)), escape(id)))
+}
+
 /// A message as a filter, unless parts of it are masked.
 fn searched(explore: Explore, message: &str) -> Explore {
     if message.contains(MASK) { explore } else { explore.with("q", message) }
 }
 
-fn observed_only(drift: &Drift, explore: &Explore) -> Vec<Section> {
-    let sample = |samples: &[String]| samples.first().map(|id| request(id)).unwrap_or_default();
+fn observed_only(drift: &Drift, explore: &Explore, looks_up: bool) -> Vec<Section> {
+    let sample = |samples: &[String]| samples.first().map(|id| one_request(id, looks_up)).unwrap_or_default();
     let undocumented = &drift.undocumented;
     let fields = undocumented.fields.iter().map(|field| {
         let events = explore.clone().with("field", &field.field).with("route", &field.route).with("rule", &field.rule);
@@ -62,7 +72,7 @@ fn observed_only(drift: &Drift, explore: &Explore) -> Vec<Section> {
                 escape(field.message.as_str()),
                 escape(&field.rule)
             )),
-            code(&field.route),
+            Markup::new(format!("<code class=\"route\">{}</code>", escape(&field.route))),
             events.number(field.count),
             seen(&field.last_seen),
             sample(&field.samples),

@@ -13,7 +13,7 @@ use axum::{
 use super::{Layout, Range, Visit, render, view::Explore};
 use crate::{
     http::{Shared, answer::ApiError, catalog, params::Params},
-    state::TokenInfo,
+    state::{Role, TokenInfo},
 };
 
 use document::Document;
@@ -83,6 +83,7 @@ pub(super) async fn page(
         (Show::Unobserved, format!("Documented, not observed ({unobserved})")),
     ];
     let explore = Explore::of(&range);
+    let looks_up = token.has_any(&[Role::Support]);
     let about = match answer.api.source.as_str() {
         "" => format!("Edition {}", answer.api.version),
         source => format!("Edition {} · {source}", answer.api.version),
@@ -96,7 +97,8 @@ pub(super) async fn page(
             .map(|(tab, words)| Tab { words, link: visit.with_params(&[("show", tab.as_str())]), is_here: tab == show })
             .collect(),
         more: answer.more,
-        drift: (show != Show::Everything).then(|| DriftView::new(&drift, show == Show::Undocumented, &explore)),
+        drift: (show != Show::Everything)
+            .then(|| DriftView::new(&drift, show == Show::Undocumented, &explore, looks_up)),
         document: (show == Show::Everything).then(|| Document::new(&answer, &explore)),
         layout: visit.layout("Reference").with_range(&range, &visit),
     };

@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     Context, chips,
-    failures::{documented_tag, explore, field_name},
+    failures::{documented_tag, explore, field_name, route_code},
     step_ms,
 };
 use crate::{
@@ -211,7 +211,7 @@ fn places_table(places: &[Failure], context: &Context<'_>) -> Markup {
             let events = explore(context).with("route", route).with("rule", rule);
             let events = context.filter.fields.iter().fold(events, |events, field| events.with("field", field));
             vec![
-                Markup::new(format!("<code>{}</code>", escape(route))),
+                route_code(route),
                 Markup::new(format!("<code>{}</code>", escape(rule))),
                 events.number(row.count),
                 number(row.accounts).into(),

@@ -74,13 +74,18 @@ fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &
     vec![
         Markup::new(format!("<a href=\"{}\"><code>{}</code></a>", escape(&link), escape(field_name(&field)))),
         Markup::new(format!("<code>{}</code>", escape(&rule))),
-        Markup::new(format!("<code>{}</code>", escape(&route))),
+        route_code(&route),
         explore.number(row.count),
         number(row.accounts).into(),
         trend.map_or_else(Markup::default, |trend| spark(&context.counts(trend), &format!("{label} over the range"))),
         change(row.count, row.previous_count.unwrap_or_default()),
         documented_tag(documented),
     ]
+}
+
+/// A route; long ones take a second line rather than the table's end.
+pub(super) fn route_code(route: &str) -> Markup {
+    Markup::new(format!("<code class=\"route\">{}</code>", escape(route)))
 }
 
 pub(super) fn documented_tag(documented: bool) -> Markup {

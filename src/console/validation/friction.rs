@@ -51,7 +51,7 @@ fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
             escape(&link),
             escape(super::failures::field_name(&row.field))
         )),
-        Markup::new(format!("<code>{}</code>", escape(&row.route))),
+        super::failures::route_code(&row.route),
         events.number(row.accounts),
         tries.into(),
         Markup::new(format!("<b>{}</b>", number(row.stuck))),

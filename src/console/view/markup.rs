@@ -30,8 +30,14 @@ impl fmt::Display for Markup {
 
 impl askama::filters::HtmlSafe for Markup {}
 
-/// A text as it stands in HTML, in an element or a quoted attribute. What turns the direction of what follows (U+202E and its like) is left
-/// out: it would make a page read what it does not say.
+/// Whether a character turns the direction of what follows (U+202E and its like): a page would read what it does not say.
+#[must_use]
+pub const fn turns_text(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
+/// A text as it stands in HTML, in an element or a quoted attribute. What
+/// turns its direction is left out.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut html = String::with_capacity(text.len() + text.len() / 8);
@@ -42,7 +48,7 @@ pub fn escape(text: &str) -> String {
             '>' => html.push_str("&gt;"),
             '"' => html.push_str("&quot;"),
             '\'' => html.push_str("&#39;"),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' => {}
+            turning if turns_text(turning) => {}
             '\n' | '\t' => html.push(character),
             control if control.is_control() => html.push('\u{fffd}'),
             other => html.push(other),

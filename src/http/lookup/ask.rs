@@ -13,7 +13,7 @@ use crate::{
     state::{Rejection, TokenInfo},
     store::{
         StoreError,
-        query::{Episode, EventSummary, Found, Impact, ProjectSpan},
+        query::{Episode, EventSummary, Found, Impact, IssueHours, ProjectSpan},
     },
 };
 
@@ -28,7 +28,7 @@ const PENDING_STEP: Duration = Duration::from_millis(50);
 const QUARANTINE_REASON_BYTES: usize = 300;
 
 /// Related errors in an answer.
-const RELATED: usize = 50;
+pub const RELATED: usize = 50;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -231,6 +231,22 @@ async fn rate_limit(shared: &Shared, project: &str, events: &[Event]) -> Result<
     let limit = event.rate_limit.unwrap_or_default();
     let is_closed = event.status == 429 || limit.remaining == Some(0);
     Ok(Some(Limited { limit, at_ms: event.timestamp_ms, is_closed, episode }))
+}
+
+/// How far the trend of a request's error looks back and ahead.
+const TREND_BEFORE_MS: i64 = 5 * DAY_MS;
+const TREND_AFTER_MS: i64 = 2 * DAY_MS;
+
+/// How the error of a request has gone in the days around it, by the hour.
+///
+/// # Errors
+/// 503 when ClickHouse does not answer.
+pub async fn trend(shared: &Shared, token: &TokenInfo, event: &Event) -> Result<IssueHours, ApiError> {
+    let at_ms = event.timestamp_ms;
+    let to_ms = at_ms.saturating_add(TREND_AFTER_MS).min(shared.clock.now_ms().max(at_ms.saturating_add(1)));
+    let range = (at_ms.saturating_sub(TREND_BEFORE_MS), to_ms);
+    let hours = shared.store.issue_hours(&token.project, event.fingerprint, range);
+    shared.timed("issue_hours", hours).await.map_err(|error| unavailable(&error))
 }
 
 /// Why nothing is known of an id.

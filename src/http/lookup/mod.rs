@@ -14,7 +14,7 @@ use axum::{
 pub(crate) use answer::percent;
 pub use answer::{Lookup, LookupState};
 use answer::{found, pending};
-pub use ask::{Known, Limited, Request, Unknown, ask};
+pub use ask::{Known, Limited, RELATED, Request, Unknown, ask, trend};
 
 use super::{
     Shared,

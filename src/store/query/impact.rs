@@ -53,19 +53,15 @@ pub struct EventSummary {
     pub fingerprint: u64,
 }
 
+/// The hour around an event.
 #[derive(Row, Deserialize)]
-struct Minute {
-    minute: i64,
-    events: u64,
-}
-
-#[derive(Row, Deserialize)]
-struct Totals {
+struct Near {
     events: u64,
     accounts: u64,
     account_events: u64,
     first_seen: i64,
     releases: Vec<String>,
+    per_minute: Vec<u64>,
 }
 
 impl Store {
@@ -73,67 +69,54 @@ impl Store {
     pub async fn impact(&self, project: &str, event: &Event) -> Result<Impact, StoreError> {
         let from_ms = (event.timestamp_ms - HALF_WINDOW_MS).div_euclid(MINUTE_MS) * MINUTE_MS;
         let to_ms = from_ms + 2 * HALF_WINDOW_MS;
-        let totals = self.impact_totals(project, event, from_ms, to_ms);
-        let minutes = self.impact_minutes(project, event.fingerprint, from_ms, to_ms);
-        let (totals, minutes) = tokio::try_join!(totals, minutes)?;
-        let mut per_minute = vec![0; (2 * HALF_WINDOW_MS / MINUTE_MS) as usize];
-        for Minute { minute, events } in minutes {
-            if let Some(slot) = usize::try_from(minute).ok().and_then(|minute| per_minute.get_mut(minute)) {
-                *slot = events;
-            }
-        }
-        let share = if totals.events == 0 { 0.0 } else { totals.account_events as f64 / totals.events as f64 };
+        let near = self.impact_near(project, event, from_ms, to_ms);
+        let before = self.impact_before(project, event, from_ms);
+        let (near, before) = tokio::try_join!(near, before)?;
+        let share = if near.events == 0 { 0.0 } else { near.account_events as f64 / near.events as f64 };
+        let first_near = Some(near.first_seen).filter(|_| near.events > 0);
         Ok(Impact {
             from_ms,
             to_ms,
-            events: totals.events,
-            accounts: totals.accounts,
-            account_events: totals.account_events,
+            events: near.events,
+            accounts: near.accounts,
+            account_events: near.account_events,
             account_share: share,
-            first_seen_ms: if totals.first_seen == 0 { event.timestamp_ms } else { totals.first_seen },
-            releases: totals.releases,
-            per_minute,
+            first_seen_ms: before.or(first_near).unwrap_or(event.timestamp_ms),
+            releases: near.releases,
+            per_minute: near.per_minute,
         })
     }
 
-    async fn impact_totals(
-        &self,
-        project: &str,
-        event: &Event,
-        from_ms: i64,
-        to_ms: i64,
-    ) -> Result<Totals, StoreError> {
-        let mut sql = Sql::new(
-            "SELECT countIf(near) AS events, uniqExactIf(account_id, near AND account_id != '') AS accounts, ",
-        );
+    /// One pass over the hour, each event once.
+    async fn impact_near(&self, project: &str, event: &Event, from_ms: i64, to_ms: i64) -> Result<Near, StoreError> {
+        let mut sql = Sql::new("SELECT count() AS events, uniqExactIf(account_id, account_id != '') AS accounts, ");
         sql.push_value(
-            "countIf(near AND account_id != '' AND account_id = {}) AS account_events, ",
+            "countIf(account_id != '' AND account_id = {}) AS account_events, ",
             Value::Text(event.account_id.clone()),
         );
-        sql.push("toUnixTimestamp64Milli(min(at)) AS first_seen, arraySort(groupUniqArrayIf(20)(release, near AND release != '')) AS releases ");
+        sql.push(
+            "toUnixTimestamp64Milli(min(at)) AS first_seen, arraySort(groupUniqArrayIf(20)(release, release != '')) AS releases, ",
+        );
+        sql.push(&format!("countResample(0, {}, 1)(minute) AS per_minute ", 2 * HALF_WINDOW_MS / MINUTE_MS));
         sql.push_value(
-            "FROM (SELECT timestamp AS at, timestamp >= fromUnixTimestamp64Milli({}, 'UTC') AS near, ",
+            "FROM (SELECT timestamp AS at, intDiv(toUnixTimestamp64Milli(timestamp) - {}, 60000) AS minute, ",
             Value::Int(from_ms),
         );
         sql.push("account_id, CAST(release, 'String') AS release FROM ").push(&self.table("events"));
-        sql.push_range(project, event.timestamp_ms - LOOK_BACK_MS, to_ms);
+        sql.push_range(project, from_ms, to_ms);
         sql.push_value(" AND fingerprint = {} LIMIT 1 BY key)", Value::UInt(event.fingerprint));
-        let totals: Vec<Totals> = self.rows("measuring an error's impact", &sql).await?;
-        totals.into_iter().next().ok_or_else(|| StoreError::Answer("an aggregate without a row".to_owned()))
+        let near: Vec<Near> = self.rows("measuring an error's impact", &sql).await?;
+        near.into_iter().next().ok_or_else(|| StoreError::Answer("an aggregate without a row".to_owned()))
     }
 
-    async fn impact_minutes(
-        &self,
-        project: &str,
-        fingerprint: u64,
-        from_ms: i64,
-        to_ms: i64,
-    ) -> Result<Vec<Minute>, StoreError> {
-        let mut sql = Sql::new("SELECT intDiv(toUnixTimestamp64Milli(timestamp) - ");
-        sql.push_value("{}, 60000) AS minute, uniqExact(key) AS events FROM ", Value::Int(from_ms));
-        sql.push(&self.table("events")).push_range(project, from_ms, to_ms);
-        sql.push_value(" AND fingerprint = {} GROUP BY minute", Value::UInt(fingerprint));
-        self.rows("measuring an error's impact", &sql).await
+    /// The first event of the same kind in the day before the hour around. Read in the order of the primary key, which ends at the first
+    /// one: an error that has been there for long is found in a few granules.
+    async fn impact_before(&self, project: &str, event: &Event, from_ms: i64) -> Result<Option<i64>, StoreError> {
+        let mut sql = Sql::new("SELECT toUnixTimestamp64Milli(timestamp) AS first_seen FROM ");
+        sql.push(&self.table("events")).push_range(project, event.timestamp_ms - LOOK_BACK_MS, from_ms);
+        sql.push_value(" AND fingerprint = {} ORDER BY timestamp LIMIT 1", Value::UInt(event.fingerprint));
+        let first: Vec<i64> = self.rows("looking for an error's first event", &sql).await?;
+        Ok(first.into_iter().next())
     }
 
     /// The account's errors within `window_ms` before and after a moment: the `limit` nearest to it, oldest first.

@@ -21,13 +21,13 @@ use crate::{
 const LONG: Duration = Duration::from_secs(60);
 
 /// The answer to a GET as it comes over the wire, from its status line on.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Wire {
-    pub(super) async fn get(collector: &Collector, token: &str, path: &str, headers: &str) -> Self {
+    pub(crate) async fn get(collector: &Collector, token: &str, path: &str, headers: &str) -> Self {
         let address = collector.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!(
@@ -38,7 +38,7 @@ impl Wire {
     }
 
     /// Reads until the end of the text from the last time on is enough.
-    pub(super) async fn until(&mut self, is_enough: impl Fn(&str) -> bool) -> String {
+    pub(crate) async fn until(&mut self, is_enough: impl Fn(&str) -> bool) -> String {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let end = &self.read[self.read.len().saturating_sub(256 << 10)..];
@@ -56,7 +56,7 @@ impl Wire {
     }
 
     /// Everything until the other side closes.
-    pub(super) async fn rest(mut self) -> String {
+    pub(crate) async fn rest(mut self) -> String {
         timeout(LONG, self.stream.read_to_end(&mut self.read)).await.expect("it stays open").unwrap();
         String::from_utf8_lossy(&self.read).into_owned()
     }

@@ -32,11 +32,15 @@ fn unchunked(text: &str) -> String {
     parts.collect()
 }
 
-/// Opens a tail, and waits until it is open.
-async fn open(collector: &Collector, token: &str, path: &str, headers: &str) -> Wire {
-    // Its tables are there.
+/// Waits until its tables are there.
+pub(crate) async fn ready(collector: &Collector) {
     eventually("a collector that is ready", async || collector.get("/readyz").await.1["clickhouse"]["up"] == true)
         .await;
+}
+
+/// Opens a tail, and waits until it is open.
+pub(crate) async fn open(collector: &Collector, token: &str, path: &str, headers: &str) -> Wire {
+    ready(collector).await;
     let mut wire = Wire::get(collector, token, path, headers).await;
     let head = wire.until(|text| text.contains(": errors received after")).await;
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-type: text/event-stream"), "{head}");
@@ -45,7 +49,7 @@ async fn open(collector: &Collector, token: &str, path: &str, headers: &str) -> 
 }
 
 /// Ships events, and lets the time pass after which they are told.
-async fn ship(collector: &Collector, events: &[Value]) {
+pub(crate) async fn ship(collector: &Collector, events: &[Value]) {
     collector.advance_clock(1000);
     assert_eq!(collector.ship(events).await.0, 202);
     collector.delivered().await;

@@ -173,6 +173,17 @@ async fn impact_is_the_same_error_in_the_hour_around() {
         (impact.per_minute[0], impact.per_minute[30], impact.per_minute[40], impact.per_minute[59]),
         (1, 1, 1, 1)
     );
+    // An event that is stored twice counts once, and one that is the first of its kind is the first.
+    insert(store, &events[..3]).await;
+    assert_eq!(store.impact("shop", &events[0]).await.unwrap(), impact);
+    let alone = store.impact("shop", &events[6]).await.unwrap();
+    assert_eq!((alone.events, alone.first_seen_ms), (1, noon()));
+    let unheard = Event { fingerprint: 79, ..events[0].clone() };
+    let none = store.impact("shop", &unheard).await.unwrap();
+    assert_eq!((none.events, none.first_seen_ms, none.per_minute), (0, noon(), vec![0; 60]));
+    // What is more than a day before is too far to be looked for.
+    insert(store, &[at(8, -24 * 60 - 1, "f", "0"), at(9, -24 * 60, "f", "0")]).await;
+    assert_eq!(store.impact("shop", &events[0]).await.unwrap().first_seen_ms, noon() - 24 * 60 * MINUTE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

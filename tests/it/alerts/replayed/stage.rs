@@ -152,8 +152,8 @@ impl Stage {
 
     /// Waits until Alertmanager has told of so many changes.
     pub async fn until_told(&self, count: usize) {
-        // The slow version has windows of minutes.
-        let limit = PATIENCE + Duration::from_mins(30) / u32::try_from(self.speed).unwrap();
+        // The longest window that an alert waits for is half an hour; the incident and as much again come before.
+        let limit = PATIENCE * 2 + Duration::from_mins(70) / u32::try_from(self.speed).unwrap();
         eventually("Alertmanager has told", limit, async || self.told().len() >= count).await;
     }
 }

@@ -1,0 +1,181 @@
+//! The address of a view: its filters as parameters, as chips, as words, as a command.
+
+use url::form_urlencoded;
+
+use crate::console::{
+    Visit,
+    view::{self, Markup},
+};
+
+/// The filters: the parameter, the word for it, the flag of `errata search` and `errata tail`.
+pub(super) const FILTERS: [(&str, &str, &str); 12] = [
+    ("status", "Status", "--status"),
+    ("service", "Service", "--service"),
+    ("environment", "Environment", "--environment"),
+    ("release", "Release", "--release"),
+    ("route", "Route", "--route"),
+    ("method", "Method", "--method"),
+    ("account_id", "Account", "--account"),
+    ("user_id", "User", "--user"),
+    ("field", "Field", "--field"),
+    ("rule", "Rule", "--rule"),
+    ("fingerprint", "Kind of error", "--fingerprint"),
+    ("q", "Text", "--text"),
+];
+
+/// The parameters that make a view: its range and its filters, in the order they were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Address(Vec<(String, String)>);
+
+impl Address {
+    /// Of the page that was asked for: what of its parameters makes the view, each value on its own.
+    pub(super) fn of(visit: &Visit) -> Self {
+        let is_kept = |name: &str| name == "from" || name == "to" || FILTERS.iter().any(|(filter, ..)| *filter == name);
+        let pairs = visit.params().into_iter().filter(|(name, value)| is_kept(name) && !value.is_empty());
+        let split = pairs.flat_map(|(name, value)| {
+            // These may hold commas themselves.
+            let is_whole = ["route", "field", "rule", "q", "from", "to"].contains(&name.as_str());
+            let values: Vec<_> = if is_whole {
+                vec![value]
+            } else {
+                value.split(',').map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
+            };
+            values.into_iter().map(move |value| (name.clone(), value))
+        });
+        Self(split.collect())
+    }
+
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// The filters without the range.
+    pub(super) fn filters(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
+        self.0.iter().filter_map(|(name, value)| {
+            let (_, words, flag) = FILTERS.iter().find(|(filter, ..)| filter == name)?;
+            Some((*words, *flag, value.as_str()))
+        })
+    }
+
+    /// Where a path leads with these parameters.
+    pub(super) fn path(&self, path: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let query = query.extend_pairs(&self.0).finish();
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+    }
+
+    /// With one value more, unless it is there.
+    pub(super) fn and(&self, name: &str, value: &str) -> Self {
+        let pair = (name.to_owned(), value.to_owned());
+        let mut pairs = self.0.clone();
+        if !value.is_empty() && !pairs.contains(&pair) {
+            pairs.push(pair);
+        }
+        Self(pairs)
+    }
+
+    /// Without any value of these names.
+    pub(super) fn without(&self, names: &[&str]) -> Self {
+        Self(self.0.iter().filter(|(name, _)| !names.contains(&name.as_str())).cloned().collect())
+    }
+
+    /// Of another range; an empty text leaves an end out.
+    pub(super) fn within(&self, from: &str, to: &str) -> Self {
+        self.without(&["from", "to"]).and("from", from).and("to", to)
+    }
+
+    /// With this value alone of its name.
+    pub(super) fn only(&self, name: &str, value: &str) -> Self {
+        self.without(&[name]).and(name, value)
+    }
+
+    /// A link that narrows the view to a value; the value alone where the view is narrowed to it already.
+    pub(super) fn narrow(&self, name: &str, value: &str, shown: &str) -> Markup {
+        let shown = view::escape(shown);
+        if value.is_empty() || self.0.iter().any(|(key, known)| key == name && known == value) {
+            return Markup::new(shown);
+        }
+        let link = view::escape(&self.only(name, value).path("/explore"));
+        Markup::new(format!("<a class=\"narrow-to\" href=\"{link}\">{shown}</a>"))
+    }
+
+    /// Each filter with the link that takes it off.
+    pub(super) fn chips(&self) -> Vec<Markup> {
+        let chip = |(index, (name, value)): (usize, &(String, String))| {
+            let (_, words, _) = FILTERS.iter().find(|(filter, ..)| filter == name)?;
+            let mut rest = self.0.clone();
+            rest.remove(index);
+            Some(view::chip(words, &cut(value, 80), &Self(rest).path("/explore")))
+        };
+        self.0.iter().enumerate().filter_map(chip).collect()
+    }
+
+    /// The command that follows the same events in a terminal.
+    pub(super) fn tail_command(&self) -> String {
+        let flags = self.filters().map(|(_, flag, value)| format!(" {flag} {}", quoted(value)));
+        std::iter::once("errata tail".to_owned()).chain(flags).collect()
+    }
+}
+
+/// A word of a shell's command line.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:{}".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) && !text.contains('{') {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// The start of a text, with an ellipsis where it was cut.
+pub(super) fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(pairs: &[(&str, &str)]) -> Address {
+        Address(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_chip_takes_its_own_value_off_and_no_other() {
+        let view = address(&[("from", "-7d"), ("status", "422"), ("status", "5xx"), ("q", "a&b\"<c>")]);
+        let chips = view.chips();
+        assert_eq!(chips.len(), 3);
+        assert!(
+            chips[0].as_str().contains("href=\"/explore?from=-7d&amp;status=5xx&amp;q=a%26b%22%3Cc%3E\""),
+            "{}",
+            chips[0]
+        );
+        assert!(!chips[2].as_str().contains("<c>"), "{}", chips[2]);
+    }
+
+    #[test]
+    fn views_are_narrowed_and_widened() {
+        let view = address(&[("status", "422"), ("from", "-7d")]);
+        assert_eq!(view.and("status", "422"), view);
+        assert_eq!(view.only("status", "5xx").path("/explore"), "/explore?from=-7d&status=5xx");
+        assert_eq!(view.within("a", "").path("/explore"), "/explore?status=422&from=a");
+        assert_eq!(view.narrow("status", "422", "422").as_str(), "422");
+        assert!(view.narrow("route", "/a<b>", "/a<b>").as_str().ends_with("route=%2Fa%3Cb%3E\">/a&lt;b&gt;</a>"));
+        assert_eq!(Address::default().path("/explore"), "/explore");
+    }
+
+    #[test]
+    fn the_command_is_one_a_shell_takes_as_it_is_meant() {
+        let view =
+            address(&[("status", "5xx"), ("route", "/a/{id}"), ("q", "it's $HOME; rm -rf"), ("account_id", "-1")]);
+        let expected = r"errata tail --status 5xx --route '/a/{id}' --text 'it'\''s $HOME; rm -rf' --account '-1'";
+        assert_eq!(view.tail_command(), expected);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!([cut("äöü", 3), cut("äöü", 2)], ["äöü", "äö…"]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Issues in short, for pages about something else: those that are new, and how one has gone over the last days.
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::{
+    IssueKind, Sql, Store, StoreError, Value,
+    rollup::{HOUR_MS, take_whole},
+};
+
+/// An issue by the hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IssueHours {
+    /// Begin of the first hour, milliseconds since the Unix epoch.
+    pub from_ms: i64,
+    /// Events of each hour, zeros included.
+    pub counts: Vec<u64>,
+    /// The first event ever; none for an issue that is not known yet.
+    pub first_ms: Option<i64>,
+}
+
+/// A release, and the hour in which it first had an error.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
+pub struct ReleaseStart {
+    pub release: String,
+    /// Begin of the hour, milliseconds since the Unix epoch.
+    pub at_ms: i64,
+}
+
+#[derive(Row, Deserialize)]
+struct Hour {
+    at: i64,
+    events: u64,
+}
+
+impl Store {
+    /// The issues whose first event was in a range, the newest first.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer; so of all.
+    pub async fn new_issues(
+        &self,
+        project: &str,
+        range_ms: (i64, i64),
+        limit: usize,
+    ) -> Result<Vec<IssueKind>, StoreError> {
+        let mut sql = Sql::new(
+            "SELECT fingerprint, kind.1 AS service, kind.2 AS route, kind.3 AS status, kind.4 AS error_template, kind.5 AS fields, \
+             kind.6 AS rules, kind.7 AS exception_type, first_ms, last_ms FROM (SELECT fingerprint, \
+             any((service, route, status, error_template, fields, rules, exception_type)) AS kind, \
+             toUnixTimestamp64Milli(min(first_seen)) AS first_ms, toUnixTimestamp64Milli(max(last_seen)) AS last_ms FROM ",
+        );
+        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        sql.push_value(" GROUP BY fingerprint HAVING first_ms >= {}", Value::Int(range_ms.0));
+        sql.push_value(" AND first_ms < {}", Value::Int(range_ms.1));
+        sql.push(&format!(" ORDER BY first_ms DESC, fingerprint LIMIT {limit})"));
+        self.rows("listing new issues", &sql).await
+    }
+
+    /// The releases that had their first error of a range after its first hour, the earliest first: those that came in between.
+    pub async fn release_starts(
+        &self,
+        project: &str,
+        range_ms: (i64, i64),
+        limit: usize,
+    ) -> Result<Vec<ReleaseStart>, StoreError> {
+        let from_ms = range_ms.0.max(self.issues_since_ms().await?).div_euclid(HOUR_MS) * HOUR_MS;
+        let mut sql =
+            Sql::new("SELECT toString(release) AS release, toInt64(toUnixTimestamp(min(at))) * 1000 AS at_ms FROM ");
+        sql.push(&self.table("rollup_issues")).push_cells(project, &[(None, (from_ms, range_ms.1.max(from_ms)))]);
+        sql.push_value(" AND release != '' GROUP BY release HAVING at_ms > {}", Value::Int(from_ms));
+        sql.push(&format!(" ORDER BY at_ms, release LIMIT {limit}"));
+        self.rows_of("finding when releases began", self.ask_wide(&sql)).await
+    }
+
+    /// The hours of an issue that a range touches. Only the rollup is read: hours of before there was one are zeros.
+    pub async fn issue_hours(
+        &self,
+        project: &str,
+        fingerprint: u64,
+        range_ms: (i64, i64),
+    ) -> Result<IssueHours, StoreError> {
+        let since_ms = self.issues_since_ms().await?;
+        let from_ms = range_ms.0.div_euclid(HOUR_MS) * HOUR_MS;
+        let to_ms = (range_ms.1 - 1).div_euclid(HOUR_MS).saturating_add(1) * HOUR_MS;
+        let hours = async {
+            let mut rest = vec![(from_ms, to_ms)];
+            let cells: Vec<_> =
+                take_whole(&mut rest, HOUR_MS, since_ms).into_iter().map(|range| (None, range)).collect();
+            if cells.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut sql = Sql::new(
+                "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events FROM (SELECT at, count FROM ",
+            );
+            sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
+            sql.push_value(" AND fingerprint = {}) GROUP BY at", Value::UInt(fingerprint));
+            self.rows::<Hour>("counting an issue by the hour", &sql).await
+        };
+        let (hours, first_ms) = tokio::try_join!(hours, self.issue_first_ms(project, fingerprint))?;
+        let mut counts = vec![0; usize::try_from((to_ms - from_ms) / HOUR_MS).unwrap_or(0)];
+        for Hour { at, events } in hours {
+            let slot = usize::try_from((at - from_ms) / HOUR_MS).ok().and_then(|hour| counts.get_mut(hour));
+            if let Some(slot) = slot {
+                *slot = events;
+            }
+        }
+        Ok(IssueHours { from_ms, counts, first_ms })
+    }
+
+    async fn issue_first_ms(&self, project: &str, fingerprint: u64) -> Result<Option<i64>, StoreError> {
+        let mut sql = Sql::new("SELECT toUnixTimestamp64Milli(min(first_seen)) AS first_ms FROM ");
+        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        sql.push_value(" AND fingerprint = {} HAVING count() > 0", Value::UInt(fingerprint));
+        Ok(self.rows::<i64>("reading when an issue was first seen", &sql).await?.pop())
+    }
+}

@@ -1,0 +1,98 @@
+//! The console in a real Chromium: every page in both themes and two widths, and what people do. The browser's side is `tests/console/`.
+//!
+//! `ERRATA_SCREENSHOTS` names a directory for pictures of every page (`make screenshots`).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use errata::state::Role;
+use serde_json::{Value, json};
+
+use super::overview::ship_capture;
+use crate::{
+    captured::{self, SPAN},
+    collector::Collector,
+    contract::{token, tools},
+};
+
+/// The folder of the browser's side.
+fn suite() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/console")
+}
+
+/// Installs what the suite needs, once for each state of its lock file, and says where.
+fn modules() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/console-tests");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = fs::read(suite().join("package-lock.json")).unwrap();
+    let installed = folder.join("installed");
+    if fs::read(&installed).ok().as_ref() != Some(&lock) {
+        for file in ["package.json", "package-lock.json", ".npmrc"] {
+            fs::copy(suite().join(file), folder.join(file)).unwrap();
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).current_dir(&folder);
+        let done = npm.output().unwrap();
+        assert!(done.status.success(), "npm ci: {}", String::from_utf8_lossy(&done.stderr));
+        fs::write(installed, lock).unwrap();
+    }
+    folder
+}
+
+/// Ids of the captured traffic by what they are good for.
+fn ids() -> Value {
+    let exchanges: Vec<Value> = captured::capture().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = |is: &dyn Fn(&Value, &str) -> bool| {
+        let found =
+            exchanges.iter().find(|it| is(it, it["request_id"].as_str().unwrap())).expect("the capture has one");
+        found["request_id"].clone()
+    };
+    let kinds = [
+        first(&|_, id| id.len() == 36),
+        first(&|_, id| id.len() == 26 && !id.contains(['_', '-'])),
+        first(&|_, id| id.starts_with("req_")),
+    ];
+    let request = first(&|it, _| it["response"]["errors"] == json!({"site_id": ["Site must belong to your account"]}));
+    json!({
+        "span": SPAN,
+        "ids": kinds,
+        "ticket": [kinds[0], kinds[1], kinds[2], request],
+        "request": request,
+        "limited": first(&|it, _| it["status"] == 429),
+        "failed": first(&|it, _| it["status"] == 500),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_and_flow_in_chromium() {
+    let needed = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
+    if needed.iter().any(|(name, package)| tools::program(name, package).is_none()) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    ship_capture(&collector).await;
+    let mut data = ids();
+    let of = |role: Role| token(dir.path(), "default", &[role], None, None);
+    data["tokens"] = json!({"admin": collector.token, "support": of(Role::Support), "sre": of(Role::Sre), "product": of(Role::Product)});
+    let mut run = Command::new("node");
+    run.arg(suite().join("run.mjs"))
+        .env("ERRATA_URL", &collector.url)
+        .env("ERRATA_DATA", data.to_string())
+        .env("ERRATA_MODULES", modules())
+        .env("ERRATA_CHROMIUM", which("chromium"));
+    let done = tokio::task::spawn_blocking(move || run.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}\n{}", String::from_utf8_lossy(&done.stderr));
+    println!("{said}");
+    collector.stop().await.unwrap();
+}
+
+/// Where a program is.
+fn which(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()).unwrap()
+}

@@ -1,0 +1,61 @@
+//! What the overview and the lookup page ask beside the API's questions: counted in plain Rust, and by ClickHouse.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{rollup::filled, *};
+
+const HOUR: i64 = 60 * MINUTE;
+
+/// Events of the project in a range, each once.
+fn within(batches: &[(EncodedBatch, Vec<Event>)], (from_ms, to_ms): (i64, i64)) -> Vec<&Event> {
+    let all = batches.iter().flat_map(|(_, events)| events);
+    all.filter(|event| event.project == "shop" && (from_ms..to_ms).contains(&event.timestamp_ms)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_issues_and_hours_are_those_of_the_events() {
+    let Started { store, .. } = &started().await;
+    let batches = filled(store).await;
+    roll_up(store, &batches).await;
+    let first = noon() - 2 * DAY;
+    let all = within(&batches, (0, i64::MAX));
+    let fingerprint = all[0].fingerprint;
+    let hours = store.issue_hours("shop", fingerprint, (first + 1, noon())).await.unwrap();
+    assert_eq!((hours.from_ms, hours.counts.len()), (first, 48));
+    for (hour, count) in hours.counts.iter().enumerate() {
+        let from = first + hour as i64 * HOUR;
+        let expected =
+            within(&batches, (from, from + HOUR)).iter().filter(|event| event.fingerprint == fingerprint).count();
+        assert_eq!(*count, expected as u64, "hour {hour}");
+    }
+    assert!(hours.counts.iter().sum::<u64>() > 0);
+    let of_kind = all.iter().filter(|event| event.fingerprint == fingerprint).map(|event| event.timestamp_ms);
+    assert_eq!(hours.first_ms, of_kind.min());
+    assert_eq!(store.issue_hours("other", 17, (first, noon())).await.unwrap().first_ms, None);
+    new_ones(store, &all, first).await;
+    // Both releases had errors in the first hour; what comes later is told with its hour.
+    assert_eq!(store.release_starts("shop", (first, noon()), 9).await.unwrap(), []);
+    let later = Event { release: "3".into(), timestamp_ms: first + 7 * HOUR + 5, ..event(9999) };
+    deliver(store, &[later]).await;
+    let starts = store.release_starts("shop", (first, noon()), 9).await.unwrap();
+    let told: Vec<_> = starts.iter().map(|start| (start.release.as_str(), start.at_ms)).collect();
+    assert_eq!(told, [("3", first + 7 * HOUR)]);
+}
+
+/// New in a range is what was first seen in it.
+async fn new_ones(store: &Store, all: &[&Event], first: i64) {
+    let mut firsts: BTreeMap<u64, i64> = BTreeMap::new();
+    for event in all {
+        let seen = firsts.entry(event.fingerprint).or_insert(i64::MAX);
+        *seen = (*seen).min(event.timestamp_ms);
+    }
+    let range = (first + HOUR, first + 9 * HOUR);
+    let mut expected: Vec<_> = firsts.into_iter().filter(|(_, at)| (range.0..range.1).contains(at)).collect();
+    expected.sort_by_key(|(fingerprint, at)| (std::cmp::Reverse(*at), *fingerprint));
+    assert!(expected.len() > 3, "{expected:?}");
+    let found = store.new_issues("shop", range, 3).await.unwrap();
+    let told: Vec<_> = found.iter().map(|issue| (issue.fingerprint, issue.first_ms)).collect();
+    assert_eq!(told, expected[..3]);
+    let routes: BTreeSet<_> = found.iter().map(|issue| issue.route.as_str()).collect();
+    assert!(routes.iter().all(|route| ["/a/", "/b/{id}/", "/c/"].contains(route)), "{routes:?}");
+}
