@@ -1,15 +1,15 @@
-"""The API over the 100 M events that load_100m.py has loaded: lookups and 30-day charts, idle and under full ingest.
+"""The API and the console over the 100 M events that load_100m.py has loaded: lookups, 30-day charts and pages, idle, and lookups under full ingest.
 
     ERRATA_BENCH_DIR=DIR python3 benches/store/load_100m.py 100
     cargo build --release -p errata -p errata-load
     ERRATA_BENCH_DIR=DIR python3 benches/store/api_100m.py 100
 
 The release binary serves on loopback, with the loaded engine as its ClickHouse. The rollups are filled by hours, and by minutes for
-the last two days, as delivery would have filled them. Load: errata-load's events, 500 a request, 8 connections, each sending
+the last two days, those of accounts and issues for the last eight, as delivery would have filled them. Load: errata-load's events, 500 a request, 8 connections, each sending
 as soon as it is answered.
 """
 
-import http.client, json, os, pathlib, socket, subprocess, sys, tempfile, threading, time
+import http.client, json, os, pathlib, re, socket, subprocess, sys, tempfile, threading, time, urllib.parse
 import bench
 from lookup_index import LEAN, ids, timed, two_steps
 
@@ -39,6 +39,24 @@ def fill_rollups(engine):
                     f"WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS}) "
                     "GROUP BY ALL")
         print(f"rollups filled by the {per} in {time.time() - begin:.0f} s")
+    engine.rest()
+
+
+def fill_for_pages(engine):
+    """What the overview and the page of a request read beside the counts."""
+    last = int(engine.query("SELECT toUnixTimestamp64Milli(max(received_at)) FROM b.events FORMAT TSV"))
+    engine.query("TRUNCATE TABLE b.issue_start")
+    hour = "toStartOfHour(toDateTime(timestamp, 'UTC')) AS at"
+    for day in range(last // DAY_MS - 7, last // DAY_MS + 1):
+        events = (f"FROM b.events WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) "
+                  f"AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS})")
+        engine.query(f"INSERT INTO b.rollup_accounts SELECT toMonday(received_at), {ZERO}, project, account_id, {hour}, service, environment, "
+                     f"route, method, status, count() {events} AND account_id != '' GROUP BY ALL")
+        engine.query(f"INSERT INTO b.rollup_issues SELECT toMonday(received_at), {ZERO}, project, {hour}, fingerprint, environment, release, "
+                     f"count(), max(toUnixTimestamp64Milli(timestamp) % 3600000) {events} GROUP BY ALL")
+        engine.query("INSERT INTO b.issues (project, fingerprint, service, route, status, error_template, first_seen, last_seen) "
+                     f"SELECT project, fingerprint, any(service), any(route), any(status), any(error_template), min(timestamp), max(timestamp) {events} "
+                     "GROUP BY project, fingerprint")
     engine.rest()
 
 
@@ -86,6 +104,28 @@ class Collector:
             raise RuntimeError(f"{path}: {response.status} {data[:500]}")
         return took, json.loads(data)["data"]
 
+    def sign_in(self):
+        self.cookies = {}
+        token = re.search(rb'name="form_token" value="([0-9a-f]+)"', self.page("/sign-in")[1]).group(1).decode()
+        self.page("/sign-in", urllib.parse.urlencode({"form_token": token, "token": self.token, "next": "/"}))
+
+    def page(self, path, form=None):
+        headers = {"Accept": "text/html", "Accept-Encoding": "gzip" if self.cookies.get("errata_session") else "identity",
+                   "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        if form:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        begin = time.perf_counter()
+        self.connection.request("POST" if form else "GET", path, body=form, headers=headers)
+        response = self.connection.getresponse()
+        data = response.read()
+        took = (time.perf_counter() - begin) * 1000
+        for line in response.headers.get_all("Set-Cookie") or []:
+            name, value = line.split(";")[0].split("=", 1)
+            self.cookies[name] = value
+        if response.status not in (200, 303):
+            raise RuntimeError(f"{path}: {response.status} {data[:500]}")
+        return took, data
+
     def ship(self, bodies, counts):
         connection = self.connect()
         while bodies:
@@ -122,6 +162,24 @@ def measure(engine, collector, rids, go_on):
     return taken
 
 
+def measure_pages(engine, collector, rids):
+    """From the request to the last byte, compressed."""
+    collector.sign_in()
+    newest = int(engine.query("SELECT toUnixTimestamp64Milli(max(timestamp)) FROM b.events FORMAT TSV"))
+    moment = lambda ms: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
+    pages = {"/requests/{id}": [f"/requests/{rid}" for rid in rids[:200]]}
+    for days in (1, 7, 30):
+        ends = [newest - 3 * DAY_MS - at * 613_000 for at in range(60)]
+        pages[f"/ over {days} d"] = [f"/?from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in ends]
+    print("| page | samples | p50 ms | p95 ms | p99 ms | bytes |\n|---|---|---|---|---|---|")
+    for name, paths in pages.items():
+        collector.page(paths[0])
+        taken = [collector.page(path) for path in paths]
+        times = [took for took, _ in taken]
+        p50, p95, p99 = (bench.percentile(times, part) for part in (.5, .95, .99))
+        print(f"| {name} | {len(times)} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {max(len(data) for _, data in taken)} |", flush=True)
+
+
 def show(title, taken):
     one = bench.percentile(taken["`SELECT 1`"], .5)
     print(f"| {title} | samples | p50 ms | p99 ms | p50 in `SELECT 1` | p99 |\n|---|---|---|---|---|---|")
@@ -138,6 +196,7 @@ def main():
     # The events are older than these tables, and the rollups, filled here, know them all the same.
     engine.query("TRUNCATE TABLE b.rollup_start")
     fill_rollups(engine)
+    fill_for_pages(engine)
     print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
     collector = Collector(engine)
     try:
@@ -148,6 +207,7 @@ def main():
         for query in ("group_by=status&step=1d", "group_by=status&step=1h", "group_by=service&step=1d", "group_by=route&step=1d", "group_by=status,route&step=1d", "group_by=route&step=6h"):
             samples = [collector.get(f"/api/v1/rates?from=-30d&{query}")[0] for _ in range(30)]
             print(f"`GET /api/v1/rates?from=-30d&{query}`: p50 {bench.percentile(samples, .5):.1f} ms, p99 {bench.percentile(samples, .99):.1f} ms")
+        measure_pages(engine, collector, rids)
         bodies, counts = made_bodies(), []
         begin = time.time()
         threads = [threading.Thread(target=collector.ship, args=(bodies, counts)) for _ in range(8)]

@@ -15,7 +15,6 @@ const VIEWS = [
   { scheme: "light", width: 1440, height: 900 },
   { scheme: "dark", width: 1440, height: 900 },
   { scheme: "light", width: 360, height: 740 },
-  { scheme: "dark", width: 360, height: 740 },
 ];
 const MOST_BYTES = 100 * 1024;
 
@@ -71,7 +70,7 @@ async function seen(row, view) {
     window.shifted = 0;
     new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.shifted += entry.value))).observe({ type: "layout-shift", buffered: true });
   });
-  const response = await page.goto(base + row.path, { waitUntil: "networkidle" });
+  const response = await page.goto(base + row.path, { waitUntil: "load" });
   check(response.status() === (row.status ?? 200), `${about}: answered ${response.status()}`);
   await page.locator(row.ready).first().waitFor({ state: "attached", timeout: 5000 }).catch(() => problems.push(`${about}: has no ${row.ready}`));
   const { over, shifted, theme } = await page.evaluate(() => ({ over: document.documentElement.scrollWidth - innerWidth, shifted: window.shifted, theme: getComputedStyle(document.body).backgroundColor }));

@@ -24,7 +24,9 @@ fn filled(path: &str) -> String {
 fn allowed_status(method: &Method, path: &str) -> u16 {
     match (method.as_str(), path) {
         ("POST", "/api/v1/events" | "/api/v1/request-totals" | "/api/v1/requests/lookup") => 415,
-        ("GET", "/api/v1/quarantine") => 200,
+        ("GET", "/api/v1/quarantine" | "/api/v1/catalog" | "/api/v1/audit" | "/api/v1/erase") => 200,
+        ("POST", "/api/v1/erase") => 400,
+        ("GET", "/api/v1/erase/{id}") => 404,
         (_, path) if path.starts_with("/api/v1/quarantine/") => 404,
         ("GET", path) if path.starts_with("/api/v1/alerts") => 200,
         ("POST", "/api/v1/alerts/silences") => 400,
@@ -96,6 +98,7 @@ fn roles_reach_what_the_contract_says() {
         ["", "/tail", "/histogram", "/top"].map(|path| format!("GET /api/v1/events{path}"));
     let [search, tail, histogram, top] = [&*search, &*tail, &*histogram, &*top];
     let issues = ["GET /api/v1/issues", "GET /api/v1/issues/{fingerprint}"];
+    let catalog = ["GET /api/v1/catalog", "GET /api/v1/catalog/drift"];
     let [resolve, reopen] = ["resolve", "reopen"].map(|what| format!("POST /api/v1/issues/{{fingerprint}}/{what}"));
     let expected: [(Role, &[&str]); 4] = [
         (Role::Ingest, &["POST /api/v1/events", "POST /api/v1/request-totals"]),
@@ -110,6 +113,8 @@ fn roles_reach_what_the_contract_says() {
                 top,
                 issues[0],
                 issues[1],
+                catalog[0],
+                catalog[1],
                 &resolve,
                 &reopen,
             ],
@@ -131,11 +136,27 @@ fn roles_reach_what_the_contract_says() {
                 top,
                 issues[0],
                 issues[1],
+                catalog[0],
+                catalog[1],
                 &resolve,
                 &reopen,
             ],
         ),
-        (Role::Product, &["GET /api/v1/validation/failures", search, tail, histogram, top, issues[0], issues[1]]),
+        (
+            Role::Product,
+            &[
+                "GET /api/v1/validation/failures",
+                "GET /api/v1/validation/friction",
+                search,
+                tail,
+                histogram,
+                top,
+                issues[0],
+                issues[1],
+                catalog[0],
+                catalog[1],
+            ],
+        ),
     ];
     for (role, paths) in expected {
         assert_eq!(reach(role), paths.iter().map(ToString::to_string).collect(), "{role:?}");
