@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     http::{Access, routes},
+    inert,
     state::{Role, TokenInfo},
 };
 
@@ -115,7 +116,8 @@ impl Layout {
     /// The frame where nothing is known of who asks.
     pub(super) fn bare(title: String) -> Self {
         Self {
-            title,
+            // No payload turns the direction of what a browser writes beside it.
+            title: inert::clean(&title),
             theme: Theme::Auto,
             style: &assets::STYLE.path,
             script: &assets::SCRIPT.path,

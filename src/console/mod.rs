@@ -60,6 +60,7 @@ pub(crate) use visit::visitor_of;
 
 use crate::{
     http::{Access, Route, answer::ApiError},
+    inert,
     state::Role,
 };
 
@@ -86,7 +87,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
         Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
         Route::get("/rate-limits", WATCH, get(limits::page)),
-        Route::get("/rate-limits.csv", WATCH, get(limits::file)),
+        Route::get("/rate-limits.csv", WATCH, get(limits::file)).audited("export"),
         Route::get("/alerts", WATCH, get(alerts::page)),
         Route::post("/alerts/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),
         Route::post("/alerts/silence", WATCH, post(alerts::silence)).audited("silence"),
@@ -113,13 +114,14 @@ pub struct Html {
     pub text: String,
 }
 
-/// Fills a template. What turns the direction of text is left out of it, whoever sent it.
+/// Fills a template. What steers or deceives is left out of it, whoever sent it: escapes for a terminal that shows its source, and what
+/// turns the direction of text.
 ///
 /// # Errors
 /// 500, when something in it does not format.
 pub fn render(page: &impl Template) -> Result<Html, ApiError> {
     let mut text = page.render().map_err(|error| ApiError::internal("filling a template", &error))?;
-    text.retain(|character| !view::turns_text(character));
+    text.retain(|character| matches!(character, '\n' | '\r' | '\t') || !inert::is_unsafe(character));
     Ok(Html { status: StatusCode::OK, text })
 }
 

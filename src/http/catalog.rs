@@ -210,13 +210,17 @@ pub(crate) struct Observed {
 }
 
 pub(crate) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<Observed, ApiError> {
-    const KEYS: [FailureKey; 4] = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, FailureKey::Message];
+    let sight = shared.sight(token);
+    // Before they are counted: of an event alone it is known whose ids are in its message.
+    let message = if sight.sees_people() { FailureKey::Message } else { FailureKey::MaskedMessage };
+    let keys = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, message];
     let project = &token.project;
     let step = u32::try_from((filter.to_ms - filter.from_ms) / 1000 + 1).unwrap_or(u32::MAX);
     let (statuses, messages, errors) = tokio::try_join!(
         shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], step)),
-        shared.timed("observed_messages", shared.store.validation_failures(project, filter, &KEYS, None, MESSAGES + 1)),
-        shared.timed("observed_errors", shared.store.general_errors(project, filter, MESSAGES + 1)),
+        shared.timed("observed_messages", shared.store.validation_failures(project, filter, &keys, None, MESSAGES + 1)),
+        shared
+            .timed("observed_errors", shared.store.general_errors(project, filter, !sight.sees_people(), MESSAGES + 1)),
     )
     .map_err(|error| unavailable(&error))?;
     let status = |series: &crate::store::query::Series| series.labels.get("status").and_then(|text| text.parse().ok());

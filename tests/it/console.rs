@@ -69,6 +69,19 @@ impl Browser {
         self.ask(Method::GET, path, &[]).await
     }
 
+    /// Opens a page, again until ClickHouse has started.
+    pub(crate) async fn answered(&mut self, path: &str) -> Page {
+        let began = std::time::Instant::now();
+        loop {
+            let page = self.get(path).await;
+            if page.status != 503 {
+                return page;
+            }
+            assert!(began.elapsed().as_secs() < 60, "{path}: {}", page.words());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// Sends a form of the last page.
     pub(crate) async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         let token = self.form_token.clone();

@@ -152,3 +152,20 @@ impl Reader<'_> {
         Ok(series)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_rule_knows_no_other_does_and_what_was_away_is_news_again() {
+        let mut familiar = Familiar::default();
+        let (one, other) = (("one", "shop"), ("other", "shop"));
+        familiar.add(one, 7, 0);
+        assert!(familiar.meet(one, 7, 5, 10) && familiar.meet(one, 7, 14, 10), "each meeting counts from then on");
+        assert!(!familiar.meet(other, 7, 5, 10) && !familiar.meet(("one", "other shop"), 7, 5, 10));
+        for end in [24, 25, 26] {
+            assert!(!familiar.meet(one, 7, end, 10), "news until history knows it: {end}");
+        }
+    }
+}

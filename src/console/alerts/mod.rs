@@ -43,7 +43,7 @@ struct AlertsPage {
     rules: Vec<String>,
     history: Option<Markup>,
     /// Whose history it is, and the way to that of all.
-    of_rule: Option<(String, String)>,
+    of_rule: Option<(Markup, String)>,
     pager: Markup,
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn page(
         silences: silences.into_iter().map(|silence: AlertSilence| SilenceView::new(silence, visit.now_ms)).collect(),
         rules: rules.collect(),
         history: (!history.changes.is_empty()).then(|| changes(&history.changes, &visit)),
-        of_rule: rule.map(|rule| (rule, visit.with_params(&[("rule", ""), ("cursor", "")]))),
+        of_rule: rule.map(|rule| (rule.into(), visit.with_params(&[("rule", ""), ("cursor", "")]))),
         pager: pager.html(),
     })
 }

@@ -1,12 +1,13 @@
 //! Alerts and silences as a page shows them.
 
 use crate::{
-    alerts::{evidence::Evidence, rule::Labels},
+    alerts::{alert::labels_json, evidence::Evidence, rule::Labels},
     console::view::{
         self, Explore, Markup, ago, escape, number, percent,
         time::{self, Format, duration, moment},
     },
     http::alerts::{Alert, AlertSilence},
+    inert,
     state::{Role, TokenInfo},
 };
 
@@ -27,7 +28,7 @@ pub(super) struct AlertView {
     pub(super) rule: String,
     pub(super) state: Markup,
     pub(super) severity: String,
-    pub(super) summary: String,
+    pub(super) summary: Markup,
     pub(super) labels: Markup,
     /// For the forms.
     pub(super) labels_json: String,
@@ -36,7 +37,7 @@ pub(super) struct AlertView {
     pub(super) since_words: &'static str,
     pub(super) frozen: String,
     /// `by anna, 5 min ago: on it`
-    pub(super) acknowledged: Option<(String, Markup, String)>,
+    pub(super) acknowledged: Option<(Markup, Markup, Markup)>,
     pub(super) is_silenced: bool,
     /// Whether it can be acknowledged.
     pub(super) is_open: bool,
@@ -54,17 +55,17 @@ pub(super) struct EvidenceView {
     pub(super) samples: Vec<Markup>,
     pub(super) first_seen: Option<Markup>,
     /// `2026.11.2 took the place of 2026.11.1`
-    pub(super) release: Option<(String, String, Markup)>,
+    pub(super) release: Option<(Markup, Markup, Markup)>,
 }
 
 pub(super) struct SilenceView {
     pub(super) id: String,
-    pub(super) rule: String,
+    pub(super) rule: Markup,
     pub(super) labels: Markup,
     pub(super) until: Markup,
     pub(super) left: String,
-    pub(super) by: String,
-    pub(super) comment: String,
+    pub(super) by: Markup,
+    pub(super) comment: Markup,
 }
 
 impl AlertView {
@@ -81,11 +82,15 @@ impl AlertView {
         Self {
             state: state_tag(alert.state),
             labels: labels(&alert.labels),
-            labels_json: crate::alerts::alert::labels_json(&alert.labels),
+            // Escaped the JSON way, it is the same when it comes back.
+            labels_json: inert::clean_json(&labels_json(&alert.labels)),
             since: when(since),
             since_words: words,
             frozen: alert.frozen.clone().unwrap_or_default(),
-            acknowledged: alert.acknowledged.as_ref().map(|by| (by.by.clone(), when(&by.at), by.comment.clone())),
+            acknowledged: alert
+                .acknowledged
+                .as_ref()
+                .map(|by| (by.by.as_str().into(), when(&by.at), by.comment.as_str().into())),
             is_silenced: alert.silenced_by.is_some(),
             is_open: matches!(alert.state, "firing" | "silenced") && alert.acknowledged.is_none(),
             issue: fingerprint.map(|fingerprint| format!("/issues/{fingerprint}?from=-7d")).unwrap_or_default(),
@@ -98,7 +103,7 @@ impl AlertView {
             },
             rule: alert.rule,
             severity: alert.severity,
-            summary: alert.summary,
+            summary: alert.summary.into(),
         }
     }
 }
@@ -148,7 +153,7 @@ impl EvidenceView {
             release: evidence
                 .release
                 .as_ref()
-                .map(|change| (change.to.clone(), change.from.clone(), when(&change.seen_at))),
+                .map(|change| (change.to.as_str().into(), change.from.as_str().into(), when(&change.seen_at))),
         }
     }
 }
@@ -157,12 +162,12 @@ impl SilenceView {
     pub(super) fn new(silence: AlertSilence, now_ms: i64) -> Self {
         let until = time::parse(&silence.until);
         Self {
-            rule: silence.rule,
+            rule: silence.rule.into(),
             labels: labels(&silence.labels),
             until: until.map_or_else(|| silence.until.as_str().into(), |at| moment(at, Format::Minute)),
             left: until.map(|at| duration(at - now_ms)).unwrap_or_default(),
-            by: silence.by,
-            comment: silence.comment,
+            by: silence.by.into(),
+            comment: silence.comment.into(),
             id: silence.id,
         }
     }

@@ -239,7 +239,6 @@
         } else say("The connection is lost; trying again …");
       };
     };
-    button.hidden = false;
     button.addEventListener("click", () => (source ? stop() : start()));
     if (button.hasAttribute("data-on")) start();
   }
@@ -296,7 +295,6 @@
       }));
     };
     const keep = (views) => { localStorage.setItem(key, JSON.stringify(views)); show(); };
-    form.hidden = false;
     show();
     form.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -7,7 +7,7 @@ use crate::event::EventKey;
 use crate::store::query::{Cursor, Filter, Histogram};
 
 /// Events that are looked at for a page, roughly.
-const SCANNED: u64 = 2_000_000;
+const SCANNED: u64 = 1_000_000;
 
 /// From when on a page searches, milliseconds since the Unix epoch: `all` counts the events of any kind, in steps.
 pub(super) fn first_ms(all: &Histogram, filter: &Filter, cursor: Option<Cursor>) -> i64 {

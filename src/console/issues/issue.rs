@@ -21,14 +21,14 @@ use crate::{
 #[template(path = "issues/issue.html")]
 pub(super) struct IssuePage {
     layout: Layout,
-    title: String,
+    title: Markup,
     badge: Markup,
     state: Markup,
     /// Why it is in this state, in a sentence.
     standing: String,
     fingerprint: String,
-    place: String,
-    service: String,
+    place: Markup,
+    service: Markup,
     first_seen: Markup,
     last_seen: Markup,
     /// Events and accounts of the range.
@@ -46,33 +46,33 @@ pub(super) struct IssuePage {
     may_resolve: bool,
     resolved: Option<ResolvedView>,
     /// What the release field proposes.
-    last_release: String,
+    last_release: Markup,
 }
 
 /// What the error is.
 struct What {
-    error: String,
+    error: Markup,
     fields: Vec<FieldView>,
-    exception: String,
-    frame: String,
-    meaning: String,
-    solution: String,
+    exception: Markup,
+    frame: Markup,
+    meaning: Markup,
+    solution: Markup,
 }
 
 struct FieldView {
-    name: String,
-    rule: String,
-    message: String,
+    name: Markup,
+    rule: Markup,
+    message: Markup,
     documented: Option<bool>,
-    cause: String,
-    solution: String,
+    cause: Markup,
+    solution: Markup,
 }
 
 struct ResolvedView {
     at: Markup,
-    by: String,
-    in_release: String,
-    comment: String,
+    by: Markup,
+    in_release: Markup,
+    comment: Markup,
 }
 
 pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &TokenInfo, now_ms: i64) -> IssuePage {
@@ -85,17 +85,17 @@ pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &T
     };
     let resolved = issue.resolved.as_ref().map(|resolved| ResolvedView {
         at: when(&resolved.at),
-        by: resolved.by.clone(),
-        in_release: resolved.in_release.clone(),
-        comment: resolved.comment.clone(),
+        by: resolved.by.as_str().into(),
+        in_release: resolved.in_release.as_str().into(),
+        comment: resolved.comment.as_str().into(),
     });
     IssuePage {
-        title: issue.title.clone(),
+        title: issue.title.as_str().into(),
         badge: badge(issue.status),
         state: state_tag(issue.state),
         standing: standing(&issue),
-        place: format!("{} {}", issue.method, issue.route).trim().to_owned(),
-        service: issue.service.clone(),
+        place: format!("{} {}", issue.method, issue.route).trim().into(),
+        service: issue.service.as_str().into(),
         first_seen: when(&issue.first_seen),
         last_seen: when(&issue.last_seen),
         events: events.text(&plural(issue.count, "event", "events")),
@@ -109,7 +109,7 @@ pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &T
         samples: issue.samples.iter().map(sample).collect(),
         may_resolve: token.has_any(&[Role::Support, Role::Sre]),
         resolved,
-        last_release: issue.last_release.clone().unwrap_or_default(),
+        last_release: issue.last_release.clone().unwrap_or_default().into(),
         fingerprint: issue.fingerprint,
         layout,
     }
@@ -163,22 +163,22 @@ fn what(issue: &IssueRow, frame: Option<String>, explanation: Option<Explanation
     let fields = issue.fields.iter().map(|field| {
         let told = known(&field.field, &field.rule);
         FieldView {
-            name: if field.field.is_empty() { "no field".to_owned() } else { field.field.clone() },
-            rule: field.rule.clone(),
-            message: told.as_ref().map(|told| told.message.clone()).unwrap_or_default(),
+            name: if field.field.is_empty() { "no field".into() } else { field.field.as_str().into() },
+            rule: field.rule.as_str().into(),
+            message: told.as_ref().map(|told| told.message.as_str().into()).unwrap_or_default(),
             documented: told.as_ref().map(|told| told.documented),
-            cause: told.as_ref().and_then(|told| told.cause.clone()).unwrap_or_default(),
-            solution: told.and_then(|told| told.solution).unwrap_or_default(),
+            cause: told.as_ref().and_then(|told| told.cause.clone()).unwrap_or_default().into(),
+            solution: told.and_then(|told| told.solution).unwrap_or_default().into(),
         }
     });
     let fields: Vec<_> = fields.collect();
     let status = explanation.as_ref().filter(|_| fields.is_empty()).map(|explanation| &explanation.status);
     What {
-        error: issue.error_template.clone(),
-        exception: issue.exception_type.clone(),
-        frame: frame.unwrap_or_default(),
-        meaning: status.map(|status| status.meaning.clone()).unwrap_or_default(),
-        solution: status.map(|status| status.solution.clone()).unwrap_or_default(),
+        error: issue.error_template.as_str().into(),
+        exception: issue.exception_type.as_str().into(),
+        frame: frame.unwrap_or_default().into(),
+        meaning: status.map(|status| status.meaning.as_str().into()).unwrap_or_default(),
+        solution: status.map(|status| status.solution.as_str().into()).unwrap_or_default(),
         fields,
     }
 }

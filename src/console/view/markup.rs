@@ -31,8 +31,7 @@ impl fmt::Display for Markup {
 impl askama::filters::HtmlSafe for Markup {}
 
 /// Whether a character turns the direction of what follows (U+202E and its like): a page would read what it does not say.
-#[must_use]
-pub const fn turns_text(character: char) -> bool {
+const fn turns_text(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }
 

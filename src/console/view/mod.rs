@@ -12,7 +12,7 @@ pub mod time;
 
 pub use badge::{Family, badge, badge_with};
 pub use link::{Explore, chip, lookup_path, request};
-pub use markup::{Markup, escape, turns_text};
+pub use markup::{Markup, escape};
 pub use number::{compact, number, percent, plural};
 pub use pager::Pager;
 pub use table::{Column, scroll};

@@ -100,7 +100,7 @@ pub(crate) async fn page(shared: &Shared, token: &TokenInfo, question: &Question
         to: rfc3339(question.filter.to_ms),
         issues_in_all: page.in_all,
         by_state: by_state.into(),
-        issues: page.issues.into_iter().map(|issue| sight.issue(row(issue, shared.catalog))).collect(),
+        issues: page.issues.into_iter().map(|issue| sight.issue(row(issue, shared.catalog), shared.catalog)).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     })
 }
@@ -189,7 +189,7 @@ pub(crate) async fn whole(
     let frame = thrown.and_then(|exception| frame::top(&exception.stacktrace));
     let newest = newest.map(|event| sight.event(event, shared.catalog));
     let detail = detail(issue, shared.catalog, More { frame, environments, accounts, newest, explanation });
-    Ok(IssueDetail { issue: sight.issue(detail.issue), ..detail })
+    Ok(IssueDetail { issue: sight.issue(detail.issue, shared.catalog), ..detail })
 }
 
 /// Resolve an issue.

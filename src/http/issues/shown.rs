@@ -198,10 +198,15 @@ pub(super) fn row(issue: Issue, catalog: &Catalog) -> IssueRow {
 }
 
 impl Sight {
-    /// An issue as the asker sees it: its texts are messages.
-    pub(super) fn issue(&self, issue: IssueRow) -> IssueRow {
-        let message = |text: String| self.message(text).to_string();
-        IssueRow { title: message(issue.title), error_template: message(issue.error_template), ..issue }
+    /// An issue as the asker sees it. Whose ids an error's text may hold is not known of a kind of error, so who may not see people gets the
+    /// texts that the reference documents, and of others what kind they are.
+    pub(super) fn issue(&self, issue: IssueRow, catalog: &Catalog) -> IssueRow {
+        if self.sees_people() || catalog.is_documented("", "", &issue.error_template, issue.status) {
+            return issue;
+        }
+        let title = issue.title.strip_suffix(&issue.error_template).unwrap_or(&issue.title);
+        let title = self.message(title.trim_end_matches([':', ' ']).to_owned()).to_string();
+        IssueRow { title, error_template: String::new(), ..issue }
     }
 }
 

@@ -19,17 +19,23 @@ pub struct GeneralError {
 }
 
 impl Store {
-    /// General errors that fit a filter, the most frequent first.
+    /// General errors that fit a filter, the most frequent first; `masked`: without what may be somebody's.
     pub async fn general_errors(
         &self,
         project: &str,
         filter: &Filter,
+        masked: bool,
         limit: usize,
     ) -> Result<Vec<GeneralError>, StoreError> {
-        let mut sql = Sql::new(
-            "SELECT status, toString(error) AS error, uniqExact(key) AS events, \
-             toUnixTimestamp64Milli(min(timestamp)) AS first_seen, toUnixTimestamp64Milli(max(timestamp)) AS last_seen, \
-             groupUniqArray(5)(request_id) AS samples FROM ",
+        let mut sql = Sql::new("SELECT status, ");
+        if masked {
+            sql.push_masked("events.error");
+        } else {
+            sql.push("toString(events.error)");
+        }
+        sql.push(
+            " AS error, uniqExact(key) AS events, toUnixTimestamp64Milli(min(timestamp)) AS first_seen, \
+             toUnixTimestamp64Milli(max(timestamp)) AS last_seen, groupUniqArray(5)(request_id) AS samples FROM ",
         );
         sql.push(&self.table("events")).push_filter(project, filter);
         sql.push(" AND empty(`errors.field`) GROUP BY status, error ORDER BY events DESC, status, error");

@@ -168,6 +168,7 @@ impl Store {
              toUnixTimestamp64Milli(timestamp) AS at, `errors.field` AS error_fields, ",
         );
         sql.push(&format!("`errors.{paths}` AS error_paths, "));
+        sql.push(if group_by.contains(&FailureKey::MaskedMessage) { "user_id, " } else { "" });
         sql.push("`errors.message` AS error_messages, `errors.rule` AS error_rules FROM ");
         sql.push(&self.table("events")).push_range(project, filter.from_ms, filter.to_ms).push_conditions(filter);
         sql.push(
@@ -197,14 +198,26 @@ fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>
     for (index, (column, is_masked)) in columns.enumerate() {
         sql.push(if index == 0 { "" } else { ", " });
         if is_masked {
-            sql.push(&format!("replaceRegexpAll(toString({column}), "));
-            sql.push_value("{}, ", Value::Text(PERSONAL.to_owned()));
-            sql.push_value("{})", Value::Text(MASK.to_owned()));
+            sql.push_masked(column);
         } else {
             sql.push(&format!("toString({column})"));
         }
     }
     sql.push("], 'Array(String)') AS labels, ");
+}
+
+impl Sql {
+    /// A text without [what may be somebody's](crate::event::pseudonym::PERSONAL), and without its event's own account and user, whose columns
+    /// must be there.
+    pub(super) fn push_masked(&mut self, column: &str) -> &mut Self {
+        // No text holds U+0000: what is too short to be told from a word is looked for in vain.
+        let own = |id: &str| format!("if(length({id}) >= 4, {id}, '\\0')");
+        self.push(&format!("replaceRegexpAll(replaceAll(replaceAll(toString({column}), {}, ", own("account_id")));
+        self.push_value("{}), ", Value::Text(MASK.to_owned())).push(&own("user_id"));
+        self.push_value(", {}), ", Value::Text(MASK.to_owned()));
+        self.push_value("{}, ", Value::Text(PERSONAL.to_owned()));
+        self.push_value("{})", Value::Text(MASK.to_owned()))
+    }
 }
 
 /// How the rollup counts the events with at least one of the field errors of a group; none if it does not tell apart what the

@@ -58,7 +58,8 @@ async fn what_fires_is_looked_after_silenced_and_remembered() {
     let dir = tempfile::tempdir().unwrap();
     // Alerts of before, as the last run left them.
     let state = State::open(dir.path()).unwrap();
-    let history = (0..60).map(|index| change(if index % 2 == 0 { "rate-limited" } else { "silence" }, index)).collect();
+    let history =
+        (0..60).rev().map(|index| change(if index % 2 == 0 { "rate-limited" } else { "silence" }, index)).collect();
     let put = vec![firing("rate-limited", "17"), firing("new-error", HOSTILE)];
     state.apply_alerts(&AlertChanges { put, history, ..AlertChanges::default() }).unwrap();
     let collector = Collector::with(without_clickhouse(dir.path())).await;

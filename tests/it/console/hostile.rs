@@ -96,6 +96,8 @@ async fn no_page_runs_or_believes_what_an_event_says() {
         ["service", "route", "q", "account_id", "field"].map(|name| format!("/explore?{name}={}", escaped(HOSTILE))),
     );
     paths.push(format!("/lookup?text={}", escaped(HOSTILE)));
+    paths.push("/validation/failure?field=site_id".to_owned());
+    paths.push("/reference?show=undocumented".to_owned());
     paths.extend((0..8).map(|number| format!("/requests/{}", percent(&format!("{HOSTILE_ID}{number}")))));
     let mut shown = 0;
     for path in paths {
@@ -105,7 +107,7 @@ async fn no_page_runs_or_believes_what_an_event_says() {
         for live in ["<img", "<script>", "onerror=alert(1)>"] {
             assert!(!page.text.contains(live), "{path} has {live}");
         }
-        check(&path, &page.text, &['\n', '\t']);
+        check(&path, &page.text, &['\n', '\r', '\t']);
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         std::io::Write::write_all(&mut encoder, page.text.as_bytes()).unwrap();
         let size = encoder.finish().unwrap().len();

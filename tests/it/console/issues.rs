@@ -29,7 +29,7 @@ async fn issues_are_listed_resolved_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
     let mut browser = Browser::signed_in(&collector, &collector.token).await;
-    let page = browser.get("/issues").await;
+    let page = browser.answered("/issues").await;
     page.check("no issues");
     assert!(page.words().contains("No error was seen") && page.words().contains("errata demo"), "{}", page.words());
 
@@ -95,6 +95,8 @@ async fn issues_are_listed_resolved_and_come_back() {
     back["release"] = json!("2026.11.3");
     collector.ship(&[back]).await;
     collector.delivered().await;
+    // The session has ended meanwhile.
+    let mut browser = Browser::signed_in(&collector, &collector.token).await;
     let page = browser.get("/issues?state=regressed").await;
     assert_eq!(linked(&page.text), [first.clone()]);
     assert!(page.words().contains("1 issue, last 24 h: 1 regressed."), "{}", page.words());

@@ -24,7 +24,7 @@ async fn who_was_refused_is_told_in_a_sentence_tables_and_a_file() {
     let collector = Collector::start(dir.path()).await;
     let sre = token(dir.path(), "default", &[Role::Sre], None, None);
     let mut browser = Browser::signed_in(&collector, &sre).await;
-    let page = browser.get("/rate-limits").await;
+    let page = browser.answered("/rate-limits").await;
     page.check("nobody");
     assert!(
         page.words().contains("Nobody was refused") && page.words().contains("X-RateLimit-Limit"),

@@ -49,8 +49,8 @@ async fn every_page_is_for_its_roles_and_the_navigation_shows_those() {
             if answer.status != 303 {
                 answer.check(&about);
             }
-            // What lies below a place is a part of it.
-            let is_place = page.path.rfind('/') == Some(0) && !page.path.contains('{');
+            // What lies below a place is a part of it, and so is its file.
+            let is_place = page.path.rfind('/') == Some(0) && !page.path.contains(['{', '.']);
             if may && page.method == Method::GET && is_place {
                 reached.insert(page.path.to_owned());
             }
