@@ -121,7 +121,7 @@ fn prose(text: &str) -> Markup {
             (true, false) => ("`", ""),
             (false, _) => ("", ""),
         };
-        html.extend([open, part, close]);
+        html.extend([open, part.as_str(), close]);
     }
     Markup::new(html)
 }
