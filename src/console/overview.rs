@@ -24,6 +24,7 @@ use super::{
     },
 };
 use crate::{
+    event::{FieldError, catalog::Catalog},
     http::{
         Shared,
         alerts::{self, Alert, Alerts},
@@ -39,6 +40,9 @@ use crate::{
 
 /// Rows of each list.
 const ROWS: usize = 8;
+
+/// New issues shown.
+const NEW: usize = 6;
 
 /// Releases marked in the chart.
 const MARKS: usize = 12;
@@ -110,7 +114,7 @@ pub(super) async fn overview(
     let answers = ask(&shared, &token.project, &range, step_s).await?;
     let errors: u64 = answers.by_status.iter().map(|series| series.errors).sum();
     let shades = shades(&answers.alerts.alerts, visit.now_ms);
-    let marks = answers.releases.into_iter().map(|start| Mark { at_ms: start.at_ms, label: start.release }).collect();
+    let marks = answers.releases.into_iter().map(mark).collect();
     let page = OverviewPage {
         frozen: answers.alerts.frozen.clone().unwrap_or_default(),
         shape: Shape::new(&answers.by_status, &range, step_s, (shades, marks)),
@@ -120,7 +124,7 @@ pub(super) async fn overview(
         issues: answers
             .issues
             .iter()
-            .map(|(kind, events)| IssueLine::new(kind, *events, &range, visit.now_ms))
+            .map(|(kind, events)| IssueLine::new(shared.catalog, kind, *events, &range, visit.now_ms))
             .collect(),
         checks: health::checks(&answers.intake),
         alerts: answers.alerts.alerts.into_iter().filter_map(|alert| AlertLine::new(alert, visit.now_ms)).collect(),
@@ -156,7 +160,7 @@ async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Resu
 /// The newest issues of a range, and how many events each has in it.
 async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Result<Vec<(IssueKind, u64)>, ApiError> {
     let asked = async {
-        let kinds = shared.store.new_issues(project, range_ms, ROWS).await?;
+        let kinds = shared.store.new_issues(project, range_ms, NEW).await?;
         if kinds.is_empty() {
             return Ok(Vec::new());
         }
@@ -172,6 +176,15 @@ async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Res
     shared.timed("new_issues", asked).await.map_err(|error| unavailable(&error))
 }
 
+/// A release where it came to; production goes without saying.
+fn mark(start: ReleaseStart) -> Mark {
+    let label = match start.environment.as_str() {
+        "" | "production" => start.release,
+        other => format!("{} ({other})", start.release),
+    };
+    Mark { at_ms: start.at_ms, label }
+}
+
 /// The periods in which alerts fired.
 fn shades(alerts: &[Alert], now_ms: i64) -> Vec<Shade> {
     let shade = |alert: &Alert| {
@@ -183,15 +196,21 @@ fn shades(alerts: &[Alert], now_ms: i64) -> Vec<Shade> {
 }
 
 impl IssueLine {
-    fn new(kind: &IssueKind, events: u64, range: &Range, now_ms: i64) -> Self {
-        let pairs = kind.fields.iter().zip(&kind.rules).map(|(field, rule)| format!("{field}: {rule}"));
-        let pairs = pairs.collect::<Vec<_>>().join(", ");
+    fn new(catalog: &Catalog, kind: &IssueKind, events: u64, range: &Range, now_ms: i64) -> Self {
+        let error = |(field, rule): (&String, &String)| FieldError {
+            field: field.clone(),
+            path: field.clone(),
+            message: String::new(),
+            rule: rule.clone(),
+        };
+        let errors: Vec<FieldError> = kind.fields.iter().zip(&kind.rules).map(error).collect();
+        let headline = catalog.headline(&kind.route, kind.status, &kind.error_template, &errors);
+        let exception =
+            if kind.exception_type.is_empty() { String::new() } else { format!(": {}", kind.exception_type) };
         let fingerprint = format!("{:016x}", kind.fingerprint);
-        let words =
-            [pairs.as_str(), &kind.exception_type, &kind.error_template].into_iter().find(|text| !text.is_empty());
         Self {
             badge: view::badge(kind.status),
-            words: words.unwrap_or("an error without words").to_owned(),
+            words: format!("{headline}{exception}"),
             place: format!("{} {}", kind.service, kind.route).trim().to_owned(),
             events: Explore::of(range).with("fingerprint", &fingerprint).number(events),
             path: format!("/issues/{fingerprint}"),

@@ -51,10 +51,16 @@
       const date = new Date(time.dateTime);
       if (!isNaN(date)) time.textContent = local(date, time.dataset.time);
     }
-    for (const tick of all("text[data-tick]", within)) {
-      const date = new Date(Number(tick.dataset.tick));
-      const midnight = date.getHours() === 0 && date.getMinutes() === 0;
-      tick.textContent = local(date, tick.dataset.time === "day" && (midnight || date.getUTCHours() === 0 && tick.parentNode.querySelector("[data-time=clock]") === null) || midnight ? "day" : "tick");
+    // The first tick of a day says which day it is.
+    for (const svg of all("figure.chart svg", within)) {
+      let day = "";
+      for (const tick of all("text[data-tick]", svg)) {
+        const date = new Date(Number(tick.dataset.tick));
+        const today = local(date, "day");
+        const midnight = date.getHours() === 0 && date.getMinutes() === 0;
+        tick.textContent = midnight || tick.dataset.days !== undefined ? today : today === day ? local(date, "tick") : local(date, "minute");
+        day = today;
+      }
     }
   };
   localise(document);

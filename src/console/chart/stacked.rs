@@ -252,15 +252,11 @@ impl Stacked {
         ticks.into_iter().fold(String::new(), |mut html, at| {
             let x = axes.x.at(at as f64);
             let is_midnight = at.rem_euclid(86_400_000) == 0;
-            let (name, text) = if are_days || is_midnight {
-                ("day", utc(at, Format::Day))
-            } else {
-                ("clock", utc(at, Format::Clock)[..5].to_owned())
-            };
+            let text = if are_days || is_midnight { utc(at, Format::Day) } else { utc(at, Format::Clock)[..5].to_owned() };
+            let days = if are_days { " data-days" } else { "" };
             let _ = write!(
                 html,
-                "<path class=\"grid\" d=\"M{x:.1} {bottom}v4\"/><text class=\"tick\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y}\" data-tick=\"{at}\" \
-                 data-time=\"{name}\">{text}</text>",
+                "<path class=\"grid\" d=\"M{x:.1} {bottom}v4\"/><text class=\"tick\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y}\" data-tick=\"{at}\"{days}>{text}</text>",
                 bottom = axes.y.range.0
             );
             html

@@ -19,10 +19,11 @@ pub struct IssueHours {
     pub first_ms: Option<i64>,
 }
 
-/// A release, and the hour in which it first had an error.
+/// A release that came to an environment, and the hour in which it first had an error there.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
 pub struct ReleaseStart {
     pub release: String,
+    pub environment: String,
     /// Begin of the hour, milliseconds since the Unix epoch.
     pub at_ms: i64,
 }
@@ -57,7 +58,7 @@ impl Store {
         self.rows("listing new issues", &sql).await
     }
 
-    /// The releases that had their first error of a range after its first hour, the earliest first: those that came in between.
+    /// The releases that came to an environment within a range, the earliest first: those with errors there only after another one had some.
     pub async fn release_starts(
         &self,
         project: &str,
@@ -65,11 +66,15 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<ReleaseStart>, StoreError> {
         let from_ms = range_ms.0.max(self.issues_since_ms().await?).div_euclid(HOUR_MS) * HOUR_MS;
-        let mut sql =
-            Sql::new("SELECT toString(release) AS release, toInt64(toUnixTimestamp(min(at))) * 1000 AS at_ms FROM ");
-        sql.push(&self.table("rollup_issues")).push_cells(project, &[(None, (from_ms, range_ms.1.max(from_ms)))]);
-        sql.push_value(" AND release != '' GROUP BY release HAVING at_ms > {}", Value::Int(from_ms));
-        sql.push(&format!(" ORDER BY at_ms, release LIMIT {limit}"));
+        let mut sql = Sql::new(
+            "SELECT of_release AS release, of_environment AS environment, at_ms FROM (SELECT of_release, of_environment, at_ms, \
+             min(at_ms) OVER (PARTITION BY of_environment) AS first_ms FROM (SELECT toString(release) AS of_release, \
+             toString(environment) AS of_environment, toInt64(toUnixTimestamp(min(at))) * 1000 AS at_ms FROM ",
+        );
+        let cells = [(None, (from_ms, range_ms.1.max(from_ms)))];
+        sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
+        sql.push(" AND release != '' GROUP BY of_release, of_environment)) WHERE at_ms > first_ms ORDER BY at_ms, release, environment");
+        sql.push(&format!(" LIMIT {limit}"));
         self.rows_of("finding when releases began", self.ask_wide(&sql)).await
     }
 

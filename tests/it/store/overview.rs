@@ -33,12 +33,13 @@ async fn new_issues_and_hours_are_those_of_the_events() {
     assert_eq!(hours.first_ms, of_kind.min());
     assert_eq!(store.issue_hours("other", 17, (first, noon())).await.unwrap().first_ms, None);
     new_ones(store, &all, first).await;
-    // Both releases had errors in the first hour; what comes later is told with its hour.
-    assert_eq!(store.release_starts("shop", (first, noon()), 9).await.unwrap(), []);
+    // Both releases had errors in the first hours of both environments, one a little before the other at most.
+    let before = store.release_starts("shop", (first, noon()), 9).await.unwrap();
+    assert!(before.iter().all(|start| start.at_ms < first + 3 * HOUR), "{before:?}");
     let later = Event { release: "3".into(), timestamp_ms: first + 7 * HOUR + 5, ..event(9999) };
     deliver(store, &[later]).await;
     let starts = store.release_starts("shop", (first, noon()), 9).await.unwrap();
-    let told: Vec<_> = starts.iter().map(|start| (start.release.as_str(), start.at_ms)).collect();
+    let told: Vec<_> = starts[before.len()..].iter().map(|start| (start.release.as_str(), start.at_ms)).collect();
     assert_eq!(told, [("3", first + 7 * HOUR)]);
 }
 
