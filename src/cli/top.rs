@@ -48,7 +48,7 @@ enum What {
     Validation,
     /// Methods and routes
     Routes,
-    /// Accounts; needs the role support or sre
+    /// Accounts; for the role product by their pseudonyms
     Accounts,
 }
 
