@@ -26,7 +26,7 @@ struct ErrorPage {
 pub(super) fn show(response: &mut Response, error: &ApiError, visit: Option<&Visit>) {
     let (headline, advice) = words(error.status);
     let page = ErrorPage {
-        layout: visit.map_or_else(|| Layout::bare(headline.to_owned()), |visit| visit.layout(headline)),
+        layout: visit.map_or_else(|| Layout::bare(headline), |visit| visit.layout(headline)),
         headline,
         advice,
         messages: error.messages().map(|(field, text)| (field.to_owned(), text.to_owned())).collect(),

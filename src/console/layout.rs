@@ -99,7 +99,7 @@ pub struct Other {
 }
 
 impl Layout {
-    pub(super) fn new(visit: &Visit, title: String) -> Self {
+    pub(super) fn new(visit: &Visit, title: &str) -> Self {
         Self {
             theme: visit.theme,
             member: visit.session.as_ref().map(|session| Member::new(&session.token, &session.tokens, visit.path())),
@@ -114,10 +114,10 @@ impl Layout {
     }
 
     /// The frame where nothing is known of who asks.
-    pub(super) fn bare(title: String) -> Self {
+    pub(super) fn bare(title: &str) -> Self {
         Self {
             // No payload turns the direction of what a browser writes beside it.
-            title: inert::clean(&title),
+            title: inert::clean(title),
             theme: Theme::Auto,
             style: &assets::STYLE.path,
             script: &assets::SCRIPT.path,

@@ -125,7 +125,7 @@ impl Visit {
     /// What is around a page: its title, who sees it, where one can go.
     #[must_use]
     pub fn layout(&self, title: impl Into<String>) -> Layout {
-        Layout::new(self, title.into())
+        Layout::new(self, &title.into())
     }
 
     /// What the forms of this visit's pages carry: known only to who has the cookie it is made of.

@@ -2,7 +2,7 @@
 
 mod shown;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
@@ -99,12 +99,12 @@ fn summary(standing: &Alerts) -> String {
     for state in ["acknowledged", "silenced"] {
         match count(&[state]) {
             0 => {}
-            some => text.push_str(&format!(", {some} of them {state}")),
+            some => _ = write!(text, ", {some} of them {state}"), // writing to a String cannot fail
         }
     }
     match count(&["pending"]) {
         0 => {}
-        pending => text.push_str(&format!("; {} pending", plural(pending, "more is", "more are"))),
+        pending => _ = write!(text, "; {} pending", plural(pending, "more is", "more are")),
     }
     text + "."
 }

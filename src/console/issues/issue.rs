@@ -102,7 +102,7 @@ pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &T
         accounts: plural(issue.accounts, "account", "accounts"),
         range: range.words(),
         chart: chart(&issue, &releases),
-        what: what(&issue, top_frame, explanation),
+        what: what(&issue, top_frame, explanation.as_ref()),
         releases: releases_table(&releases, &issue.fingerprint, now_ms),
         environments: counts("Environments", "Environment", "environment", &environments, &events),
         top_accounts: top_accounts.map(|accounts| counts("Accounts", "Account", "account_id", &accounts, &events)),
@@ -155,9 +155,9 @@ fn chart(issue: &IssueRow, releases: &[SeenRelease]) -> Markup {
     .html()
 }
 
-fn what(issue: &IssueRow, frame: Option<String>, explanation: Option<Explanation>) -> What {
+fn what(issue: &IssueRow, frame: Option<String>, explanation: Option<&Explanation>) -> What {
     let known = |field: &str, rule: &str| {
-        let fields = explanation.as_ref().map_or(&[][..], |explanation| explanation.fields.as_slice());
+        let fields = explanation.map_or(&[][..], |explanation| explanation.fields.as_slice());
         fields.iter().find(|one| one.field == field && one.rule == rule).cloned()
     };
     let fields = issue.fields.iter().map(|field| {
@@ -172,7 +172,7 @@ fn what(issue: &IssueRow, frame: Option<String>, explanation: Option<Explanation
         }
     });
     let fields: Vec<_> = fields.collect();
-    let status = explanation.as_ref().filter(|_| fields.is_empty()).map(|explanation| &explanation.status);
+    let status = explanation.filter(|_| fields.is_empty()).map(|explanation| &explanation.status);
     What {
         error: issue.error_template.as_str().into(),
         exception: issue.exception_type.as_str().into(),

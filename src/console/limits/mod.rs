@@ -1,5 +1,7 @@
 //! Rate limits: who was refused for asking too often, when, where, and how many retries came too soon.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
@@ -118,16 +120,15 @@ fn summary(found: &RateLimits, range: &Range) -> String {
     );
     if let Some(first) = found.accounts.first().filter(|first| events > 0 && first.events * 10 >= events) {
         let share = percent(first.events as f64 / events as f64);
-        text.push_str(&format!(
-            " {} has {share} of them.",
-            capital(&who(first.account_id.as_ref(), first.client_ip.as_ref()))
-        ));
+        let client = capital(&who(first.account_id.as_ref(), first.client_ip.as_ref()));
+        let _ = write!(text, " {client} has {share} of them."); // writing to a String cannot fail
     }
     if retries > 0 {
         let came = plural(retries, "request came", "requests came");
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             " {came} before a reset that had been announced: a patient client would have spared itself those."
-        ));
+        );
     }
     text
 }

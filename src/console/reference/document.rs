@@ -112,13 +112,16 @@ fn status_badge(code: u16) -> Markup {
 
 /// A text in which backticks mean what they do in Markdown.
 fn prose(text: &str) -> Markup {
-    let mut parts = text.split('`');
-    let mut html = escape(parts.next().unwrap_or_default());
-    while let Some(code) = parts.next() {
-        match parts.next() {
-            Some(after) => html.push_str(&format!("<code>{}</code>{}", escape(code), escape(after))),
-            None => html.push_str(&format!("`{}", escape(code))),
-        }
+    let parts: Vec<String> = text.split('`').map(escape).collect();
+    let mut html = String::with_capacity(text.len() * 2);
+    for (index, part) in parts.iter().enumerate() {
+        // An odd backtick at the end is itself.
+        let (open, close) = match (index % 2 == 1, index + 1 < parts.len()) {
+            (true, true) => ("<code>", "</code>"),
+            (true, false) => ("`", ""),
+            (false, _) => ("", ""),
+        };
+        html.extend([open, part, close]);
     }
     Markup::new(html)
 }

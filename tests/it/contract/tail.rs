@@ -76,7 +76,8 @@ async fn a_tail_tells_what_comes_and_fits_and_goes_on_after_the_last_id() {
     let found = collector.found("req_two").await;
     assert_eq!(messages(&text)[1].1, found["events"][0], "as a search shows it");
     let text = unchunked(&of_product.until(|text| text.contains("req_two") && text.ends_with("\n\n\r\n")).await);
-    assert!(messages(&text)[0].1.get("account_id").is_none(), "{text}");
+    let account = messages(&text)[0].1["account_id"].as_str().unwrap().to_owned();
+    assert!(account.starts_with("acct_"), "a pseudonym: {text}");
 
     // Away for a while.
     let (last, _) = messages(&unchunked(&text))[0].clone();
@@ -101,9 +102,9 @@ async fn who_is_slow_is_told_how_many_events_are_missing() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
     let mut wire = open(&collector, &collector.token, TAIL, "").await;
-    // Some 29 MB, which no buffer on the way holds; 2 MiB at a time are told.
+    // Some 18 MB, which no buffer on the way holds; 2 MiB at a time are told.
     let long = "long ".repeat(6400);
-    for round in 0..5 {
+    for round in 0..3 {
         let events: Vec<Value> = (0..180)
             .map(|index| {
                 let mut event = event(&format!("req_{round}_{index}"), 422);
@@ -119,7 +120,7 @@ async fn who_is_slow_is_told_how_many_events_are_missing() {
     let missed: usize = counts.map(|rest| rest.split('}').next().unwrap().parse::<usize>().unwrap()).sum();
     let told = text.matches("\"fingerprint\":").count();
     assert!(missed > 0, "{told} told");
-    assert_eq!(told + missed, 901);
+    assert_eq!(told + missed, 541);
     collector.stop().await.unwrap();
 }
 
