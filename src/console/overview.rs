@@ -111,7 +111,7 @@ pub(super) async fn overview(
     let range = Range::read(&mut params, &visit);
     params.finish()?;
     let step_s = (default_step(range.length_ms()) / 1000).max(60) as u32;
-    let answers = ask(&shared, &token.project, &range, step_s).await?;
+    let answers = Box::pin(ask(&shared, &token.project, &range, step_s)).await?;
     let errors: u64 = answers.by_status.iter().map(|series| series.errors).sum();
     let shades = shades(&answers.alerts.alerts, visit.now_ms);
     let marks = answers.releases.into_iter().map(mark).collect();
