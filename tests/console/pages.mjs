@@ -12,7 +12,7 @@ export const pages = (data) => [
   { name: "request", path: `/requests/${data.request}`, as: "support", ready: "text=The site sent does not belong to this account", readme: "light" },
   { name: "request-429", path: `/requests/${data.limited}`, as: "support", ready: "text=Rate limit" },
   { name: "request-500", path: `/requests/${data.failed}`, as: "support", ready: "text=Exception", readme: "dark" },
-  { name: "ticket", path: `/lookup?id=${data.ids.join("+")}`, as: "support", ready: "text=requests found", readme: "dark" },
+  { name: "ticket", path: `/lookup?id=${data.ids.join("+")}`, as: "support", ready: "text=requests found" },
   { name: "issues", path: `/issues?${data.span}`, ready: "main h1" },
   { name: "rate-limits", path: `/rate-limits?${data.span}`, as: "sre", ready: "main h1" },
   { name: "alerts", path: "/alerts", as: "sre", ready: "main h1" },

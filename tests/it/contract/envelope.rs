@@ -24,7 +24,7 @@ fn filled(path: &str) -> String {
 fn allowed_status(method: &Method, path: &str) -> u16 {
     match (method.as_str(), path) {
         ("POST", "/api/v1/events" | "/api/v1/request-totals" | "/api/v1/requests/lookup") => 415,
-        ("GET", "/api/v1/quarantine" | "/api/v1/catalog" | "/api/v1/audit" | "/api/v1/erase") => 200,
+        ("GET", "/api/v1/quarantine" | "/api/v1/audit" | "/api/v1/erase") => 200,
         ("POST", "/api/v1/erase") => 400,
         ("GET", "/api/v1/erase/{id}") => 404,
         (_, path) if path.starts_with("/api/v1/quarantine/") => 404,
