@@ -98,7 +98,7 @@ async fn issues_are_listed_resolved_and_come_back() {
     // The session has ended meanwhile.
     let mut browser = Browser::signed_in(&collector, &collector.token).await;
     let page = browser.get("/issues?state=regressed").await;
-    assert_eq!(linked(&page.text), [first.clone()]);
+    assert_eq!(linked(&page.text), std::slice::from_ref(&first));
     assert!(page.words().contains("1 issue, last 24 h: 1 regressed."), "{}", page.words());
     let page = browser.get(&format!("/issues/{first}")).await;
     assert!(page.words().contains("It came back after it was resolved."), "{}", page.words());
