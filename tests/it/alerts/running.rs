@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     captured::{capture, ship},
     collector::{Collector, answer, config, event},
+    console::Browser,
     contract::token,
     faults::{engine::Engine, proxy::Proxy},
 };
@@ -129,7 +130,11 @@ async fn an_alert_fires_with_its_evidence_and_resolves_once_also_across_a_restar
     assert_eq!(evidence["samples"].as_array().unwrap().len(), 5);
     assert_eq!(evidence["first_seen"], "2026-11-22T11:59:30.000Z");
     let link = evidence["link"].as_str().unwrap();
-    let (status, found) = collector.get(link.strip_prefix(&collector.url).unwrap()).await;
+    // A person who follows it sees a page, and the API finds as much by the same parameters.
+    let page = link.strip_prefix(&collector.url).unwrap();
+    let shown = Browser::signed_in(&collector, &collector.token).await.get(page).await;
+    assert_eq!((page.split('?').next(), shown.status.as_u16()), (Some("/explore"), 200), "{link}: {}", shown.words());
+    let (status, found) = collector.get(&page.replacen("/explore", "/api/v1/events", 1)).await;
     assert_eq!((status.as_u16(), found["data"]["events"].as_array().unwrap().len()), (200, 6), "{link}");
     assert_eq!(collector.metric("errata_alerts_firing{rule=\"limited\"}").await, 1.0);
 

@@ -52,7 +52,7 @@ fn assert_evidence(alert: &Value) {
     assert_eq!(note("accounts").split(';').count(), 3);
     assert_eq!(note("requests").split(' ').count(), 5);
     assert!(note("release").starts_with("2026.11.1 → 2026.11.2 at "), "{alert}");
-    assert!(note("events").contains("/api/v1/events?") && !note("first_seen").is_empty(), "{alert}");
+    assert!(note("events").contains("/explore?") && !note("first_seen").is_empty(), "{alert}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
