@@ -72,6 +72,8 @@ pub struct Metrics {
     pub clickhouse_up: IntGauge,
     /// Label: rule.
     pub alerts_firing: IntGaugeVec,
+    /// Label: rule.
+    pub alert_failures: IntCounterVec,
     /// Labels: receiver, outcome.
     pub notifications: IntCounterVec,
     /// Label: outcome.
@@ -241,6 +243,12 @@ impl Metrics {
                 r,
                 IntGaugeVec::new(Opts::new("errata_alerts_firing", "Alerts that fire, by rule."), &["rule"])?,
             )?,
+            alert_failures: counters(
+                r,
+                "errata_alerts_evaluation_failures_total",
+                "Evaluations of an alert rule that ClickHouse answered with an error; the rule's alerts stay as they are.",
+                &["rule"],
+            )?,
             notifications: counters(
                 r,
                 "errata_notifications_total",
@@ -319,6 +327,7 @@ impl Metrics {
             self.validation_failures.vec.desc(),
             self.ingest_requests.desc(),
             self.notifications.desc(),
+            self.alert_failures.desc(),
         ];
         let kinds = counters.into_iter().flatten().map(|desc| (desc, "counter"));
         let durations = self.query_duration.desc().into_iter().map(|desc| (desc, "histogram"));

@@ -109,7 +109,9 @@ fn burn(window: BurnWindow, min_errors: u64, objective: f64, series: &Series, en
 }
 
 fn error_count(kind: &ErrorCount, series: &Series, end: i64) -> Condition {
-    if !kind.with_totals && series.reports.last(end).is_some_and(|last| end - last < HOUR_MS) {
+    // As long as the burn rate goes by the totals it is what tells; when they stop, there is the count again.
+    let has_totals = series.reports.last(end).is_some_and(|last| end - last <= TOTALS_LAG_MS + MINUTE_MS);
+    if !kind.with_totals && has_totals {
         return Condition::Clear;
     }
     let from = end - kind.window_ms;

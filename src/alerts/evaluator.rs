@@ -52,8 +52,10 @@ pub struct Evaluator {
     parts: Parts,
     /// By project and fingerprint.
     alerts: BTreeMap<(String, String), Alert>,
-    /// End of the last evaluation of each rule.
+    /// End of the last evaluation of each rule, also where it failed.
     evaluated: HashMap<String, i64>,
+    /// Rules whose last evaluation failed.
+    failing: BTreeSet<String>,
     /// The first event of each project that has one.
     first_ms: HashMap<String, i64>,
     familiar: Familiar,
@@ -104,6 +106,7 @@ impl Evaluator {
             parts,
             alerts,
             evaluated: HashMap::new(),
+            failing: BTreeSet::new(),
             first_ms: HashMap::new(),
             familiar: Familiar::default(),
             listening_since_ms,
@@ -149,6 +152,7 @@ impl Evaluator {
         let mut telling = self.telling()?;
         for rule in due {
             let end = end_of(rule);
+            let mut is_failing = false;
             for project in &projects {
                 let only = &rule.only.projects;
                 if !only.is_empty() && !only.contains(project) {
@@ -158,6 +162,8 @@ impl Evaluator {
                     Ok(()) => {}
                     // The others can be evaluated; the states of this one stay.
                     Err(EvaluateError::Store(error)) if !error.is_outage() => {
+                        is_failing = true;
+                        self.parts.metrics.alert_failures.with_label_values(&[&rule.name]).inc();
                         tracing::error!(
                             rule = rule.name,
                             project,
@@ -168,11 +174,16 @@ impl Evaluator {
                 }
             }
             self.evaluated.insert(rule.name.clone(), end);
+            if is_failing {
+                self.failing.insert(rule.name.clone());
+            } else {
+                self.failing.remove(&rule.name);
+            }
         }
         self.clear_away(horizon_ms, &projects, &telling)?;
         self.count();
-        let ends = self.evaluated.values().copied();
-        self.parts.status.evaluated(ends.max().unwrap_or(horizon_ms));
+        let ends = self.evaluated.iter().filter(|(rule, _)| !self.failing.contains(*rule)).map(|(_, end)| *end);
+        self.parts.status.evaluated(ends.max(), &self.failing);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ pub struct Evidence {
     /// The newest release, if it came within the day and after another one: it may be what has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseChange>,
-    /// The events, as a search.
+    /// The events, as a page of the console.
     pub link: String,
 }
 
@@ -167,5 +167,5 @@ fn link(base_url: &str, filter: &Filter) -> String {
         query.append_pair("fingerprint", &format!("{fingerprint:016x}"));
     }
     query.append_pair("from", &rfc3339(filter.from_ms)).append_pair("to", &rfc3339(filter.to_ms));
-    format!("{base_url}/api/v1/events?{}", query.finish())
+    format!("{base_url}/explore?{}", query.finish())
 }

@@ -1,13 +1,19 @@
 //! How the evaluation itself is: for those who ask, beside the state of each alert.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// How it begins when nothing can be evaluated.
+const NO_DATA: &str = "frozen: no data since ";
 
 /// When alerts were last evaluated, and whether that goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evaluation {
     /// The end of the newest windows that were evaluated, milliseconds since the Unix epoch.
     pub evaluated_ms: Option<i64>,
-    /// Why every state stays as it is: `frozen: no data since …`.
+    /// Why states stay as they are: all of them (`frozen: no data since …`), or those of some rules (`frozen: rule …`).
     pub frozen: Option<String>,
 }
 
@@ -21,18 +27,27 @@ impl Status {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn evaluated(&self, end: i64) {
+    /// Rules were evaluated up to `end`; none if no rule could be. Those of `failing` could not.
+    pub(super) fn evaluated(&self, end: Option<i64>, failing: &BTreeSet<String>) {
         let mut evaluation = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        evaluation.evaluated_ms = evaluation.evaluated_ms.max(Some(end));
-        evaluation.frozen = None;
+        evaluation.evaluated_ms = evaluation.evaluated_ms.max(end);
+        let names: Vec<_> = failing.iter().map(String::as_str).collect();
+        // Why is in the log: what ClickHouse says may have the query in it.
+        evaluation.frozen = match &names[..] {
+            [] => None,
+            [name] => Some(format!("frozen: rule {name} cannot be evaluated (the collector's log says why)")),
+            names => {
+                Some(format!("frozen: rules {} cannot be evaluated (the collector's log says why)", names.join(", ")))
+            }
+        };
     }
 
-    /// Whether this is news.
-    pub(super) fn frozen(&self, since_ms: i64, why: &str) -> bool {
+    /// No rule can be evaluated. Whether this is news.
+    pub(crate) fn frozen(&self, since_ms: i64, why: &str) -> bool {
         let mut evaluation = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = evaluation.frozen.is_none();
+        let is_news = evaluation.frozen.as_ref().is_none_or(|frozen| !frozen.starts_with(NO_DATA));
         let since = evaluation.evaluated_ms.unwrap_or(since_ms);
-        evaluation.frozen = Some(format!("frozen: no data since {} ({why})", crate::clock::rfc3339(since)));
+        evaluation.frozen = Some(format!("{NO_DATA}{} ({why})", crate::clock::rfc3339(since)));
         is_news
     }
 }

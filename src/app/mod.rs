@@ -343,6 +343,7 @@ pub fn load_rules(config: &Config) -> Result<RuleSet, AppError> {
 fn begin_series(metrics: &Metrics, rules: &RuleSet) {
     for rule in &rules.rules {
         metrics.alerts_firing.with_label_values(&[&rule.name]);
+        metrics.alert_failures.with_label_values(&[&rule.name]);
     }
     for receiver in &rules.receivers {
         for outcome in OUTCOMES {

@@ -168,6 +168,7 @@ pub(super) async fn mind_clickhouse(
     migrated: watch::Sender<bool>,
 ) -> Result<Infallible, MigrateError> {
     let mut said = None;
+    let since_ms = shared.clock.now_ms();
     loop {
         let attempt = async {
             access.first_reachable().await?;
@@ -186,6 +187,8 @@ pub(super) async fn mind_clickhouse(
                     tracing::warn!("ClickHouse is not ready: {problem}; events are taken and queue in the spool");
                     said = Some((problem.clone(), Instant::now()));
                 }
+                // The evaluation has not begun: nobody else says that it does not go on.
+                shared.alerts.frozen(since_ms, &problem);
                 shared.health.set(Err(problem));
                 tokio::time::sleep(HEALTH_INTERVAL).await;
             }

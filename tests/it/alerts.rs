@@ -3,6 +3,6 @@
 mod alertmanager;
 mod captured;
 mod pace;
-mod receivers;
+pub mod receivers;
 mod replayed;
-mod running;
+pub mod running;

@@ -113,8 +113,21 @@ fn server_errors_are_counted_over_the_larger_of_floor_and_usual() {
     assert_eq!(holds(&set, &errors, 0), None, "one account in the window");
     errors.accounts.clear();
     assert!(holds(&set, &errors, 0).is_some(), "no event names an account");
-    errors.reports = Counts::new(each(-9..-8, 1));
+    errors.reports = Counts::new(each(-6..-5, 1));
     assert_eq!(holds(&set, &errors, 0), None, "the service ships totals: its burn rate is watched");
+}
+
+/// Promise: totals that stop while requests fail leave no time in which neither rule can tell.
+#[test]
+fn when_totals_stop_the_count_begins_where_the_burn_rate_ends() {
+    let count = rule_of("server_error_count", "window = '5m'\nfloor = 10\nmin_accounts = 1");
+    let burn = rule_of("server_errors", "windows = [{long = '1h', short = '5m', burn = 14.4}]");
+    let failing = with_totals(-90..0, each(-90..60, 20));
+    for minute in 0..60 {
+        let knows = !matches!(evaluated(&burn, &failing, minute), Condition::Unknown(_));
+        assert_eq!(knows, minute <= 5, "the burn rate at {minute}");
+        assert_eq!(holds(&count, &failing, minute).is_some(), !knows, "the count at {minute}");
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(firing["labels"]["alertname"], "errors");
         assert_eq!(firing["labels"]["severity"], "page");
         assert_eq!(firing["annotations"]["summary"], "50 over 10 X");
-        assert_eq!(firing["generatorURL"], "http://e/api/v1/events?status=5xx");
+        assert_eq!(firing["generatorURL"], "http://e/explore?status=5xx");
         let resolved = serde_json::to_value(alert(&notification(Status::Resolved), 1_000_000)).unwrap();
         assert_eq!(resolved["endsAt"], "1970-01-01T00:04:00.000Z");
         assert_eq!(resolved["labels"], firing["labels"], "else it would be another alert");

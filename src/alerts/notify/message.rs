@@ -49,7 +49,7 @@ pub struct Notification {
     pub evidence: Option<Evidence>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub runbook: String,
-    /// All alerts.
+    /// All alerts, as a page of the console.
     pub link: String,
 }
 
@@ -79,7 +79,7 @@ impl Notification {
             resolved_at: progress.resolved_ms.filter(|_| status == Status::Resolved).map(rfc3339),
             evidence: alert.evidence.as_ref().and_then(|json| serde_json::from_str(json).ok()),
             runbook: rule.map(|rule| rule.runbook.clone()).unwrap_or_default(),
-            link: format!("{base_url}/api/v1/alerts"),
+            link: format!("{base_url}/alerts"),
         }
     }
 
@@ -103,7 +103,7 @@ impl Notification {
             resolved_at: None,
             evidence: None,
             runbook: String::new(),
-            link: format!("{base_url}/api/v1/alerts"),
+            link: format!("{base_url}/alerts"),
         }
     }
 
@@ -191,7 +191,7 @@ pub(super) mod tests {
                 to: "2".into(),
                 seen_at: "2026-11-18T14:00:02.734Z".into(),
             }),
-            link: "http://e/api/v1/events?status=5xx".into(),
+            link: "http://e/explore?status=5xx".into(),
         };
         let alert = Alert {
             project: "shop".into(),

@@ -205,8 +205,12 @@ impl Notifier {
             return Ok(());
         }
         let sending = alertmanager::send(url, &receiver.allow, &own, self.clock.now_ms());
-        if let Err(error) = tokio::time::timeout(TIMEOUT, sending).await.unwrap_or(Err(SendError::TimedOut)) {
-            tracing::warn!(receiver = name, "refreshing alerts: {error}; again in a minute");
+        match tokio::time::timeout(TIMEOUT, sending).await.unwrap_or(Err(SendError::TimedOut)) {
+            Ok(()) => self.count(name, "sent"),
+            Err(error) => {
+                tracing::warn!(receiver = name, "refreshing alerts: {error}; again in a minute");
+                self.count(name, "failed");
+            }
         }
         Ok(())
     }

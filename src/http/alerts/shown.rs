@@ -15,7 +15,8 @@ pub struct Alerts {
     /// The end of the newest windows that were evaluated; absent before the first evaluation since the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluated_at: Option<String>,
-    /// Why no state changes at the moment: `frozen: no data since …`. Absent while all is well.
+    /// Why states do not change at the moment: `frozen: no data since …`, or `frozen: rule … cannot be evaluated …` (the states of that rule).
+    /// Absent while all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen: Option<String>,
     /// Those that fire first. What is inactive is not listed; what has resolved is, for a day.

@@ -110,7 +110,7 @@ impl Receiver {
     }
 }
 
-async fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(30), "{what} do not come");
@@ -276,8 +276,18 @@ async fn alertmanager_is_told_again_of_what_fires_and_nobody_of_what_is_silenced
     collector.minutes(1).await;
     let believed = rfc3339(collector.now_ms.load(Ordering::Relaxed) + 5 * MINUTE);
     eventually("refreshes", || manager.got().last().unwrap().body()[0]["endsAt"] == *believed).await;
+    // A refresh that fails is counted: nothing else tells that Alertmanager forgets what fires.
+    manager.answers(BROKEN);
     // The webhook is told again after two minutes, and no more once somebody looks after it.
     collector.minutes(1).await;
+    let count = |outcome| format!("errata_notifications_total{{outcome=\"{outcome}\",receiver=\"alertmanager\"}}");
+    let began = Instant::now();
+    while collector.metric(&count("failed")).await == 0.0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "no failure is counted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(collector.metric(&count("sent")).await >= 2.0, "the message, and a refresh");
+    manager.answers(OK);
     let again = hook.wait(2).await;
     assert_eq!(again[0].body()["id"], again[1].body()["id"]);
     let path = "/api/v1/alerts/limited/acknowledge";

@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 use crate::{
     captured::{capture, ship},
     collector::{Collector, answer, config, event},
+    console::Browser,
     contract::token,
     faults::{engine::Engine, proxy::Proxy},
 };
+
+use super::receivers::{Receiver, eventually, receiver};
 
 pub const MINUTE: i64 = 60_000;
 
@@ -129,7 +132,11 @@ async fn an_alert_fires_with_its_evidence_and_resolves_once_also_across_a_restar
     assert_eq!(evidence["samples"].as_array().unwrap().len(), 5);
     assert_eq!(evidence["first_seen"], "2026-11-22T11:59:30.000Z");
     let link = evidence["link"].as_str().unwrap();
-    let (status, found) = collector.get(link.strip_prefix(&collector.url).unwrap()).await;
+    // A person who follows it sees a page, and the API finds as much by the same parameters.
+    let page = link.strip_prefix(&collector.url).unwrap();
+    let shown = Browser::signed_in(&collector, &collector.token).await.get(page).await;
+    assert_eq!((page.split('?').next(), shown.status.as_u16()), (Some("/explore"), 200), "{link}: {}", shown.words());
+    let (status, found) = collector.get(&page.replacen("/explore", "/api/v1/events", 1)).await;
     assert_eq!((status.as_u16(), found["data"]["events"].as_array().unwrap().len()), (200, 6), "{link}");
     assert_eq!(collector.metric("errata_alerts_firing{rule=\"limited\"}").await, 1.0);
 
@@ -225,7 +232,8 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(dir.path()).await;
     let proxy = Proxy::start(engine.port()).await;
-    let mut config = with_rules(dir.path(), RULE);
+    let manager = Receiver::start().await;
+    let mut config = with_rules(dir.path(), &(RULE.to_owned() + &receiver("alertmanager", &manager.url)));
     config.data_dir = dir.path().join("data");
     config.clickhouse.url = Engine::url_through(proxy.port());
     let collector = Collector::with(config).await;
@@ -239,6 +247,9 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
         |alerts: &Value| alerts["frozen"].as_str().is_some_and(|why| why.starts_with("frozen: no data since "));
     let alerts = collector.alerts_when("a freeze", frozen).await;
     assert!(alerts["frozen"].as_str().unwrap().contains("2026-11-22T12:01:00.000Z"), "{alerts}");
+    // Alertmanager would take it for resolved by now, were it not told again.
+    let believed = errata::clock::rfc3339(collector.now_ms.load(Ordering::Relaxed) + 5 * MINUTE);
+    eventually("a refresh", || manager.got().last().is_some_and(|got| got.body()[0]["endsAt"] == *believed)).await;
     // The incident goes on meanwhile; what is shipped waits in the spool, which alone freezes too.
     limit(&collector, 17, 6, MINUTE / 2).await;
     let alerts = collector.alerts().await;
@@ -256,5 +267,41 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     let alerts = collector.minutes(6).await;
     assert_eq!(alerts["alerts"][0]["state"], "resolved");
     assert_eq!(collector.changes().await, ["firing", "resolved"]);
+    collector.stop().await.unwrap();
+}
+
+/// Promise: a rule that ClickHouse cannot answer is no evaluated one; it is said and counted, and the other rules go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_fails_says_so_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let burn = "[[rule]]\nname = 'burn'\nkind = 'server_errors'\nseverity = 'page'\n";
+    let mut config = with_rules(dir.path(), &(RULE.to_owned() + burn));
+    config.data_dir = dir.path().join("data");
+    config.clickhouse.url = Engine::url_through(engine.port());
+    let collector = Collector::with(config).await;
+    limit(&collector, 17, 1, MINUTE / 2).await;
+    collector.delivered().await;
+    collector.minutes(1).await;
+    let failures = async |rule: &str| {
+        collector.metric(&format!("errata_alerts_evaluation_failures_total{{rule=\"{rule}\"}}")).await
+    };
+    assert_eq!((failures("burn").await, failures("limited").await), (0.0, 0.0));
+
+    // What the burn rate reads, and nobody else of the two.
+    engine.run("RENAME TABLE errata.request_totals TO errata.away").await;
+    limit(&collector, 17, 6, MINUTE / 2).await;
+    collector.delivered().await;
+    collector.now_ms.fetch_add(MINUTE, Ordering::Relaxed);
+    let says =
+        |alerts: &Value| alerts["frozen"].as_str().is_some_and(|why| why.starts_with("frozen: rule burn cannot"));
+    let alerts = collector.alerts_when("a failing rule", says).await;
+    assert_eq!((&alerts["alerts"][0]["rule"], &alerts["alerts"][0]["state"]), (&json!("limited"), &json!("firing")));
+    assert_eq!(alerts["evaluated_at"], "2026-11-22T12:02:00.000Z");
+    assert_eq!((failures("burn").await, failures("limited").await), (1.0, 0.0));
+
+    engine.run("RENAME TABLE errata.away TO errata.request_totals").await;
+    collector.minutes(1).await;
+    assert_eq!(failures("burn").await, 1.0);
     collector.stop().await.unwrap();
 }

@@ -47,7 +47,7 @@ async fn a_spool_that_takes_nothing_is_not_ready_and_answers_503() {
 }
 
 /// Names, types and labels of the contract whose parts exist.
-const FAMILIES: [(&str, &str, &[&str]); 37] = [
+const FAMILIES: [(&str, &str, &[&str]); 38] = [
     ("errata_api_errors_total", "counter", &["service", "environment", "status"]),
     ("errata_api_errors_by_route_total", "counter", &["service", "route", "method", "status"]),
     ("errata_rate_limited_total", "counter", &["service", "route"]),
@@ -80,6 +80,7 @@ const FAMILIES: [(&str, &str, &[&str]); 37] = [
     ("errata_totals_stored_total", "counter", &[]),
     ("errata_totals_refused_total", "counter", &[]),
     ("errata_alerts_firing", "gauge", &["rule"]),
+    ("errata_alerts_evaluation_failures_total", "counter", &["rule"]),
     ("errata_notifications_total", "counter", &["receiver", "outcome"]),
     ("errata_audit_entries_total", "counter", &["outcome"]),
     ("errata_erased_events_total", "counter", &[]),

@@ -56,6 +56,11 @@ async fn without_clickhouse_what_is_queued_is_pending_and_the_rest_503() {
         let body = answer.envelope(path);
         assert!(!body.to_string().contains("127.0.0.1"), "the cause is for the log: {body}");
     }
+    eventually("alerts say that they are frozen", async || {
+        let (_, alerts) = collector.get("/api/v1/alerts").await;
+        alerts["data"]["frozen"].as_str().is_some_and(|frozen| frozen.starts_with("frozen: no data since "))
+    })
+    .await;
     let ticket = async |text: &str| {
         let request = collector.request(Method::POST, "/api/v1/requests/lookup").json(&json!({"text": text}));
         let answer = Answer::to(request).await;

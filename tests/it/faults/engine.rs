@@ -138,7 +138,7 @@ impl Engine {
         self.client().query(sql).fetch_one().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    fn client(&self) -> clickhouse::Client {
+    pub fn client(&self) -> clickhouse::Client {
         let client = clickhouse::Client::default().with_url(format!("http://127.0.0.1:{}", self.port));
         client.with_user("errata").with_password("faults")
     }

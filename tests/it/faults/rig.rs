@@ -47,11 +47,12 @@ impl Rig {
         assert_eq!(status, 202, "{body}");
     }
 
-    /// Compares and reports; the promise must be kept.
+    /// Compares and reports; the promise must be kept, and every rollup must say what the events say.
     pub async fn check(&self, collector: &Collector, row: &str, done: &str) -> Verdict {
         let verdict = check(collector, &self.ledger).await;
         verdict.report(row, done);
         verdict.assert_kept();
+        crate::rollups::agree(&self.engine.client().with_database("errata")).await;
         verdict
     }
 }

@@ -9,6 +9,7 @@ use super::boards::{Board, Panel};
 use crate::{
     captured::{Readme, capture, ship},
     collector::{Collector, config},
+    console::Browser,
     faults::engine::Engine,
 };
 
@@ -176,6 +177,7 @@ async fn every_query_for_clickhouse_shows_what_the_captured_traffic_was() {
     let readme = Readme::read();
     ship(&collector, &capture()).await;
     collector.delivered().await;
+    let mut browser = Browser::signed_in(&collector, &collector.token).await;
     let mut asked = 0;
     for board in Board::of("grafana-clickhouse-datasource") {
         let mut variables = Variables { project: "default".to_owned(), values: BTreeMap::new() };
@@ -197,7 +199,7 @@ async fn every_query_for_clickhouse_shows_what_the_captured_traffic_was() {
                     let answer = Answer::to(&engine, &query).await;
                     check_shape(&panel, &answer);
                     check(&panel, &answer, &readme);
-                    panel.follow_links(&collector, &answer.row(0)).await;
+                    panel.follow_links(&mut browser, &answer.row(0)).await;
                     asked += 1;
                 }
             }

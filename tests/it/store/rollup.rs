@@ -71,7 +71,7 @@ async fn what_memory_counts_and_what_clickhouse_counts_are_the_same_cells_and_on
     let store = &started.store;
     let batches = filled(store).await;
     let group = roll_up(store, &batches).await;
-    crate::rollups::agree(&started.clients).await;
+    crate::rollups::agree(&started.clients.read).await;
     // The marker is the group's: another knows nothing of it.
     let again = Group { id: Uuid::now_v7(), ..group };
     for table in RollupTable::ALL {
@@ -92,14 +92,14 @@ async fn what_memory_counts_and_what_clickhouse_counts_are_the_same_cells_and_on
         let parts: u64 = started.clients.admin.query(&parts).fetch_one().await.unwrap();
         assert_eq!(parts, 1, "{table:?}, counted by ClickHouse");
     }
-    crate::rollups::agree(&started.clients).await;
+    crate::rollups::agree(&started.clients.read).await;
     // Merged cells are the same sums, and the marker stays.
     deliver(store, &[event(9000)]).await;
     for table in RollupTable::ALL {
         started.run(&format!("OPTIMIZE TABLE {{}}.{} FINAL", table.name())).await;
         assert!(store.rolled_up(&again, table).await.unwrap());
     }
-    crate::rollups::agree(&started.clients).await;
+    crate::rollups::agree(&started.clients.read).await;
 }
 
 /// Asks everything; the samples apart.

@@ -9,6 +9,8 @@ use crate::faults::machine::{PATIENCE, eventually};
 
 const ROUTE: &str = "/api/v1/writer/tasks/<int:pk>/generate_content/";
 
+const INCIDENT_ENDS: &str = "14:12:00";
+
 const FIRING: &str = "firing";
 const RESOLVED: &str = "resolved";
 
@@ -27,18 +29,21 @@ fn assert_told_once(stage: &Stage, alerts: &[&str]) {
 }
 
 /// When the alert of the count fired and resolved, by the capture's clock. It takes 50 errors in five minutes, at 45 a minute, for two
-/// minutes; the last five minutes have less than 50 four minutes after the end. Some seconds may pass until it is seen.
-async fn assert_times(stage: &Stage, playing: &Playing) {
+/// minutes; the last five minutes have less than 50 four minutes after the end, or when there are data again (`known_from`) if that is later.
+async fn assert_times(stage: &Stage, playing: &Playing, known_from: &str) {
     let changes = stage.changes().await;
     let of = |name: &str| -> Vec<_> { changes.iter().filter(|[rule, ..]| rule == name).collect() };
+    let between = |what: &str, at: &str, from: &str, to: &str| {
+        assert_between(what, &playing.captured(at), from, &playing.at_latest(to));
+    };
     let count = of("server-error-count");
     let [pending, firing, resolved] = count[..] else { panic!("{changes:?}") };
     assert_eq!([&pending[1], &firing[1], &resolved[1]], ["pending", FIRING, RESOLVED]);
-    assert_between("fired", &playing.captured(&firing[2]), "14:02:00", "14:12:00");
-    assert_between("resolved", &playing.captured(&resolved[2]), "14:13:00", "14:24:00");
+    between("fired", &firing[2], "14:02:00", "14:12:00");
+    between("resolved", &resolved[2], "14:13:00", known_from.max("14:18:00"));
     if let [[.., fired], [.., resolved]] = of("server-errors")[..] {
-        assert_between("the burn rate fired", &playing.captured(fired), "14:02:00", "14:17:00");
-        assert_between("the burn rate resolved", &playing.captured(resolved), "14:37:00", "14:57:00");
+        between("the burn rate fired", fired, "14:02:00", "14:17:00");
+        between("the burn rate resolved", resolved, "14:37:00", known_from.max("14:57:00"));
     }
     assert_eq!(changes.len(), 3 + 2 * usize::from(is_long()), "{changes:?}");
 }
@@ -52,7 +57,7 @@ fn assert_evidence(alert: &Value) {
     assert_eq!(note("accounts").split(';').count(), 3);
     assert_eq!(note("requests").split(' ').count(), 5);
     assert!(note("release").starts_with("2026.11.1 → 2026.11.2 at "), "{alert}");
-    assert!(note("events").contains("/api/v1/events?") && !note("first_seen").is_empty(), "{alert}");
+    assert!(note("events").contains("/explore?") && !note("first_seen").is_empty(), "{alert}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,15 +75,15 @@ async fn the_incident_is_told_once_by_our_rules_and_by_prometheus_and_nothing_is
     stage.until_told(2 * alerts().len()).await;
     playing.ended().await;
     assert_told_once(&stage, alerts());
-    assert_times(&stage, &playing).await;
+    assert_times(&stage, &playing, INCIDENT_ENDS).await;
 
     // 14.4 times the objective's 1.7 % of an hour and of five minutes, or 6 times of six hours and of thirty minutes.
     eventually("Prometheus' alert ends", PATIENCE, async || prometheus.query(FIRES).await.is_empty()).await;
     let fired = fired(&prometheus, &playing).await;
     let [(name, first, last)] = &fired[..] else { panic!("{fired:?}") };
     assert_eq!(name, "ErrataErrorBudgetBurnFast");
-    assert_between("Prometheus fired", first, "14:00:30", "14:08:00");
-    assert_between("Prometheus fired last", last, "14:13:00", "14:48:00");
+    assert_between("Prometheus fired", first, "14:00:30", &playing.at_latest("14:08:00"));
+    assert_between("Prometheus fired last", last, "14:13:00", &playing.at_latest("14:48:00"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +108,7 @@ async fn without_clickhouse_for_ten_minutes_of_the_incident_nothing_resolves_and
     .await;
     assert!(looks > 10 && frozen.starts_with("frozen: no data since "), "{looks}: {frozen:?}");
     let since = millis(frozen.split(' ').nth(4).unwrap());
-    assert!((killed_ms - 10_000..=killed_ms + 1000).contains(&since), "{frozen}: it was killed at {killed_ms}");
+    assert!((killed_ms - 30_000..=killed_ms + 1000).contains(&since), "{frozen}: it was killed at {killed_ms}");
     assert_eq!(stage.changes().await, before, "nothing moves while nothing is known");
 
     stage.rig.engine.revive().await;
@@ -111,9 +116,10 @@ async fn without_clickhouse_for_ten_minutes_of_the_incident_nothing_resolves_and
         stage.collector.get("/api/v1/alerts").await["frozen"].is_null()
     })
     .await;
+    let known_from = playing.captured_ms(chrono::Utc::now().timestamp_millis());
     stage.until_told(2 * alerts().len()).await;
     assert_told_once(&stage, alerts());
-    assert_times(&stage, &playing).await;
+    assert_times(&stage, &playing, &known_from).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,6 +150,7 @@ async fn an_alertmanager_that_was_away_is_told_later_and_after_a_crash_in_betwee
     assert!(of(&told).iter().all(|alert| of(&again).contains(alert)), "the same again: {told:?} {again:?}");
     stage.until_told(2 * alerts().len()).await;
     assert_told_once(&stage, alerts());
-    assert_times(&stage, &playing).await;
-    assert!(state.due_messages(i64::MAX, 10).unwrap().is_empty(), "nothing is left");
+    assert_times(&stage, &playing, INCIDENT_ENDS).await;
+    // The collector forgets a message after it was told.
+    eventually("nothing is left", PATIENCE, async || state.due_messages(i64::MAX, 10).unwrap().is_empty()).await;
 }

@@ -192,6 +192,12 @@ impl Playing {
         rfc3339(self.first_ms + (now_ms - self.start_ms) * self.speed)[11..19].to_owned()
     }
 
+    /// A time of the capture's day, later by what a busy machine may be behind: thirty seconds of ours.
+    pub fn at_latest(&self, time: &str) -> String {
+        let day = &rfc3339(self.first_ms)[..11];
+        rfc3339(millis(&format!("{day}{time}Z")) + 30_000 * self.speed)[11..19].to_owned()
+    }
+
     /// Waits until all is sent, which must have gone well.
     pub async fn ended(&mut self) {
         let mut status = None;
