@@ -1,4 +1,5 @@
-//! Attempts to sign in that failed, by where they come from: past a few, one has to wait.
+//! Attempts to sign in that failed, by where they come from: past a few, one has to wait. A good token passes
+//! always: behind a proxy on another machine everybody has one address, and nobody there can lock the others out.
 //!
 //! Tokens have 256 random bits, so this does not keep anybody from guessing one; it keeps a broken script, or somebody who tries, from
 //! being noise in the log and work for the database.
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Attempts without a success in between that are answered, and the time after which they are forgotten.
+/// Failures without a success in between that are answered, and the time after which they are forgotten.
 const ALLOWED: u32 = 10;
 const WINDOW_MS: i64 = 5 * 60_000;
 
@@ -28,11 +29,11 @@ struct Window {
 }
 
 impl Attempts {
-    /// Counts an attempt of a peer.
+    /// Counts a failure of a peer.
     ///
     /// # Errors
     /// When it has had all that are allowed: how long it has to wait.
-    pub fn begin(&self, peer: IpAddr, now_ms: i64) -> Result<(), Duration> {
+    pub fn failed(&self, peer: IpAddr, now_ms: i64) -> Result<(), Duration> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_open = |window: &Window| (now_ms + 1..=now_ms + WINDOW_MS).contains(&window.ends_ms);
         if windows.len() >= REMEMBERED {
@@ -75,23 +76,23 @@ mod tests {
     }
 
     #[test]
-    fn past_ten_attempts_a_peer_waits_and_others_do_not() {
+    fn past_ten_failures_a_peer_waits_and_others_do_not() {
         let attempts = Attempts::default();
         for _ in 0..ALLOWED {
-            assert_eq!(attempts.begin(peer("192.0.2.1"), 1000), Ok(()));
+            assert_eq!(attempts.failed(peer("192.0.2.1"), 1000), Ok(()));
         }
         let wait = Duration::from_millis(WINDOW_MS as u64 - 500);
-        assert_eq!(attempts.begin(peer("192.0.2.1"), 1500), Err(wait));
-        assert_eq!(attempts.begin(peer("::ffff:192.0.2.1"), 1500), Err(wait));
-        assert_eq!(attempts.begin(peer("192.0.2.2"), 1500), Ok(()));
-        assert_eq!(attempts.begin(peer("192.0.2.1"), 1000 + WINDOW_MS), Ok(()));
+        assert_eq!(attempts.failed(peer("192.0.2.1"), 1500), Err(wait));
+        assert_eq!(attempts.failed(peer("::ffff:192.0.2.1"), 1500), Err(wait));
+        assert_eq!(attempts.failed(peer("192.0.2.2"), 1500), Ok(()));
+        assert_eq!(attempts.failed(peer("192.0.2.1"), 1000 + WINDOW_MS), Ok(()));
     }
 
     #[test]
     fn a_success_forgets_what_was_before() {
         let attempts = Attempts::default();
         for _ in 0..50 {
-            assert_eq!(attempts.begin(peer("192.0.2.1"), 1000), Ok(()));
+            assert_eq!(attempts.failed(peer("192.0.2.1"), 1000), Ok(()));
             attempts.succeeded(peer("192.0.2.1"));
         }
     }
@@ -100,17 +101,17 @@ mod tests {
     fn the_addresses_of_one_network_of_version_6_are_one_peer() {
         let attempts = Attempts::default();
         for host in 0..ALLOWED {
-            assert_eq!(attempts.begin(peer(&format!("2001:db8::{host:x}")), 1), Ok(()));
+            assert_eq!(attempts.failed(peer(&format!("2001:db8::{host:x}")), 1), Ok(()));
         }
-        assert!(attempts.begin(peer("2001:db8::ffff"), 1).is_err());
-        assert!(attempts.begin(peer("2001:db8:0:1::1"), 1).is_ok());
+        assert!(attempts.failed(peer("2001:db8::ffff"), 1).is_err());
+        assert!(attempts.failed(peer("2001:db8:0:1::1"), 1).is_ok());
     }
 
     #[test]
     fn memory_is_bounded() {
         let attempts = Attempts::default();
         for number in 0..3 * REMEMBERED as u32 {
-            attempts.begin(IpAddr::V4(number.into()), i64::from(number)).unwrap();
+            attempts.failed(IpAddr::V4(number.into()), i64::from(number)).unwrap();
         }
         assert!(attempts.0.lock().unwrap().len() <= REMEMBERED);
     }

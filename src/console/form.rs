@@ -9,7 +9,7 @@ use axum::{
 use url::form_urlencoded;
 
 use super::visit::{Visit, is_foreign};
-use crate::http::{Shared, answer::ApiError, body};
+use crate::http::{Access, Shared, answer::ApiError, body};
 
 /// The longest form, bytes: a ticket of 256 KiB, of whose characters each may take three.
 const LONGEST: usize = 800 << 10;
@@ -37,7 +37,12 @@ impl Form {
     ///
     /// # Errors
     /// 403 when another site has sent it, or it was made for somebody else; and what reading a body may come to.
-    pub(super) async fn read(shared: &Shared, visit: &Visit, request: &mut Request) -> Result<Self, ApiError> {
+    pub(super) async fn read(
+        shared: &Shared,
+        visit: &Visit,
+        access: Access,
+        request: &mut Request,
+    ) -> Result<Self, ApiError> {
         if is_foreign(request.headers(), &shared.config.public_url) {
             return Err(ApiError::forbidden("this form was sent by a page of another site"));
         }
@@ -45,7 +50,9 @@ impl Form {
         let headers = request.headers().clone();
         let received = body::read(&headers, request.body_mut(), LONGEST, patience, &shared.receiving).await?;
         let form = Self(form_urlencoded::parse(&received.bytes).into_owned().collect());
-        if !visit.is_own_form(form.field(TOKEN)) {
+        let token = form.field(TOKEN);
+        let is_of_visitor = access == Access::OpenPage && visit.is_visitors_form(token);
+        if !visit.is_own_form(token) && !is_of_visitor {
             return Err(ApiError::forbidden(
                 "this form is of an earlier session, or cookies are switched off: open the page again and repeat what you did",
             ));

@@ -49,19 +49,11 @@ pub(super) async fn sign_in(
     form: Form,
 ) -> Result<Response, ApiError> {
     let next = local(form.field("next")).to_owned();
-    if let Err(wait) = shared.sign_ins.begin(visit.peer, visit.now_ms) {
-        let minutes = wait.as_secs().div_ceil(60);
-        let problem = format!("Too many attempts from your address. Try again in {minutes} min.");
-        return Ok(with_retry_after(shown(visit, &next, Some(problem), StatusCode::TOO_MANY_REQUESTS)?, wait));
-    }
     let token = form.field("token").trim();
     let now_ms = visit.now_ms;
     let known = if token.len() <= LONGEST_TOKEN { shared.state.find_token(token, now_ms) } else { Ok(None) };
     let Some(token) = known.map_err(|error| ApiError::internal("reading tokens", &error))? else {
-        tracing::info!(peer = %visit.peer, request_id = visit.request_id, "somebody failed to sign in to the console");
-        let problem = "This token is not known, or it has expired. Check that you copied all of it; whoever runs Errata \
-            makes another by errata token create.";
-        return shown(visit, &next, Some(problem.to_owned()), StatusCode::UNPROCESSABLE_ENTITY);
+        return failed(&shared, visit, &next);
     };
     shared.sign_ins.succeeded(visit.peer);
     if !reads_anything(&token) {
@@ -86,6 +78,19 @@ pub(super) async fn sign_in(
     let name = cookies::name(cookies::SESSION, visit.is_https);
     cookies::set(&mut response, &name, &cookie, SESSION_S, visit.is_https);
     Ok(response)
+}
+
+/// Says that a token is unknown; past a few of them, that one has to wait.
+fn failed(shared: &Shared, visit: Visit, next: &str) -> Result<Response, ApiError> {
+    if let Err(wait) = shared.sign_ins.failed(visit.peer, visit.now_ms) {
+        let minutes = wait.as_secs().div_ceil(60);
+        let problem = format!("Too many unknown tokens from your address. Try again in {minutes} min.");
+        return Ok(with_retry_after(shown(visit, next, Some(problem), StatusCode::TOO_MANY_REQUESTS)?, wait));
+    }
+    tracing::info!(peer = %visit.peer, request_id = visit.request_id, "somebody failed to sign in to the console");
+    let problem = "This token is not known, or it has expired. Check that you copied all of it; whoever runs Errata \
+        makes another by errata token create.";
+    shown(visit, next, Some(problem.to_owned()), StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// `POST /sign-out`

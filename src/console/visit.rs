@@ -1,6 +1,7 @@
 //! Who asks for a page, and how: found once a request, before it is routed.
 
 use std::{
+    fmt::Write,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
@@ -131,14 +132,18 @@ impl Visit {
     /// What the forms of this visit's pages carry: known only to who has the cookie it is made of.
     pub(super) fn form_token(&self) -> Option<String> {
         let cookie = self.cookie.as_ref().filter(|_| self.session.is_some()).or(self.visitor.as_ref())?;
-        let hash = Sha256::digest(format!("a form of {cookie}"));
-        let half: [u8; 16] = hash[..16].try_into().ok()?;
-        Some(format!("{:032x}", u128::from_be_bytes(half)))
+        Some(form_token_of(cookie))
     }
 
     /// Whether a form came from one of this visit's pages; compared in constant time.
     pub(super) fn is_own_form(&self, token: &str) -> bool {
         self.form_token().is_some_and(|own| bool::from(own.as_bytes().ct_eq(token.as_bytes())))
+    }
+
+    /// Whether a form came from a page that was shown to this browser without its session's cookie, as after a link from elsewhere.
+    pub(super) fn is_visitors_form(&self, token: &str) -> bool {
+        let own = self.visitor.as_deref().map(form_token_of);
+        own.is_some_and(|own| bool::from(own.as_bytes().ct_eq(token.as_bytes())))
     }
 
     /// Leaves a message for the next page.
@@ -155,6 +160,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
         let visit = parts.extensions.get::<Self>().cloned();
         visit.ok_or_else(|| ApiError::internal("finding the visitor", &"a page outside the shell"))
     }
+}
+
+fn form_token_of(cookie: &str) -> String {
+    let hash = Sha256::digest(format!("a form of {cookie}"));
+    hash[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
 }
 
 /// Whether the browser speaks https: a proxy on this machine says so of the request, or the configuration of the whole site. A proxy

@@ -105,7 +105,7 @@ pub struct RatePoint {
         ("rule" = Option<String>, Query, description = "rule that a field broke: `required`, `min_length(8)` …; repeat it for several"),
         ("fingerprint" = Option<String>, Query, description = "kind of error, 16 hex digits, as events state it; several"),
         ("release" = Option<String>, Query, description = "version of the service, as shipped; several"),
-        ("q" = Option<String>, Query, description = "text in the error or a field message"),
+        ("q" = Option<String>, Query, description = "text in the error or a field message, as the token is shown them"),
         ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
         ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100; of an export 1 to 1,000,000, which is the default"),
         ("format" = Option<String>, Query, description = "`json` (a page, the default), `csv` or `ndjson` (an export)"),

@@ -130,7 +130,7 @@ fn lost(metrics: &Metrics, entries: &[AuditEntry], why: &str) {
     }
 }
 
-/// What an entry is about, where the handler knows better than the path and the query say.
+/// What an entry is about, where the handler knows better than the path and the query say. A page about nothing (an empty text) has none.
 #[derive(Clone, Debug, Default)]
 pub struct Subject(Arc<Mutex<Option<String>>>);
 
@@ -177,11 +177,12 @@ pub(super) async fn record(
         ..entry_of(&token, audited.action, shared.clock.now_ms())
     };
     let response = next.run(request).await;
-    let subject = subject.take().unwrap_or_else(|| subject_of(audited.path, &uri));
-    if subject.is_empty() && is_read && !is_api(uri.path()) {
+    let subject = match subject.take() {
         // A page where nothing was asked for yet.
-        return response;
-    }
+        Some(subject) if subject.is_empty() && is_read && !is_api(uri.path()) => return response,
+        Some(subject) => subject,
+        None => subject_of(audited.path, &uri),
+    };
     shared.audit.record(AuditEntry { subject, outcome: outcome(response.status()).to_owned(), ..entry });
     response
 }

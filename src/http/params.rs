@@ -25,6 +25,8 @@ const LATEST_MS: i64 = 10_413_791_999_999;
 pub struct Params {
     pairs: Vec<(String, String)>,
     problems: BTreeMap<String, Vec<String>>,
+    /// Whether who asks sees no people: `q` finds then what they are shown.
+    masks_text: bool,
 }
 
 impl FromRequestParts<Shared> for Params {
@@ -34,7 +36,8 @@ impl FromRequestParts<Shared> for Params {
     async fn from_request_parts(parts: &mut RequestParts, shared: &Shared) -> Result<Self, ApiError> {
         let mut params = Self::of(&parts.uri)?;
         if let Some(token) = parts.extensions.get::<TokenInfo>() {
-            privacy::translate(shared, token, &mut params.pairs).await?;
+            params.masks_text = !shared.sight(token).sees_people();
+            privacy::translate(shared, token, parts.uri.path(), &mut params.pairs).await?;
         }
         Ok(params)
     }
@@ -47,7 +50,7 @@ impl Params {
     /// 400 when it does not decode.
     pub fn of(uri: &Uri) -> Result<Self, ApiError> {
         let Query(pairs) = Query::try_from_uri(uri).map_err(|error| ApiError::invalid("query", error.body_text()))?;
-        Ok(Self { pairs, problems: BTreeMap::new() })
+        Ok(Self { pairs, ..Self::default() })
     }
 
     /// All values of a parameter, of which each may hold several separated by commas.
@@ -143,6 +146,7 @@ impl Params {
             fingerprints: self.parsed_list("fingerprint", "16 hex digits", |text| u64::from_str_radix(text, 16).ok()),
             releases: self.list("release"),
             text: self.one("q"),
+            masks_text: self.masks_text,
         }
     }
 

@@ -8,7 +8,7 @@
 //!   ([`super::params::Params`]), so every filter takes what answers show.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -31,6 +31,11 @@ const REMEMBERED: usize = 200_000;
 /// What an id becomes that is nobody's: no event has it, as no text of an event holds U+0000.
 const NOBODY: &str = "\u{0}";
 
+/// Different pseudonyms that a parameter takes.
+const MOST_NAMES: usize = 50;
+
+const DAY_MS: i64 = 86_400_000;
+
 /// Roles that work with people.
 const WITH_PEOPLE: [Role; 2] = [Role::Support, Role::Sre];
 
@@ -51,13 +56,39 @@ impl Privacy {
     fn name(&self, project: &str, person: Person, id: &str) -> String {
         let name = self.pseudonyms.of(project, person, id);
         if !id.is_empty() {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            known.insert((project.to_owned(), person, name.clone()), id.to_owned());
+            self.remember(project, person, &name, id);
         }
         name
+    }
+
+    fn remember(&self, project: &str, person: Person, name: &str, id: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert((project.to_owned(), person, name.to_owned()), id.to_owned());
+    }
+
+    /// The names that some of the ids have, with those; each is remembered.
+    fn search(
+        &self,
+        project: &str,
+        person: Person,
+        mut names: BTreeSet<String>,
+        ids: Vec<String>,
+    ) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for id in ids {
+            if names.is_empty() {
+                break;
+            }
+            let name = self.pseudonyms.of(project, person, &id);
+            if names.remove(&name) {
+                self.remember(project, person, &name, &id);
+                found.push((name, id));
+            }
+        }
+        found
     }
 
     fn recall(&self, project: &str, person: Person, name: &str) -> Option<String> {
@@ -183,58 +214,109 @@ impl Sight {
 /// The parameters that name people.
 const PARAMETERS: [(&str, Person); 2] = [("account_id", Person::Account), ("user_id", Person::User)];
 
-/// Puts ids in the place of pseudonyms in query parameters.
+/// Puts ids in the place of pseudonyms in query parameters of a path.
 ///
 /// # Errors
-/// 403 for a plain id from somebody who may not see people: else they could be found by trying.
+/// 403 for a plain id from somebody who may not see people: else they could be found by trying. 400 for more than [`MOST_NAMES`].
 pub(super) async fn translate(
     shared: &Shared,
     token: &TokenInfo,
+    path: &str,
     pairs: &mut [(String, String)],
 ) -> Result<(), ApiError> {
-    if !pairs.iter().any(|(name, _)| PARAMETERS.iter().any(|(known, _)| known == name)) {
-        return Ok(());
-    }
-    let sight = shared.sight(token);
-    let range = params::range_of(pairs, shared.clock.now_ms());
+    let sees_people = shared.sight(token).sees_people();
     for (parameter, person) in PARAMETERS {
+        let asked: Vec<String> =
+            pairs.iter().filter(|(name, _)| name == parameter).flat_map(|(_, value)| names(value)).collect();
+        let (pseudonyms, plain): (BTreeSet<_>, BTreeSet<_>) =
+            asked.into_iter().partition(|name| pseudonym::is_pseudonym(person, name));
+        if !plain.is_empty() && !sees_people {
+            let needs = format!(
+                "{parameter}: a token of the role product filters by pseudonyms ({}…), as answers show them; ids need the role \
+                 support or sre",
+                if person == Person::Account { "acct_" } else { "user_" }
+            );
+            return Err(ApiError::forbidden(needs));
+        }
+        if pseudonyms.len() > MOST_NAMES {
+            let message = format!("takes {MOST_NAMES} pseudonyms at most; ask in parts");
+            return Err(ApiError::invalid(parameter, message));
+        }
+        if pseudonyms.is_empty() {
+            continue;
+        }
+        let range = range_of(shared, path, pairs);
+        let found = find(shared, &token.project, person, pseudonyms, range).await?;
+        let id_of = |name: String| match found.get(&name) {
+            Some(id) => id.clone(),
+            // To somebody who sees people it may be an id that only looks like one.
+            None if sees_people => name,
+            None => NOBODY.to_owned(),
+        };
         for (_, value) in pairs.iter_mut().filter(|(name, _)| name == parameter) {
-            let mut ids = Vec::new();
-            for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                if pseudonym::is_pseudonym(person, name) {
-                    let found = find(shared, &token.project, person, name, range).await?;
-                    // To somebody who sees people it may be an id that only looks like one.
-                    let unknown = || if sight.sees_people() { name.to_owned() } else { NOBODY.to_owned() };
-                    ids.push(found.unwrap_or_else(unknown));
-                } else if sight.sees_people() {
-                    ids.push(name.to_owned());
-                } else {
-                    let needs = format!(
-                        "{parameter}: a token of the role product filters by pseudonyms ({}…), as answers show them; ids need the role \
-                         support or sre",
-                        if person == Person::Account { "acct_" } else { "user_" }
-                    );
-                    return Err(ApiError::forbidden(needs));
-                }
-            }
+            let ids: Vec<_> = names(value)
+                .map(|name| if pseudonym::is_pseudonym(person, &name) { id_of(name) } else { name })
+                .collect();
             *value = ids.join(",");
         }
     }
     Ok(())
 }
 
-/// The id that a pseudonym stands for: remembered, or among those that the range has.
+/// The range whose people are looked through.
+fn range_of(shared: &Shared, path: &str, pairs: &[(String, String)]) -> (i64, i64) {
+    let now_ms = shared.clock.now_ms();
+    if path.ends_with("/tail") {
+        // What comes in may be of anybody who was ever there.
+        return (now_ms - i64::from(shared.config.retention_days) * DAY_MS, now_ms + 1);
+    }
+    params::range_of(pairs, now_ms)
+}
+
+/// The names in a parameter's value.
+fn names(value: &str) -> impl Iterator<Item = String> + '_ {
+    value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// The ids that pseudonyms stand for: remembered, or among those that the range has. The store is asked once, whatever their number.
 async fn find(
     shared: &Shared,
     project: &str,
     person: Person,
-    name: &str,
+    mut names: BTreeSet<String>,
     range: (i64, i64),
-) -> Result<Option<String>, ApiError> {
-    if let Some(id) = shared.privacy.recall(project, person, name) {
-        return Ok(Some(id));
+) -> Result<HashMap<String, String>, ApiError> {
+    let mut found = HashMap::new();
+    names.retain(|name| match shared.privacy.recall(project, person, name) {
+        Some(id) => found.insert(name.clone(), id).is_some(),
+        None => true,
+    });
+    if names.is_empty() {
+        return Ok(found);
     }
     let seen = shared.timed("people_seen", shared.store.people_seen(project, person, range));
     let seen = seen.await.map_err(|error| unavailable(&error))?;
-    Ok(seen.into_iter().find(|id| shared.privacy.name(project, person, id) == name))
+    let (privacy, project) = (Arc::clone(&shared.privacy), project.to_owned());
+    // Half a million ids take half a second to hash: not on a thread that serves.
+    let hits = tokio::task::spawn_blocking(move || privacy.search(&project, person, names, seen)).await;
+    found.extend(hits.map_err(|error| ApiError::internal("finding pseudonyms", &error))?);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::pseudonym::SECRET_BYTES;
+
+    #[test]
+    fn of_all_that_were_looked_through_only_hits_are_remembered() {
+        let privacy = Privacy::new(Pseudonyms::new(&[7; SECRET_BYTES]));
+        let name = privacy.pseudonyms.of("p", Person::Account, "17");
+        let wanted = BTreeSet::from([name.clone(), "acct_000000000000".to_owned()]);
+        let seen = (0..100).map(|id| id.to_string()).collect();
+        let found = privacy.search("p", Person::Account, wanted, seen);
+        assert_eq!(found, [(name.clone(), "17".to_owned())]);
+        assert_eq!(privacy.known.lock().unwrap().len(), 1);
+        assert_eq!(privacy.recall("p", Person::Account, &name).as_deref(), Some("17"));
+    }
 }

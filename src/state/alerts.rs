@@ -190,7 +190,7 @@ impl State {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Vec<AlertEvent>, StateError> {
-        let connection = self.read();
+        let connection = self.lists();
         let mut statement = connection.prepare_cached(
             "SELECT id, project, rule, fingerprint, labels, change, at_ms, summary FROM alert_history
              WHERE project = ?1 AND (?2 IS NULL OR rule = ?2) AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4",

@@ -20,6 +20,12 @@ pub(super) const SCHEMA: &str = "
     CREATE INDEX audit_by_project ON audit (project, id);
 ";
 
+/// The index by which a range is read, newest first, without the rest.
+pub(super) const BY_TIME: &str = "
+    DROP INDEX audit_by_project;
+    CREATE INDEX audit_by_time ON audit (project, at_ms);
+";
+
 /// Days an entry is kept.
 pub const KEPT_DAYS: i64 = 400;
 
@@ -66,7 +72,7 @@ pub struct AuditFilter {
     pub outcome: Option<String>,
     /// A part of the subject.
     pub subject: Option<String>,
-    /// Only entries before this id.
+    /// Only entries before the one of this id.
     pub before: Option<i64>,
 }
 
@@ -111,12 +117,12 @@ impl State {
             }
         }
         if let Some(before) = filter.before {
-            sql.push_str(" AND id < ?");
+            sql.push_str(" AND (at_ms, id) < (SELECT at_ms, id FROM audit WHERE id = ?)");
             values.push(before.into());
         }
-        sql.push_str(" ORDER BY id DESC LIMIT ?");
+        sql.push_str(" ORDER BY at_ms DESC, id DESC LIMIT ?");
         values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-        let connection = self.read();
+        let connection = self.lists();
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params_from_iter(values), |row| {
             Ok(AuditEntry {
@@ -192,6 +198,19 @@ mod tests {
         let last = state.audit("p", &all, 1).unwrap().remove(0);
         assert_eq!(subjects(&state, &AuditFilter { before: Some(last.id), ..all.clone() }), ["req_2", "req_1"]);
         assert!(state.audit("other", &all, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_range_is_read_by_its_index_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let sql = "EXPLAIN QUERY PLAN SELECT subject FROM audit WHERE project = 'p' AND at_ms >= 1 AND at_ms < 2 \
+            AND (at_ms, id) < (SELECT at_ms, id FROM audit WHERE id = 7) ORDER BY at_ms DESC, id DESC LIMIT 10";
+        let connection = state.lists();
+        let mut plan = connection.prepare(sql).unwrap();
+        let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(steps[0].contains("audit_by_time (project=? AND at_ms>"), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
     }
 
     #[test]

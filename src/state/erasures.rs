@@ -139,7 +139,7 @@ impl State {
     /// # Errors
     /// When the database cannot be read.
     pub fn erasures(&self, project: &str, limit: usize) -> Result<Vec<Erasure>, StateError> {
-        let connection = self.read();
+        let connection = self.lists();
         let mut statement = connection
             .prepare_cached(&format!("SELECT {COLUMNS} FROM erasures WHERE project = ? ORDER BY id DESC LIMIT ?"))?;
         let rows = statement.query_map(params![project, i64::try_from(limit).unwrap_or(i64::MAX)], erasure)?;

@@ -37,7 +37,7 @@ pub const FILE: &str = "state.db";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Steps of the schema; `PRAGMA user_version` counts those that are applied. Append only.
-const SCHEMA: [&str; 7] = [
+const SCHEMA: [&str; 8] = [
     "
     CREATE TABLE tokens (
         id TEXT PRIMARY KEY,
@@ -143,6 +143,7 @@ const SCHEMA: [&str; 7] = [
     secrets::SCHEMA,
     audit::SCHEMA,
     erasures::SCHEMA,
+    audit::BY_TIME,
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +170,8 @@ pub struct State {
     write: Arc<Mutex<Connection>>,
     /// A connection of its own: with a write-ahead log, finding a token never waits for another thread's `fsync`.
     read: Arc<Mutex<Connection>>,
+    /// One for what may take long, the audit log and lists: nobody's token waits for it.
+    lists: Arc<Mutex<Connection>>,
 }
 
 impl std::fmt::Debug for State {
@@ -188,8 +191,12 @@ impl State {
         make_private_file(&path).map_err(|source| StateError::Directory { path: path.clone(), source })?;
         let write = Self::connect(&path)?;
         let read = Self::connect(&path)?;
-        read.pragma_update(None, "query_only", true)?;
-        Ok(Self { write: Arc::new(Mutex::new(write)), read: Arc::new(Mutex::new(read)) })
+        let lists = Self::connect(&path)?;
+        for connection in [&read, &lists] {
+            connection.pragma_update(None, "query_only", true)?;
+        }
+        let [write, read, lists] = [write, read, lists].map(|connection| Arc::new(Mutex::new(connection)));
+        Ok(Self { write, read, lists })
     }
 
     fn connect(path: &Path) -> Result<Connection, StateError> {
@@ -219,6 +226,10 @@ impl State {
 
     fn read(&self) -> MutexGuard<'_, Connection> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Connection> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -259,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_while_a_write_is_under_way() {
+    fn a_token_is_found_while_a_write_or_a_list_is_under_way() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         let new = NewToken {
@@ -272,11 +283,19 @@ mod tests {
         let token = state.create_token(&new, 1).unwrap();
         let writing = state.write();
         writing.execute_batch("BEGIN IMMEDIATE; DELETE FROM tokens").unwrap();
+        let listing = state.lists();
         let (found, answer) = std::sync::mpsc::channel();
         let reader = state.clone();
         std::thread::spawn(move || found.send(reader.find_token(&token, 2).unwrap().unwrap().name).unwrap());
         let name = answer.recv_timeout(Duration::from_secs(10)).expect("the reader waits for the writer");
         assert_eq!(name, "a");
-        drop(writing);
+        let (listed, answer) = std::sync::mpsc::channel();
+        let reader = state.clone();
+        std::thread::spawn(move || {
+            reader.audit("p", &AuditFilter::default(), 1).unwrap();
+            listed.send(()).unwrap();
+        });
+        assert!(answer.recv_timeout(Duration::from_millis(200)).is_err(), "the audit log is read where tokens are");
+        drop((writing, listing));
     }
 }

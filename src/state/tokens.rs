@@ -187,7 +187,7 @@ impl State {
     /// # Errors
     /// When the database cannot be read.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>, StateError> {
-        let connection = self.read();
+        let connection = self.lists();
         let mut statement =
             connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens ORDER BY created_ms, id"))?;
         let rows = statement.query_map([], token_info)?;

@@ -21,6 +21,7 @@ use crate::{
     http::{
         Shared,
         answer::ApiError,
+        audit::{Subject, about},
         lookup::{Known, ask, ticket as tickets, trend},
     },
     state::TokenInfo,
@@ -53,15 +54,20 @@ struct PendingPage {
 pub(super) async fn entry(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     visit: Visit,
 ) -> Result<Response, ApiError> {
     let asked: Vec<String> =
         visit.params().into_iter().filter(|(name, _)| name == "id").map(|(_, value)| value).collect();
     let text = asked.join(" ");
     if text.trim().is_empty() {
+        about(subject, String::new);
         return Ok(render(&EntryPage { layout: visit.layout("Lookup"), nothing_found: false })?.into_response());
     }
-    match ids_in(&text).as_slice() {
+    let ids = ids_in(&text);
+    // The ids, never the text: a customer may have written it.
+    about(subject, || ids.iter().map(RequestId::as_str).collect::<Vec<_>>().join(" "));
+    match ids.as_slice() {
         [] => {
             let layout = visit.layout("Lookup").with_asked(text);
             Ok(render(&EntryPage { layout, nothing_found: true })?.into_response())
@@ -78,14 +84,19 @@ pub(super) async fn entry(
 }
 
 /// `POST /lookup`: the box. Leads to an address that has the ids and nothing else of the text, which may name people.
-pub(super) async fn search(form: Form) -> Response {
-    let text = form.field("text");
+pub(super) async fn search(visit: Visit, form: Form) -> Response {
+    let text = form.field("text").trim();
     let ids = ids_in(text);
     match ids.as_slice() {
-        // What is no id is shown as what was asked for, if it is short enough to be one.
-        [] => {
-            let word = url::form_urlencoded::byte_serialize(crate::event::start_of(text.trim(), 200).as_bytes());
+        // One word is shown as what was asked for, if it is short enough to be an id.
+        [] if !text.contains(char::is_whitespace) => {
+            let word = url::form_urlencoded::byte_serialize(crate::event::start_of(text, 200).as_bytes());
             see_other(&format!("/lookup?id={}", word.collect::<String>()))
+        }
+        [] => {
+            let mut response = see_other("/lookup");
+            visit.leave(&mut response, "There is no request id in that text. It was not kept.");
+            response
         }
         [id] => see_other(&view::lookup_path(id.as_str())),
         ids => {

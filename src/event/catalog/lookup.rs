@@ -1,6 +1,9 @@
 //! Finding entries: hash maps over normal forms, patterns after them.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use super::{
     Catalog, FieldEntry, MessageEntry, Module, RuleEntry, ScenarioEntry, StatusEntry,
@@ -129,6 +132,24 @@ impl Catalog {
         }
         self.field_entry(route, field, message).is_some()
             || (field_name(field).is_empty() && self.lists_error(status, message))
+    }
+
+    /// Whether the reference says this general message itself: a status lists it word for word, or it is documented of no field. A status
+    /// that lists no messages takes any, and says none.
+    #[must_use]
+    pub fn states(&self, message: &str, status: u16) -> bool {
+        let normal = normalise(message);
+        let listed = self.index.errors.get(&status).is_some_and(|errors| errors.iter().any(|it| *it == normal));
+        listed || (self.status(status).is_some() && self.field_entry("", "", message).is_some())
+    }
+
+    /// The general messages that the reference states word for word and that hold a text, in normal form.
+    #[must_use]
+    pub fn stated_with(&self, text: &str) -> Vec<String> {
+        let wanted = normalise(text);
+        let of_no_field = self.index.fields.get("").into_iter().flat_map(|messages| messages.exact.keys());
+        let stated = self.index.errors.values().flatten().chain(of_no_field);
+        stated.filter(|message| message.contains(&*wanted)).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The scenario of a status and general message whose headers, if it names any, are all there; the first in the

@@ -65,7 +65,7 @@ fn new_within(params: &mut Params) -> i64 {
         ("environment" = Option<String>, Query, description = "where it was seen in the range; several; first seen and state are of all environments"),
         ("route" = Option<String>, Query, description = "template of the path: `/api/orders/{id}`; repeat it for several"),
         ("status" = Option<String>, Query, description = "`422`, `5xx`, several"),
-        ("q" = Option<String>, Query, description = "text in the error's template, the exception's type, the route or a field"),
+        ("q" = Option<String>, Query, description = "text in the error's template (for the role product, in one that the reference documents), the exception's type, the route or a field"),
         ("sort" = Option<String>, Query, description = "what comes first: `last_seen` (default), `count`, `first_seen` (the newest)"),
         ("new_within" = Option<String>, Query, description = "how long an issue is new: `6h`, `24h` (default), `7d`"),
         ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
@@ -90,9 +90,14 @@ pub async fn list(
 pub(crate) async fn page(shared: &Shared, token: &TokenInfo, question: &Question) -> Result<Issues, ApiError> {
     let project = token.project.clone();
     let resolutions = in_state(shared, move |state| state.resolutions(&project)).await?;
-    let asked = issues::list(&shared.store, &token.project, question, resolutions);
-    let page = shared.timed("issues", asked).await.map_err(|error| unavailable(&error))?;
     let sight = shared.sight(token);
+    let mut question = question.clone();
+    if let Some(text) = question.filter.text.as_ref().filter(|_| !sight.sees_people()) {
+        // What is not shown is not found either: else it could be guessed.
+        question.filter.templates = Some(shared.catalog.stated_with(text));
+    }
+    let asked = issues::list(&shared.store, &token.project, &question, resolutions);
+    let page = shared.timed("issues", asked).await.map_err(|error| unavailable(&error))?;
     let by_state =
         IssueState::ALL.map(|state| (state.as_str(), page.by_state.get(&state).copied().unwrap_or_default()));
     Ok(Issues {
@@ -119,6 +124,7 @@ pub(crate) fn question(params: &mut Params, range: (i64, i64)) -> Question {
             routes: params.texts("route"),
             statuses: params.parsed_list("status", "a status from 400 to 599, or 4xx, 5xx", StatusFilter::parse),
             text: params.one("q"),
+            templates: None,
             fingerprints: Vec::new(),
         },
         states: params.parsed_list("state", &names(&IssueState::ALL.map(IssueState::as_str)), IssueState::parse),

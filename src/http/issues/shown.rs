@@ -201,7 +201,7 @@ impl Sight {
     /// An issue as the asker sees it. Whose ids an error's text may hold is not known of a kind of error, so who may not see people gets the
     /// texts that the reference documents, and of others what kind they are.
     pub(super) fn issue(&self, issue: IssueRow, catalog: &Catalog) -> IssueRow {
-        if self.sees_people() || catalog.is_documented("", "", &issue.error_template, issue.status) {
+        if self.sees_people() || catalog.states(&issue.error_template, issue.status) {
             return issue;
         }
         let title = issue.title.strip_suffix(&issue.error_template).unwrap_or(&issue.title);

@@ -33,6 +33,8 @@ pub struct IssueFilter {
     pub statuses: Vec<StatusFilter>,
     /// Text within the error's template, the exception's type, the route or a field, case folded.
     pub text: Option<String>,
+    /// The templates within which that text counts, in their normal form; absent: all.
+    pub templates: Option<Vec<String>>,
     pub fingerprints: Vec<u64>,
 }
 
@@ -310,10 +312,16 @@ impl Store {
         sql.push_fingerprints(&filter.fingerprints);
         if let Some(text) = &filter.text {
             sql.push(" AND arrayExists(part -> positionCaseInsensitiveUTF8(part, ");
-            sql.push_value(
-                "{}) > 0, arrayConcat([error_template, exception_type, route], fields))",
-                Value::Text(text.clone()),
-            );
+            sql.push_value("{}) > 0, arrayConcat([exception_type, route], fields, ", Value::Text(text.clone()));
+            match &filter.templates {
+                None => sql.push("[error_template]))"),
+                // The normal form, as the catalog makes it.
+                Some(templates) => sql.push_value(
+                    "if(has({}, replaceRegexpOne(lowerUTF8(trimBoth(error_template)), ' *[.]*$', '')), \
+                     [toString(error_template)], [])))",
+                    Value::Texts(templates.clone()),
+                ),
+            };
         }
     }
 

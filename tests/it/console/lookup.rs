@@ -72,9 +72,25 @@ async fn a_ticket_is_looked_up_whole_and_only_its_ids_stand_in_the_address() {
     assert!(words.contains("2 of 3 requests found"), "{words}");
     assert!(words.contains("Not found req_00000000"), "{words}");
     assert!(page.text.contains(&format!("href=\"/requests/{ID}\"")), "{}", page.text);
-    let page = browser.send("/lookup", &[("text", "it does not work")]).await;
-    let page = browser.follow(page.location().unwrap()).await;
+    let page = browser.send("/lookup", &[("text", "Anna Miller: it does not work")]).await;
+    assert_eq!(page.location(), Some("/lookup"), "no word of it is in an address");
+    let page = browser.get("/lookup").await;
     assert!(page.words().contains("There is no request id in that text"), "{}", page.text);
+    let page = browser.send("/lookup", &[("text", "((wrong))")]).await;
+    assert_eq!(page.location(), Some("/lookup?id=%28%28wrong%29%29"), "one word may be meant as an id");
+    browser.get("/lookup?id=Anna+Miller+has+req_8f14e45f+and+req_00000000").await;
+    browser.get("/lookup?id=Anna+Miller").await;
+    let began = std::time::Instant::now();
+    loop {
+        let (_, body) = collector.get("/api/v1/audit?action=ticket").await;
+        let entries = body["data"]["entries"].as_array().unwrap();
+        assert!(!body.to_string().contains("Anna"), "{body}");
+        if entries.iter().any(|entry| entry["subject"] == "req_8f14e45f req_00000000") {
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 20, "{body}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     collector.stop().await.unwrap();
 }
 

@@ -31,7 +31,7 @@ async fn a_pseudonym_is_stable_is_nobodys_elsewhere_and_filters() {
     let foreign = token(dir.path(), "other", &[Role::Product, Role::Ingest], None, None);
     let shipped = [event_of("req_1", "acme-corp", "anna-1"), event_of("req_2", "acme-corp", "ben-2")];
     collector.ship(&shipped).await;
-    collector.ship(&[event_of("req_3", "zeta-corp", "anna-1")]).await;
+    collector.ship(&[event_of("req_3", "zeta-corp", "anna-1"), event("req_5", 422)]).await;
     collector.ship_as(&foreign, &[event_of("req_4", "acme-corp", "anna-1")]).await;
     collector.delivered().await;
 
@@ -55,6 +55,47 @@ async fn a_pseudonym_is_stable_is_nobodys_elsewhere_and_filters() {
     assert_eq!(ids(&collector, &product, &format!("account_id={acme}&user_id={anna}")).await, ["req_1"]);
     assert_eq!(ids(&collector, &product, "account_id=acct_000000000000").await, [""; 0]);
     let (acme, anna) = (acme.to_owned(), anna.to_owned());
+
+    // Texts are searched as they are shown: a name that is masked is not found by trying.
+    for (text, of_product, of_admin) in
+        [("acme-corp", 0, 2), ("ANNA-1 is", 0, 2), ("may not do", 3, 3), ("… may not", 3, 0)]
+    {
+        let query = format!("q={}", text.replace(' ', "%20"));
+        assert_eq!(events(&collector, &product, &query).await.len(), of_product, "{text}");
+        assert_eq!(events(&collector, &collector.token, &query).await.len(), of_admin, "{text}");
+        for (path, count) in [
+            ("events/histogram", "/data/events"),
+            ("events/top", "/data/events"),
+            ("validation/failures", "/data/summary/failures"),
+        ] {
+            for (token, expected) in [(&product, of_product), (&collector.token, of_admin)] {
+                let (status, body) = collector.read(token, &format!("/api/v1/{path}?{query}")).await;
+                assert_eq!(status, 200, "{body}");
+                assert_eq!(body.pointer(count), Some(&json!(expected)), "{path} {text}: {body}");
+            }
+        }
+        let export = format!("/api/v1/events?format=ndjson&{query}");
+        let export = Answer::to(collector.with_token(&product, Method::GET, &export)).await;
+        assert_eq!(export.text.lines().count(), of_product, "{text}: {}", export.text);
+        let (status, body) = collector.read(&product, &format!("/api/v1/validation/friction?{query}")).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["data"]["rows"].as_array().unwrap().is_empty(), of_product == 0, "{text}: {body}");
+    }
+    let issues = async |token: &str, text: &str| {
+        let (status, body) = collector.read(token, &format!("/api/v1/issues?q={text}")).await;
+        assert_eq!(status, 200, "{body}");
+        body["data"]["issues_in_all"].as_u64().unwrap()
+    };
+    for (text, of_product, of_admin) in
+        [("acme-corp", 0, 1), ("may%20not", 0, 2), ("tion%20FAIL", 1, 1), ("site_id", 3, 3)]
+    {
+        assert_eq!(issues(&product, text).await, of_product, "{text}");
+        assert_eq!(issues(&collector.token, text).await, of_admin, "{text}");
+    }
+    let many: Vec<_> = (0..51).map(|number| format!("acct_{number:012x}")).collect();
+    let (status, body) = collector.read(&product, &format!("/api/v1/events?account_id={}", many.join(","))).await;
+    assert_eq!(status, 400);
+    assert!(body["errors"]["account_id"][0].as_str().unwrap().contains("50 pseudonyms at most"), "{body}");
 
     // Somebody who sees people finds by both; who may not is not told by trying.
     let seen = events(&collector, &collector.token, &format!("account_id={acme}")).await;

@@ -142,6 +142,44 @@ fn an_empty_catalog_explains_everything_generically_and_documents_nothing() {
 }
 
 #[test]
+fn a_text_is_stated_only_word_for_word_or_of_no_field() {
+    let text = r#"
+        api = { name = "x", version = "1" }
+        [[module]]
+        name = "m"
+        title = "M"
+        routes = ["/m/"]
+        [[status]]
+        code = 500
+        title = "Broken"
+        meaning = "It broke"
+        [[status]]
+        code = 409
+        title = "Conflict"
+        meaning = "It is taken"
+        errors = ["It is taken."]
+        [[field]]
+        module = "m"
+        fields = ["non_field_errors"]
+        message = "Pick another one"
+        description = "d"
+        rule = "unique"
+        cause = "c"
+        solution = "s"
+        customer = "c"
+    "#;
+    let catalog = Catalog::parse(text).unwrap();
+    assert!(catalog.states("it is TAKEN", 409) && catalog.states("Pick another one.", 500));
+    // A status that lists no messages documents any, and states none.
+    assert!(catalog.is_documented("", "", "Account acme-corp is gone", 500));
+    assert!(!catalog.states("Account acme-corp is gone", 500));
+    assert!(!catalog.states("It is taken", 500) && !catalog.states("Pick another one", 418));
+    assert_eq!(catalog.stated_with("TAKEN."), ["it is taken"]);
+    assert_eq!(catalog.stated_with(""), ["it is taken", "pick another one"]);
+    assert!(catalog.stated_with("acme").is_empty());
+}
+
+#[test]
 fn scenarios_match_status_error_and_headers() {
     let text = r#"
         api = { name = "x", version = "1" }
