@@ -76,8 +76,8 @@ async fn a_ticket_is_looked_up_whole_and_only_its_ids_stand_in_the_address() {
     assert_eq!(page.location(), Some("/lookup"), "no word of it is in an address");
     let page = browser.get("/lookup").await;
     assert!(page.words().contains("There is no request id in that text"), "{}", page.text);
-    let page = browser.send("/lookup", &[("text", "((wrong))")]).await;
-    assert_eq!(page.location(), Some("/lookup?id=%28%28wrong%29%29"), "one word may be meant as an id");
+    let page = browser.send("/lookup", &[("text", "https://shop.example/help")]).await;
+    assert_eq!(page.location(), Some("/lookup?id=https%3A%2F%2Fshop.example%2Fhelp"), "one word is shown again");
     browser.get("/lookup?id=Anna+Miller+has+req_8f14e45f+and+req_00000000").await;
     browser.get("/lookup?id=Anna+Miller").await;
     let began = std::time::Instant::now();

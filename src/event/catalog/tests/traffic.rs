@@ -153,10 +153,16 @@ fn a_text_is_stated_only_word_for_word_or_of_no_field() {
         code = 500
         title = "Broken"
         meaning = "It broke"
+        causes = ["c"]
+        solution = "s"
+        customer = "c"
         [[status]]
         code = 409
         title = "Conflict"
         meaning = "It is taken"
+        causes = ["c"]
+        solution = "s"
+        customer = "c"
         errors = ["It is taken."]
         [[field]]
         module = "m"
