@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     metrics::Metrics,
-    state::{AlertChanges, OutboxRow, Silence, State, StateError},
+    state::{AlertChanges, AlertRow, OutboxRow, Silence, State, StateError},
     store::{Store, StoreError},
 };
 
@@ -217,16 +217,28 @@ impl Evaluator {
         self.write(changes)
     }
 
-    /// What decides who is told, as it is now: read once a step.
-    fn telling(&self) -> Result<Telling, StateError> {
+    /// What decides who is told, as it is now: read once a step, and with it whose evidence was erased since.
+    fn telling(&mut self) -> Result<Telling, StateError> {
         let now_ms = self.parts.clock.now_ms();
-        let acknowledged = self.parts.state.alerts(None)?.into_iter().filter(|row| row.acknowledged.is_some());
+        let rows = self.parts.state.alerts(None)?;
+        self.forget_erased(&rows);
+        let acknowledged = rows.into_iter().filter(|row| row.acknowledged.is_some());
         Ok(Telling {
             now_ms,
             with_evidence: MOST_WITH_EVIDENCE,
             silences: self.parts.state.silences(None, now_ms)?,
             acknowledged: acknowledged.map(|row| (row.project, row.fingerprint, row.active_ms)).collect(),
         })
+    }
+
+    /// Takes over the evidence as the rows have it: an erasure deletes it there.
+    fn forget_erased(&mut self, rows: &[AlertRow]) {
+        for row in rows.iter().filter(|row| row.evidence.is_none()) {
+            let alert = self.alerts.get_mut(&(row.project.clone(), row.fingerprint.clone()));
+            if let Some(alert) = alert.filter(|alert| alert.progress.active_ms == row.active_ms) {
+                alert.evidence = None;
+            }
+        }
     }
 
     /// Puts into the outbox what receivers are to be told of an alert, and notes that they are.
@@ -406,3 +418,6 @@ impl Evaluator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,7 @@ fn text(receipt: &Value) -> String {
         ["queued events", &number("withheld")],
         ["quarantined", &number("quarantined")],
         ["problem", &word("problem")],
+        ["reaches", &word("reach")],
     ]
     .map(|[name, value]| [name.to_owned(), value.to_owned()]);
     terminal::table(rows.into_iter())
@@ -106,8 +107,11 @@ mod tests {
 
     #[test]
     fn the_receipt_is_a_table() {
-        let text = text(&json!({"id": "7", "state": "done", "stored": 1234, "withheld": 0, "quarantined": 0}));
+        let text = text(
+            &json!({"id": "7", "state": "done", "stored": 1234, "withheld": 0, "quarantined": 0, "reach": "ask each"}),
+        );
         assert!(text.contains("1,234") || text.contains("1234") || text.contains("1 234"), "{text}");
         assert!(text.contains("done") && text.contains("problem"), "{text}");
+        assert!(text.contains("ask each"), "{text}");
     }
 }

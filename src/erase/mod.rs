@@ -4,9 +4,11 @@
 //!    spool and was received up to now ([`crate::deliver::tombstones`]).
 //! 2. [`Eraser::advance`] waits until everything that was received up to then has left the spool and is in the rollups: what a
 //!    plan under way brings into ClickHouse is there then, and nothing more comes.
-//! 3. The request ids are remembered as keyed hashes, so that a lookup can say "erased"; then the events go from ClickHouse
-//!    ([`crate::store::erase`]), from the quarantine, and from the evidence of alerts.
-//! 4. It is done: whose events they were is forgotten.
+//! 3. They go from the quarantine, before a retry could bring them back.
+//! 4. The request ids are remembered as keyed hashes, so that a lookup can say "erased"; then what else is kept of them goes: from
+//!    ClickHouse's other tables ([`crate::store::erase`]) and from the evidence of alerts. The events go last: they alone say which
+//!    requests they were.
+//! 5. It is done: whose events they were is forgotten.
 //!
 //! Every step can be repeated; after a start, unfinished erasures go on from what the state database says.
 
@@ -23,7 +25,10 @@ use crate::{
     event::{EventKey, erasure::Erasable, pseudonym::Pseudonyms},
     metrics::Metrics,
     state::{Erasure, ErasureState, State, StateError},
-    store::{Store, StoreError, erase::Scope},
+    store::{
+        Store, StoreError,
+        erase::{Found, Scope},
+    },
 };
 
 /// Hashes of request ids that are remembered in one transaction.
@@ -129,23 +134,32 @@ impl Eraser {
         if !delivered(until_ms) {
             return Ok(Progress::Waits);
         }
+        let ended = self.erase_from_quarantine(erasure, &project, &what, until_ms).await?;
+        // What was retried until then is in the spool again.
+        if ended == Progress::Waits || !delivered(until_ms) {
+            return Ok(Progress::Waits);
+        }
         let scope = Scope { project: &project, what: &what, until_ms };
         let found = self.store.find_doomed(&scope).await?;
         self.remember(&project, &what, &found.request_ids)?;
         self.state.erasure_deletes(&erasure.id, found.events)?;
-        self.store.erase(&scope, &found).await?;
+        self.store.erase_around(&scope, &found).await?;
+        self.forget_in_state(&project, &what, &found)?;
+        self.store.erase_events(&scope).await?;
         self.metrics.erased_events.inc_by(found.events);
-        if self.erase_from_quarantine(erasure, &project, &what, until_ms).await? == Progress::Waits {
-            return Ok(Progress::Waits);
-        }
-        for id in &found.request_ids {
-            self.state.forget_in_state(&project, "request_id", id)?;
-        }
-        self.state.forget_in_state(&project, what.kind(), what.value())?;
+        // An alert that began to fire meanwhile may have read them as its evidence.
+        self.forget_in_state(&project, &what, &found)?;
         self.state.finish_erasure(&erasure.id, self.clock.now_ms())?;
         self.tombstones.remove(&erasure.id);
         tracing::info!(erasure = erasure.id, kind = what.kind(), events = found.events, "erased");
         Ok(Progress::Done)
+    }
+
+    fn forget_in_state(&self, project: &str, what: &Erasable, found: &Found) -> Result<(), StateError> {
+        for id in &found.request_ids {
+            self.state.forget_in_state(project, "request_id", id)?;
+        }
+        self.state.forget_in_state(project, what.kind(), what.value())
     }
 
     fn remember(&self, project: &str, what: &Erasable, request_ids: &[String]) -> Result<(), StateError> {

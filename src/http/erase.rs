@@ -28,6 +28,9 @@ const BODY: usize = 16 << 10;
 /// Longest id of an account or a user, bytes.
 const VALUE: usize = 1024;
 
+/// Events may be in another collector's queue too, which delivers them.
+const REACH: &str = "this collector and its ClickHouse; where there are several collectors, ask each of them";
+
 /// Receipts that a list shows.
 const RECEIPTS: usize = 100;
 
@@ -70,6 +73,8 @@ pub struct Receipt {
     /// Why it does not go on at the moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Whose rooms it reaches: this collector's, and the ClickHouse it writes to. Where there are several collectors, ask each.
+    pub reach: &'static str,
     /// Where its state is shown.
     pub link: String,
 }
@@ -87,6 +92,7 @@ fn receipt(shared: &Shared, erasure: Erasure) -> Receipt {
         withheld: erasure.withheld,
         quarantined: erasure.quarantined,
         problem: erasure.problem,
+        reach: REACH,
     }
 }
 

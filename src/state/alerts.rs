@@ -94,7 +94,8 @@ const COLUMNS: &str = "project, rule, fingerprint, labels, severity, phase, acti
 impl State {
     /// Writes what an evaluation has changed.
     ///
-    /// An alert that begins anew (another `active_ms`) is no longer acknowledged.
+    /// An alert that begins anew (another `active_ms`) is no longer acknowledged. Evidence is written when it fires and left alone from
+    /// then on: what was erased meanwhile stays erased, whatever the evaluator remembers.
     ///
     /// # Errors
     /// When the database cannot be written: then nothing of it is.
@@ -274,8 +275,9 @@ fn put(transaction: &Transaction<'_>, row: &AlertRow) -> Result<(), StateError> 
              acknowledged_by = CASE WHEN active_ms = ?7 THEN acknowledged_by END,
              acknowledged_ms = CASE WHEN active_ms = ?7 THEN acknowledged_ms END,
              acknowledged_comment = CASE WHEN active_ms = ?7 THEN acknowledged_comment END,
+             evidence = CASE WHEN active_ms = ?7 AND fired_ms IS NOT NULL THEN evidence ELSE ?16 END,
              active_ms = ?7, fired_ms = ?8, resolved_ms = ?9, held_ms = ?10, value = ?11, threshold = ?12, summary = ?13,
-             from_ms = ?14, to_ms = ?15, evidence = ?16, frozen = ?17, told_ms = ?18",
+             from_ms = ?14, to_ms = ?15, frozen = ?17, told_ms = ?18",
         params![
             row.project,
             row.rule,

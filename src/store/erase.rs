@@ -2,8 +2,9 @@
 //!
 //! * Deletion is by mutations: ClickHouse writes the parts concerned anew without the rows. (A lightweight delete would hide
 //!   them until a merge.) A mutation is asked for only while there is something to delete, so repeating a step is harmless.
-//! * Order, so that a crash leaves nothing that the next attempt does not find: the lookup index while the events still say what is
-//!   in it, the events, the rollups.
+//! * Order, so that a crash leaves nothing that the next attempt does not find: the lookup index, the rollups and the issues while the
+//!   events still say what is in them ([`Store::erase_around`]), and the events last ([`Store::erase_events`]).
+//! * A mutation is waited for once: of what goes on arriving, rows may fit again.
 //! * Values stand in a mutation as hex (`unhex('…')`): its text is kept and run later, without parameters.
 //! * Sums stay: they say how many, and not who.
 
@@ -38,6 +39,9 @@ const STATEMENT_BYTES: &str = "16777216";
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// How far a timestamp may lie after the receipt, milliseconds.
+const AHEAD_MS: i64 = HOUR_MS;
+
 /// What is to be erased: whose events of a project, received up to a time.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
@@ -65,6 +69,8 @@ pub struct Found {
     /// Their request ids, each once.
     pub request_ids: Vec<String>,
     places: Vec<Doomed>,
+    /// Their issues, each once.
+    fingerprints: Vec<u64>,
 }
 
 impl Scope<'_> {
@@ -110,23 +116,30 @@ impl Store {
         );
         let places: Vec<Doomed> =
             within(TIMEOUT, "reading events to erase", self.admin.query(&places).fetch_all()).await?;
+        let fingerprints = format!("SELECT DISTINCT fingerprint FROM {}.events WHERE {condition}", self.database);
+        let fingerprints =
+            within(TIMEOUT, "reading issues to erase", self.admin.query(&fingerprints).fetch_all()).await?;
         let ids: HashSet<&str> = places.iter().map(|place| place.request_id.as_str()).collect();
         let request_ids = ids.into_iter().map(str::to_owned).collect();
-        Ok(Found { events, request_ids, places })
+        Ok(Found { events, request_ids, places, fingerprints })
     }
 
-    /// Deletes what was found, from the index and the events, and who it was from the rollups. Repeated after a crash, it deletes what
-    /// is left.
+    /// Deletes what other tables keep of what was found: from the index, who it was from the rollups, and issues that nobody else has.
+    /// Repeated after a crash, it deletes what is left.
     ///
     /// # Errors
     /// When ClickHouse does not answer, or cannot delete: the reason of its mutation.
-    pub async fn erase(&self, scope: &Scope<'_>, found: &Found) -> Result<(), StoreError> {
+    pub async fn erase_around(&self, scope: &Scope<'_>, found: &Found) -> Result<(), StoreError> {
         self.erase_from_index(scope, found).await?;
-        self.erase_events(scope).await?;
-        self.erase_from_rollups(scope, found).await
+        self.erase_from_rollups(scope, found).await?;
+        self.erase_issues(scope, found).await
     }
 
-    async fn erase_events(&self, scope: &Scope<'_>) -> Result<(), StoreError> {
+    /// Deletes the events: from then on nothing says what else there was of them.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer, or cannot delete: the reason of its mutation.
+    pub async fn erase_events(&self, scope: &Scope<'_>) -> Result<(), StoreError> {
         self.delete("events", &scope.condition()).await
     }
 
@@ -175,7 +188,8 @@ impl Store {
         let (accounts, failures) = (RollupTable::Accounts.name(), RollupTable::Failures.name());
         if let Erasable::Account(account) = scope.what {
             let account = text(account);
-            let hour = format!("at <= toDateTime({}, 'UTC')", scope.until_ms.div_euclid(HOUR_MS) * HOUR_MS / 1000);
+            let last_ms = (scope.until_ms + AHEAD_MS).div_euclid(HOUR_MS) * HOUR_MS;
+            let hour = format!("at <= toDateTime({}, 'UTC')", last_ms / 1000);
             let condition = format!("project = {project} AND account = {account} AND {hour}");
             self.delete(accounts, &condition).await?;
             // The cell's sample may be the account's.
@@ -193,6 +207,31 @@ impl Store {
         Ok(())
     }
 
+    /// Issues that only events which are to go have: their texts may name somebody.
+    async fn erase_issues(&self, scope: &Scope<'_>, found: &Found) -> Result<(), StoreError> {
+        let project = text(scope.project);
+        let list = |fingerprints: &[u64]| fingerprints.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        for fingerprints in found.fingerprints.chunks(CHUNK) {
+            let sql = format!(
+                "SELECT DISTINCT fingerprint FROM {}.events WHERE project = {project} AND fingerprint IN ({}) AND NOT ({})",
+                self.database,
+                list(fingerprints),
+                scope.condition()
+            );
+            let query = self.admin.query(&sql).with_setting("max_query_size", STATEMENT_BYTES);
+            let kept: Vec<u64> = within(TIMEOUT, "reading issues beside those to erase", query.fetch_all()).await?;
+            let kept: HashSet<u64> = kept.into_iter().collect();
+            let gone: Vec<u64> = fingerprints.iter().copied().filter(|one| !kept.contains(one)).collect();
+            if !gone.is_empty() {
+                let condition = format!("project = {project} AND fingerprint IN ({})", list(&gone));
+                self.delete("issues", &condition).await?;
+                // Whoever has such an error next has it written anew.
+                self.known_issues.forget(scope.project, &gone);
+            }
+        }
+        Ok(())
+    }
+
     async fn delete(&self, table: &str, condition: &str) -> Result<(), StoreError> {
         self.mutate(table, "DELETE", condition).await
     }
@@ -201,49 +240,66 @@ impl Store {
         self.mutate(table, &format!("UPDATE {change}"), condition).await
     }
 
-    /// Mutates a table if there is a row that fits, and waits until none does.
+    /// Mutates a table, once, if there is a row that fits, and waits until that is done.
     async fn mutate(&self, table: &str, command: &str, condition: &str) -> Result<(), StoreError> {
         let table_name = format!("{}.{table}", self.database);
         let count = format!("SELECT count() FROM {table_name} WHERE {condition}");
-        let deadline = tokio::time::Instant::now() + MUTATION_TIMEOUT;
-        loop {
-            let query = self.admin.query(&count).with_setting("max_query_size", STATEMENT_BYTES);
-            let rows: u64 = within(TIMEOUT, "counting rows to erase", query.fetch_one()).await?;
-            if rows == 0 {
-                return Ok(());
-            }
-            let mutation = format!("ALTER TABLE {table_name} {command} WHERE {condition}");
-            let query = self.admin.query(&mutation).with_setting("max_query_size", STATEMENT_BYTES);
-            within(TIMEOUT, "asking for a deletion", query.execute()).await?;
-            self.mutated(table, deadline).await?;
+        let query = self.admin.query(&count).with_setting("max_query_size", STATEMENT_BYTES);
+        let rows: u64 = within(TIMEOUT, "counting rows to erase", query.fetch_one()).await?;
+        if rows == 0 {
+            return Ok(());
         }
-    }
-
-    /// Waits until a table has no mutation under way.
-    async fn mutated(&self, table: &str, deadline: tokio::time::Instant) -> Result<(), StoreError> {
-        loop {
-            let query = self
-                .admin
-                .query(
-                    "SELECT count(), any(latest_fail_reason) FROM system.mutations WHERE database = {database:String} \
-                     AND table = {table:String} AND NOT is_done AND NOT is_killed",
-                )
-                .param("database", self.database.as_str())
-                .param("table", table);
-            let (running, problem): (u64, String) =
-                within(TIMEOUT, "looking for deletions under way", query.fetch_one()).await?;
-            if running == 0 {
-                return Ok(());
-            }
-            if !problem.is_empty() {
-                return Err(StoreError::Mutation(problem));
-            }
+        let before: HashSet<String> = self.mutations(table).await?.into_iter().map(|one| one.mutation_id).collect();
+        let mutation = format!("ALTER TABLE {table_name} {command} WHERE {condition}");
+        let query = self.admin.query(&mutation).with_setting("max_query_size", STATEMENT_BYTES);
+        within(TIMEOUT, "asking for a deletion", query.execute()).await?;
+        let deadline = tokio::time::Instant::now() + MUTATION_TIMEOUT;
+        while !is_done(&self.mutations(table).await?, &before)? {
             if tokio::time::Instant::now() > deadline {
                 return Err(StoreError::TimedOut("a deletion"));
             }
             tokio::time::sleep(MUTATION_INTERVAL).await;
         }
+        Ok(())
     }
+
+    async fn mutations(&self, table: &str) -> Result<Vec<Mutation>, StoreError> {
+        let query = self
+            .admin
+            .query(
+                "SELECT mutation_id, is_done, latest_fail_reason FROM system.mutations \
+                 WHERE database = {database:String} AND table = {table:String}",
+            )
+            .param("database", self.database.as_str())
+            .param("table", table);
+        within(TIMEOUT, "looking for deletions under way", query.fetch_all()).await
+    }
+}
+
+/// A mutation of a table, as ClickHouse lists it: those under way, and the latest that are done. One that is killed is not listed
+/// any more.
+#[derive(Debug, Row, Deserialize)]
+struct Mutation {
+    mutation_id: String,
+    is_done: u8,
+    /// Empty while nothing has failed.
+    latest_fail_reason: String,
+}
+
+/// Whether the mutations that were not there before are done.
+fn is_done(mutations: &[Mutation], before: &HashSet<String>) -> Result<bool, StoreError> {
+    let mut ours = mutations.iter().filter(|one| !before.contains(&one.mutation_id)).peekable();
+    if ours.peek().is_none() {
+        return Err(StoreError::Mutation("it was killed".to_owned()));
+    }
+    let mut all = true;
+    for one in ours.filter(|one| one.is_done == 0) {
+        if !one.latest_fail_reason.is_empty() {
+            return Err(StoreError::Mutation(one.latest_fail_reason.clone()));
+        }
+        all = false;
+    }
+    Ok(all)
 }
 
 fn seconds_of(places: &[Doomed]) -> impl Iterator<Item = i64> {
@@ -254,6 +310,24 @@ fn seconds_of(places: &[Doomed]) -> impl Iterator<Item = i64> {
 mod tests {
     use super::*;
     use crate::event::RequestId;
+
+    #[test]
+    fn a_mutation_is_done_fails_or_was_killed() {
+        let mutation = |id: &str, is_done, problem: &str| Mutation {
+            mutation_id: id.to_owned(),
+            is_done,
+            latest_fail_reason: problem.to_owned(),
+        };
+        let before = HashSet::from(["old".to_owned()]);
+        let of = |ours: Option<(u8, &str)>| {
+            let ours = ours.map(|(is_done, problem)| mutation("new", is_done, problem));
+            let listed: Vec<_> = [mutation("old", 0, "broken")].into_iter().chain(ours).collect();
+            is_done(&listed, &before).map_err(|error| error.to_string())
+        };
+        assert_eq!((of(Some((0, ""))), of(Some((1, "")))), (Ok(false), Ok(true)));
+        assert!(of(Some((0, "no space"))).unwrap_err().contains("no space"));
+        assert!(of(None).unwrap_err().contains("killed"));
+    }
 
     #[test]
     fn no_value_stands_in_a_condition_as_it_is() {

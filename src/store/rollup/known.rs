@@ -39,6 +39,14 @@ impl KnownIssues {
             memory.note(project, fingerprint, first_ms, last_ms.div_euclid(DAY_MS));
         }
     }
+
+    /// Forgets rows that were deleted from the table.
+    pub(in crate::store) fn forget(&self, project: &str, fingerprints: &[u64]) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(issues) = memory.projects.get_mut(project) else { return };
+        let forgotten = fingerprints.iter().filter(|one| issues.remove(one).is_some()).count();
+        memory.issues -= forgotten;
+    }
 }
 
 impl Memory {
@@ -71,6 +79,9 @@ mod tests {
         assert!(known.is_news("p", 1, (noon - 1, noon)), "a late event is the first now");
         assert!(known.is_news("p", 1, (noon, noon + DAY_MS)), "the next day");
         assert!(known.is_news("q", 1, (noon, noon)) && known.is_news("p", 2, (noon, noon)));
+        known.forget("p", &[1, 2]);
+        assert!(known.is_news("p", 1, (noon, noon)), "its row was deleted");
+        assert_eq!(known.0.lock().unwrap().issues, 0);
     }
 
     #[test]

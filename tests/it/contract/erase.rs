@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use errata::{
     config::Config,
-    state::{Erasure, ErasureState, State},
+    state::{AlertChanges, AlertRow, Erasure, ErasureState, State},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -76,8 +76,13 @@ fn files_with(dir: &Path, text: &str) -> Vec<String> {
 async fn an_accounts_events_go_from_everywhere_and_others_stay() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
+    collector.advance_clock(30 * 60_000);
     let mut events =
         vec![event_of("req_1", "acme", "anna"), event_of("req_2", "acme", "ben"), event_of("req_3", "zeta", "anna")];
+    // A clock that is ahead: its hour is after that of the erasure.
+    let mut ahead = event_of("req_5", "acme", "anna");
+    ahead["timestamp"] = json!("2026-11-22T13:15:00Z");
+    events.push(ahead);
     // The same id in the same second, of another account: its place in the lookup index stays.
     events.push(event_of("req_2", "zeta", "zoe"));
     collector.ship(&events).await;
@@ -88,7 +93,7 @@ async fn an_accounts_events_go_from_everywhere_and_others_stay() {
 
     let receipt = erase(&collector, &json!({"account_id": "acme"})).await;
     let receipt = done(&collector, &receipt).await;
-    assert_eq!((&receipt["stored"], &receipt["kind"]), (&json!(2), &json!("account_id")), "{receipt}");
+    assert_eq!((&receipt["stored"], &receipt["kind"]), (&json!(3), &json!("account_id")), "{receipt}");
     assert!(!receipt.to_string().contains("acme"), "{receipt}");
 
     assert_eq!(ids(&collector, "").await, ["req_2", "req_3"]);
@@ -105,11 +110,15 @@ async fn an_accounts_events_go_from_everywhere_and_others_stay() {
     let row = &body["data"]["rows"][0];
     assert_eq!((&row["count"], &row["accounts"]), (&json!(4), &json!(1)), "{body}");
     assert!(!row["samples"].to_string().contains("req_1"), "{body}");
+    let path = "/api/v1/validation/failures?from=2026-11-22T13:00:00Z&to=2026-11-22T14:00:00Z";
+    let (_, body) = collector.get(path).await;
+    let row = &body["data"]["rows"][0];
+    assert_eq!((&row["count"], &row["accounts"]), (&json!(1), &json!(0)), "{body}");
     // Another project keeps its own.
     let (_, body) = collector.read(&foreign, "/api/v1/requests/req_1").await;
     assert_eq!(body["data"]["state"], "found", "{body}");
     assert_eq!(collector.metric("errata_books_imbalance_events").await, 0.0);
-    assert_eq!(collector.metric("errata_erased_events_total").await, 2.0);
+    assert_eq!(collector.metric("errata_erased_events_total").await, 3.0);
 
     // Once more: nothing is left, and nothing changes.
     let again = erase(&collector, &json!({"account_id": "acme"})).await;
@@ -126,14 +135,28 @@ async fn a_request_and_a_user_are_erased_and_bad_bodies_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
     let id = "550E8400-e29b-41d4-a716-446655440000";
-    collector.ship(&[event_of(id, "a", "82"), event_of("req_2", "a", "82"), event_of("req_3", "a", "83")]).await;
+    let mut own = event_of("req_2", "a", "82");
+    own["route"] = json!("/of/82/");
+    let mut shared = event_of("req_3", "a", "83");
+    collector.ship(&[event_of(id, "a", "82"), own.clone(), shared.clone()]).await;
     collector.delivered().await;
+    let issues = async || collector.get("/api/v1/issues?from=-7d").await.1.to_string();
+    assert!(issues().await.contains("/of/82/"), "{}", issues().await);
     let receipt = erase(&collector, &json!({"request_id": id})).await;
     assert_eq!(done(&collector, &receipt).await["stored"], 1);
     assert!(why_unknown(&collector, id).await.starts_with("erased at"));
     let receipt = erase(&collector, &json!({"user_id": 82})).await;
     assert_eq!(done(&collector, &receipt).await["stored"], 1);
     assert_eq!(ids(&collector, "").await, ["req_3"]);
+    let left = issues().await;
+    assert!(!left.contains("/of/82/") && left.contains("planner"), "an issue that others have stays: {left}");
+    // It is known anew as soon as somebody else has it.
+    own["user_id"] = json!("84");
+    shared["request_id"] = json!("req_4");
+    own["request_id"] = json!("req_5");
+    collector.ship(&[own, shared]).await;
+    collector.delivered().await;
+    assert!(issues().await.contains("/of/82/"), "{}", issues().await);
     let (_, list) = collector.get("/api/v1/erase").await;
     let kinds: Vec<_> = list["data"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["user_id", "request_id"]);
@@ -193,6 +216,105 @@ async fn what_is_queued_when_it_is_erased_never_appears_also_after_a_crash() {
     let (_, body) = collector.ship(&[event_of("req_1", "acme", "anna")]).await;
     assert_eq!(body["data"]["duplicates"], 1, "{body}");
     collector.stop().await.unwrap();
+}
+
+/// An alert whose evidence names a request.
+fn alert_naming(request_id: &str) -> AlertRow {
+    AlertRow {
+        project: "default".into(),
+        rule: "r".into(),
+        fingerprint: request_id.into(),
+        labels: "{}".into(),
+        severity: "page".into(),
+        phase: "resolved".into(),
+        active_ms: NOW_MS,
+        fired_ms: Some(NOW_MS),
+        resolved_ms: Some(NOW_MS),
+        held_ms: NOW_MS,
+        value: 1.5,
+        threshold: 1.0,
+        summary: "s".into(),
+        window: (0, NOW_MS),
+        evidence: Some(json!({"samples": [{"request_id": request_id}]}).to_string()),
+        frozen: String::new(),
+        told_ms: None,
+        acknowledged: None,
+    }
+}
+
+/// The state database refuses what each step writes, as if there had been a crash just before; a start takes it up again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_is_interrupted_anywhere_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(dir.path()).await;
+    let steps = [
+        "INSERT ON erased_requests",                      // before anything
+        "UPDATE ON erasures WHEN NEW.state = 'deleting'", // request ids are remembered
+        "UPDATE ON alerts WHEN NEW.evidence IS NULL",     // the index, the rollups, the issues are done
+        "UPDATE ON erasures WHEN NEW.state = 'done'",     // everything is
+    ];
+    for (round, step) in steps.into_iter().enumerate() {
+        let id = |what: &str| format!("req_{what}_{round}");
+        let names = [format!("acct{round}"), format!("user{round}"), id("request")];
+        let events = [
+            event_of(&id("account"), &names[0], "u"),
+            event_of(&id("user"), "zeta", &names[1]),
+            event_of(&names[2], "zeta", "u"),
+        ];
+        collector.ship(&events).await;
+        collector.delivered().await;
+        let ids_of = ["account", "user", "request"].map(id);
+        let put = ids_of.iter().map(|id| alert_naming(id)).collect();
+        State::open(dir.path()).unwrap().apply_alerts(&AlertChanges { put, ..AlertChanges::default() }).unwrap();
+        let database = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+        database.busy_timeout(Duration::from_secs(10)).unwrap();
+        let refuse = format!("CREATE TRIGGER crash BEFORE {step} BEGIN SELECT RAISE(ABORT, 'interrupted'); END");
+        database.execute_batch(&refuse).unwrap();
+        let mut receipts = Vec::new();
+        for (kind, name) in ["account_id", "user_id", "request_id"].into_iter().zip(&names) {
+            receipts.push(erase(&collector, &json!({ kind: name })).await);
+        }
+        for receipt in &receipts {
+            interrupted(&collector, receipt).await;
+        }
+        collector.stop().await.unwrap();
+        database.execute_batch("DROP TRIGGER crash").unwrap();
+        collector = Collector::start(dir.path()).await;
+        for receipt in &receipts {
+            assert_eq!(done(&collector, receipt).await["stored"], 1, "{step}");
+        }
+        for id in &ids_of {
+            assert!(why_unknown(&collector, id).await.starts_with("erased at"), "{step}: {id}");
+        }
+        let alerts = State::open(dir.path()).unwrap().alerts(Some("default")).unwrap();
+        let named: Vec<_> =
+            alerts.iter().filter_map(|alert| alert.evidence.as_deref()).filter(|text| text.contains("req_")).collect();
+        assert_eq!(named, [""; 0], "{step}");
+        let (_, body) =
+            collector.get("/api/v1/validation/failures?from=2026-11-22T11:00:00Z&to=2026-11-22T12:00:00Z").await;
+        let row = &body["data"]["rows"][0];
+        assert_eq!(
+            (&row["accounts"], row["samples"].to_string().contains("req_")),
+            (&json!(1), false),
+            "{step}: {body}"
+        );
+    }
+    assert_eq!(ids(&collector, "").await, [""; 0]);
+    collector.stop().await.unwrap();
+}
+
+/// Waits until an erasure says that its step failed.
+async fn interrupted(collector: &Collector, receipt: &Value) {
+    let path = format!("/api/v1/erase/{}", receipt["id"].as_str().unwrap());
+    let began = std::time::Instant::now();
+    loop {
+        let (_, body) = collector.get(&path).await;
+        if body["data"]["problem"].to_string().contains("interrupted") {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// A crash between any two steps leaves the state database as it was after one of them: each is taken up from there.
