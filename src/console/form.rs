@@ -61,7 +61,7 @@ impl Form {
     }
 }
 
-/// What [`gate`](super::gate()) has read.
+/// What `gate` has read.
 impl<S: Send + Sync> FromRequestParts<S> for Form {
     type Rejection = ApiError;
 

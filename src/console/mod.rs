@@ -2,9 +2,9 @@
 //!
 //! # How a page is made
 //!
-//! [`shell`] is around everything that is not the API: it knows the visitor by the cookie ([`Visit`]), turns an
-//! [`ApiError`](crate::http::answer::ApiError) into a page for browsers, and gives each page its headers and its compression. A page's route is
-//! a row of [`routes()`] with [`Access::Page`]: [`gate`] lets pass who has the role, sends others to sign in, and checks every form that is sent.
+//! `shell` is around everything that is not the API: it knows the visitor by the cookie ([`Visit`]), turns an
+//! [`ApiError`] into a page for browsers, and gives each page its headers and its compression. A page's route is
+//! a row of [`routes()`] with [`Access::Page`]: `gate` lets pass who has the role, sends others to sign in, and checks every form that is sent.
 //! The handler asks what the API's handler asks (the same function, never HTTP, never SQL), fills a struct with what its template shows, and
 //! [`render`]s it.
 //!
@@ -107,7 +107,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// The text of a page; [`shell`] writes it.
+/// The text of a page; `shell` writes it.
 #[derive(Clone, Debug)]
 pub struct Html {
     pub status: StatusCode,

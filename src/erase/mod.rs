@@ -1,6 +1,6 @@
 //! Erasing: somebody's events go from everywhere, whatever is interrupted in between.
 //!
-//! 1. [`begin`] writes the erasure to the state database and puts up a tombstone: from then on delivery leaves out what is in the
+//! 1. `begin` writes the erasure to the state database and puts up a tombstone: from then on delivery leaves out what is in the
 //!    spool and was received up to now ([`crate::deliver::tombstones`]).
 //! 2. [`Eraser::advance`] waits until everything that was received up to then has left the spool and is in the rollups: what a
 //!    plan under way brings into ClickHouse is there then, and nothing more comes.

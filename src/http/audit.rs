@@ -1,4 +1,4 @@
-//! Who looked what up: written by a layer around the routes that say so ([`super::routes::Route::audited`]), read by admins.
+//! Who looked what up: written by a layer around the routes that say so (`Route::audited`), read by admins.
 
 use std::{
     sync::{

@@ -4,8 +4,8 @@
 //!   account or a user ([`Shown`]): a handler that forgot would not compile.
 //! - A token with a role that works with people (`support`, `sre`, `admin`) sees them; one that has only `product` sees
 //!   pseudonyms. Of several roles the one that reaches furthest counts.
-//! - [`translate`] turns pseudonyms in `account_id` and `user_id` into the ids they stand for, wherever query parameters are read
-//!   ([`super::params::Params`]), so every filter takes what answers show.
+//! - `translate` turns pseudonyms in `account_id` and `user_id` into the ids they stand for, wherever query parameters are read
+//!   (`super::params::Params`), so every filter takes what answers show.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -249,7 +249,7 @@ impl Store {
         if rows == 0 {
             return Ok(());
         }
-        let before: HashSet<String> = self.mutations(table).await?.into_iter().map(|one| one.mutation_id).collect();
+        let before: HashSet<String> = self.mutations(table).await?.into_iter().map(|one| one.id).collect();
         let mutation = format!("ALTER TABLE {table_name} {command} WHERE {condition}");
         let query = self.admin.query(&mutation).with_setting("max_query_size", STATEMENT_BYTES);
         within(TIMEOUT, "asking for a deletion", query.execute()).await?;
@@ -267,7 +267,7 @@ impl Store {
         let query = self
             .admin
             .query(
-                "SELECT mutation_id, is_done, latest_fail_reason FROM system.mutations \
+                "SELECT mutation_id AS id, is_done, latest_fail_reason FROM system.mutations \
                  WHERE database = {database:String} AND table = {table:String}",
             )
             .param("database", self.database.as_str())
@@ -280,7 +280,7 @@ impl Store {
 /// any more.
 #[derive(Debug, Row, Deserialize)]
 struct Mutation {
-    mutation_id: String,
+    id: String,
     is_done: u8,
     /// Empty while nothing has failed.
     latest_fail_reason: String,
@@ -288,7 +288,7 @@ struct Mutation {
 
 /// Whether the mutations that were not there before are done.
 fn is_done(mutations: &[Mutation], before: &HashSet<String>) -> Result<bool, StoreError> {
-    let mut ours = mutations.iter().filter(|one| !before.contains(&one.mutation_id)).peekable();
+    let mut ours = mutations.iter().filter(|one| !before.contains(&one.id)).peekable();
     if ours.peek().is_none() {
         return Err(StoreError::Mutation("it was killed".to_owned()));
     }
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_mutation_is_done_fails_or_was_killed() {
         let mutation = |id: &str, is_done, problem: &str| Mutation {
-            mutation_id: id.to_owned(),
+            id: id.to_owned(),
             is_done,
             latest_fail_reason: problem.to_owned(),
         };

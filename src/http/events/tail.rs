@@ -1,7 +1,7 @@
 //! `GET /api/v1/events/tail`: events as they become visible, as server-sent events.
 //!
 //! Twice a second ClickHouse is asked for what was received since, so a tail has the events that other collectors took, and the same
-//! filters as the search. Events are told in the order of their receipt, [`SETTLED_MS`] after it: by then those received before are
+//! filters as the search. Events are told in the order of their receipt, `SETTLED_MS` after it: by then those received before are
 //! visible too, save in an outage, whose end the tail of this collector's own events waits for. Nothing is kept for a client: one that is
 //! slow is asked for less often, and is told how many events it missed.
 

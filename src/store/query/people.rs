@@ -10,7 +10,7 @@ use crate::event::pseudonym::Person;
 const MOST: usize = 500_000;
 
 impl Store {
-    /// The ids of accounts or users with events in a range, at most [`MOST`], those with the most events first. Accounts come from the
+    /// The ids of accounts or users with events in a range, at most `MOST`, those with the most events first. Accounts come from the
     /// rollup, in whole hours.
     pub async fn people_seen(
         &self,
