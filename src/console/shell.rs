@@ -87,9 +87,10 @@ impl Accepts {
 }
 
 fn write(response: &mut Response, page: Html, may_compress: bool) {
-    *response.status_mut() = page.status;
+    let (status, text) = page.into_parts();
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    let compressed = if may_compress { compress(page.text.as_bytes()) } else { None };
+    let compressed = if may_compress { compress(text.as_bytes()) } else { None };
     if compressed.is_some() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
@@ -98,7 +99,7 @@ fn write(response: &mut Response, page: Html, may_compress: bool) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.remove(header::CONTENT_LENGTH);
-    *response.body_mut() = compressed.map_or_else(|| Body::from(page.text), Body::from);
+    *response.body_mut() = compressed.map_or_else(|| Body::from(text), Body::from);
 }
 
 /// A text as gzip, if that is shorter.

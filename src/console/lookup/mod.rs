@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Form, Html, Layout, Visit, render, see_other, view};
+use super::{Form, Layout, Visit, render, see_other, view};
 use crate::{
     event::{RequestId, request_id},
     http::{
@@ -134,13 +134,11 @@ async fn shown(shared: &Shared, token: &TokenInfo, visit: &Visit, id: &RequestId
             response.headers_mut().insert(header::REFRESH, HeaderValue::from_static(PENDING_REFRESH));
             Ok(response)
         }
-        Known::Nothing(why) => not_found(&unknown::page(layout, id, &why, visit.now_ms)),
+        Known::Nothing(why) => {
+            let page = render(&unknown::page(layout, id, &why, visit.now_ms))?;
+            Ok(page.with_status(StatusCode::NOT_FOUND).into_response())
+        }
     }
-}
-
-fn not_found(page: &impl Template) -> Result<Response, ApiError> {
-    let Html { text, .. } = render(page)?;
-    Ok(Html { status: StatusCode::NOT_FOUND, text }.into_response())
 }
 
 /// The ids that a text asks for: the one word it is, or all in it.
