@@ -15,7 +15,7 @@
 //! 2. A row in [`routes()`]. Its place in the navigation is in `NAV` already; it is shown once there is a route to it, to those who may use it.
 //! 3. Numbers, times, statuses, links and charts by [`view`] and [`chart`] alone, so that they look and escape the same everywhere. No inline
 //!    style or script: the policy refuses both.
-//! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
+//! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] or, with a message, [`Visit::send_on`].
 //! 5. A test in `tests/it/console/`: `Browser` and `Page::check`; and a row in `tests/console/pages.mjs`, which has the page opened in a real browser.
 
 mod alerts;

@@ -8,8 +8,8 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    Form, Html, Layout, Visit, render, see_other,
-    view::{Column, Markup, Pager, ago, plural, scroll, time},
+    Form, Html, Layout, Visit, render,
+    view::{Column, Markup, Pager, ago, plural, scroll, state_tag, time},
 };
 use crate::{
     http::{
@@ -57,8 +57,10 @@ pub(super) async fn page(
     let rule = params.one("rule");
     let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<i64>().ok());
     params.finish()?;
-    let standing = alerts::standing(&shared, token.project.clone()).await?;
-    let history = alerts::changes(&shared, token.project.clone(), rule.clone(), cursor, CHANGES).await?;
+    let (standing, history) = tokio::try_join!(
+        alerts::standing(&shared, token.project.clone()),
+        alerts::changes(&shared, token.project.clone(), rule.clone(), cursor, CHANGES),
+    )?;
     let summary = summary(&standing);
     let Alerts { evaluated_at, frozen, alerts, silences } = standing;
     let view = |alert: Alert| AlertView::new(alert, &token, visit.now_ms);
@@ -118,11 +120,10 @@ fn changes(changes: &[AlertChange], visit: &Visit) -> Markup {
         Column::Text("Why"),
     ];
     let row = |change: &AlertChange| {
-        let when = time::parse(&change.at).map_or_else(|| change.at.as_str().into(), |at| ago(at, visit.now_ms));
         let rule = visit.with_params(&[("rule", &change.rule), ("cursor", "")]);
         vec![
-            when,
-            shown::state_tag(&change.change),
+            time::ago_of(&change.at, visit.now_ms),
+            state_tag(&change.change),
             shown::link(&rule, &change.rule),
             shown::labels(&change.labels),
             change.summary.as_str().into(),
@@ -152,9 +153,7 @@ pub(super) async fn acknowledge(
     about(subject, || form.field("rule").to_owned());
     let asked = NewAcknowledgement { labels: labels_of(&form)?, comment: form.field("comment").trim().to_owned() };
     alerts::look_after(&shared, token, form.field("rule").to_owned(), asked).await?;
-    let mut response = see_other("/alerts");
-    visit.leave(&mut response, "Acknowledged: nobody is told again until it fires anew.");
-    Ok(response)
+    Ok(visit.send_on("/alerts", "Acknowledged: nobody is told again until it fires anew."))
 }
 
 /// `POST /alerts/silence`
@@ -178,10 +177,8 @@ pub(super) async fn silence(
         comment: form.field("comment").trim().to_owned(),
     };
     let silence = alerts::begin_silence(&shared, token, subject, asked).await?;
-    let mut response = see_other("/alerts");
     let until = time::utc(silence.until_ms, time::Format::Full);
-    visit.leave(&mut response, &format!("Silenced until {until}. States go on; nobody is told."));
-    Ok(response)
+    Ok(visit.send_on("/alerts", &format!("Silenced until {until}. States go on; nobody is told.")))
 }
 
 /// `POST /alerts/end-silence`
@@ -194,7 +191,5 @@ pub(super) async fn end_silence(
 ) -> Result<Response, ApiError> {
     about(subject, || form.field("id").to_owned());
     alerts::stop_silence(&shared, token.project, form.field("id").to_owned()).await?;
-    let mut response = see_other("/alerts");
-    visit.leave(&mut response, "The silence has ended: what still fires is told again.");
-    Ok(response)
+    Ok(visit.send_on("/alerts", "The silence has ended: what still fires is told again."))
 }

@@ -93,11 +93,7 @@ pub(super) async fn search(visit: Visit, form: Form) -> Response {
             let word = url::form_urlencoded::byte_serialize(crate::event::start_of(text, 200).as_bytes());
             see_other(&format!("/lookup?id={}", word.collect::<String>()))
         }
-        [] => {
-            let mut response = see_other("/lookup");
-            visit.leave(&mut response, "There is no request id in that text. It was not kept.");
-            response
-        }
+        [] => visit.send_on("/lookup", "There is no request id in that text. It was not kept."),
         [id] => see_other(&view::lookup_path(id.as_str())),
         ids => {
             let all: Vec<_> = ids.iter().map(RequestId::as_str).collect();

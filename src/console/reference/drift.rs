@@ -2,8 +2,8 @@
 
 use crate::{
     console::view::{
-        Column, Explore, Markup, badge, escape, lookup_path, scroll,
-        time::{self, Format, moment},
+        Column, Explore, Markup, badge, code, escape, lookup_path, scroll,
+        time::{Format, moment_of},
     },
     event::pseudonym::MASK,
     http::catalog::Drift,
@@ -36,12 +36,8 @@ impl DriftView {
 
 type Section = (&'static str, &'static [Column], Vec<Vec<Markup>>);
 
-fn code(text: &str) -> Markup {
-    Markup::new(format!("<code>{}</code>", escape(text)))
-}
-
 fn seen(text: &str) -> Markup {
-    time::parse(text).map(|ms| moment(ms, Format::Minute)).unwrap_or_default()
+    moment_of(text, Format::Minute)
 }
 
 /// A request, by the first characters of its id: a page of its own for those who may open it.

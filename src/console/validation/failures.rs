@@ -6,7 +6,7 @@ use super::Context;
 use crate::{
     console::{
         chart::spark,
-        view::{Column, Explore, Markup, escape, number, percent, plural, scroll},
+        view::{Column, Explore, Markup, code, escape, number, percent, plural, scroll},
     },
     http::validation::{Failure, Failures, TopRule},
     store::query::FailureTrend,
@@ -73,7 +73,7 @@ fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &
     let documented = context.shared.catalog.documents_rule(&route, &field, &rule);
     vec![
         Markup::new(format!("<a href=\"{}\"><code>{}</code></a>", escape(&link), escape(field_name(&field)))),
-        Markup::new(format!("<code>{}</code>", escape(&rule))),
+        code(&rule),
         route_code(&route),
         explore.number(row.count),
         number(row.accounts).into(),

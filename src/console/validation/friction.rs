@@ -2,10 +2,7 @@
 
 use super::{Context, failures::explore};
 use crate::{
-    console::view::{
-        Column, Markup, ago, duration, escape, number, plural, scroll,
-        time::{self},
-    },
+    console::view::{Column, Markup, duration, escape, number, plural, scroll, time::ago_of},
     http::validation::friction::{Friction, FrictionAccount, FrictionAt},
 };
 
@@ -67,7 +64,7 @@ fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) 
     let name = |account: &FrictionAccount| {
         let events = explore(context).with("field", &row.field).with("route", &row.route);
         let link = events.with("account_id", account.account_id.as_str()).text(account.account_id.as_str());
-        let last = time::parse(&account.last_seen).map(|ms| ago(ms, context.visit.now_ms)).unwrap_or_default();
+        let last = ago_of(&account.last_seen, context.visit.now_ms);
         let tries = plural(account.attempts, "try", "tries");
         format!("{link} <span class=\"faint\">{} · last {last}</span>", escape(&tries))
     };

@@ -2,8 +2,12 @@
 
 use url::form_urlencoded;
 
-use super::{Markup, escape, number};
-use crate::{console::Range, http::lookup::percent};
+use super::{Markup, code, escape, number};
+use crate::{
+    console::Range,
+    http::lookup::percent,
+    state::{Role, TokenInfo},
+};
 
 /// A link to the events behind a number: `/explore` with the parameters of `GET /api/v1/events`.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +78,12 @@ pub fn request(id: &str) -> Markup {
         "<span class=\"id\"><a href=\"{path}\"><code>{id}</code></a><button type=\"button\" class=\"copy\" data-copy=\"{id}\" hidden>\
          <span class=\"hidden\">Copy the request id</span><svg viewBox=\"0 0 16 16\" aria-hidden=\"true\"><path d=\"M5.5 5.5v-4h9v9h-4M1.5 5.5h9v9h-9z\"/></svg></button></span>"
     ))
+}
+
+/// A request id, as [`request`] for those who may open its page; the id alone for others.
+#[must_use]
+pub fn request_for(id: &str, token: &TokenInfo) -> Markup {
+    if token.has_any(&[Role::Support]) { request(id) } else { code(id) }
 }
 
 /// A filter that is on: its name and value, and the link that takes it off.
