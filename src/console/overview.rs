@@ -213,7 +213,7 @@ impl IssueLine {
             words: format!("{headline}{exception}"),
             place: format!("{} {}", kind.service, kind.route).trim().to_owned(),
             events: Explore::of(range).with("fingerprint", &fingerprint).number(events),
-            path: format!("/issues/{fingerprint}"),
+            path: view::issue_path(&fingerprint, range),
             since: ago(kind.first_ms, now_ms),
         }
     }

@@ -66,14 +66,14 @@ pub(crate) async fn shell(AxumState(shared): AxumState<Shared>, mut request: Req
 
 /// What a client can read.
 #[derive(Clone, Copy, Debug)]
-struct Accepts {
+pub(super) struct Accepts {
     /// It is a browser that shows a page: errors are pages for it, and envelopes for programs.
     html: bool,
-    gzip: bool,
+    pub(super) gzip: bool,
 }
 
 impl Accepts {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let names = |header, wanted: &str| {
             let lines = headers.get_all(header).into_iter().filter_map(|line| line.to_str().ok());
             let mut parts = lines.flat_map(|line| line.split(','));

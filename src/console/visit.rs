@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
-use super::{Layout, cookies, see_other, theme::Theme};
+use super::{Layout, cookies, see_other, theme::Theme, view::address};
 use crate::{
     http::{
         Shared,
@@ -124,15 +124,10 @@ impl Visit {
     /// Another page with the parameters of this one, some of them set to another value.
     #[must_use]
     pub fn elsewhere(&self, path: &str, changed: &[(&str, &str)]) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in self.params() {
-            if !changed.iter().any(|(other, _)| *other == name) {
-                query.append_pair(&name, &value);
-            }
-        }
-        query.extend_pairs(changed.iter().filter(|(_, value)| !value.is_empty()));
-        let query = query.finish();
-        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+        let kept = self.params().into_iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+        let set = changed.iter().filter(|(_, value)| !value.is_empty());
+        let set = set.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        address(path, kept.chain(set))
     }
 
     /// What is around a page: its title, who sees it, where one can go.

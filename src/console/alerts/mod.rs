@@ -89,22 +89,20 @@ fn is_firing(state: &str) -> bool {
     matches!(state, "firing" | "acknowledged" | "silenced")
 }
 
-/// `2 alerts fire, of which 1 is acknowledged; 1 is pending.`
+/// `2 alerts fire, 1 of them acknowledged; 1 more is pending.`
 fn summary(standing: &Alerts) -> String {
-    let count = |states: &[&str]| standing.alerts.iter().filter(|alert| states.contains(&alert.state)).count() as u64;
-    let firing = count(&["firing", "acknowledged", "silenced"]);
-    let mut text = match firing {
+    let count = |state: &str| standing.alerts.iter().filter(|alert| alert.state == state).count() as u64;
+    let mut text = match standing.alerts.iter().filter(|alert| is_firing(alert.state)).count() as u64 {
         0 => "Nothing fires".to_owned(),
-        1 => "1 alert fires".to_owned(),
-        several => format!("{several} alerts fire"),
+        some => plural(some, "alert fires", "alerts fire"),
     };
     for state in ["acknowledged", "silenced"] {
-        match count(&[state]) {
+        match count(state) {
             0 => {}
             some => _ = write!(text, ", {some} of them {state}"), // writing to a String cannot fail
         }
     }
-    match count(&["pending"]) {
+    match count("pending") {
         0 => {}
         pending => _ = write!(text, "; {} pending", plural(pending, "more is", "more are")),
     }

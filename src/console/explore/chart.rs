@@ -7,7 +7,7 @@ use crate::{
     console::{
         Range,
         chart::{Band, Stacked},
-        view::{self, Family, Markup, number},
+        view::{self, Explore, Family, Markup, number},
     },
     store::query::{Filter, Histogram},
 };
@@ -52,6 +52,11 @@ impl Counted {
                 number(events),
                 view::duration(step_ms)
             ),
+            events: address
+                .without(&["from", "to"])
+                .pairs()
+                .iter()
+                .fold(Explore::default(), |link, (name, value)| link.with(name, value)),
             unit: format!("errors per {}", view::time::per(step_ms)),
             from_ms: first_ms,
             step_ms,

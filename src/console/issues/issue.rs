@@ -7,7 +7,7 @@ use crate::{
         Layout, Range,
         chart::{Band, Mark, Stacked},
         view::{
-            Column, Explore, Family, Markup, badge, plural, request_for, scroll, state_tag,
+            Column, Explore, Family, Markup, badge, field_name, plural, request_for, scroll, state_tag,
             time::{self, Format, ago_of, moment},
         },
     },
@@ -138,6 +138,7 @@ fn chart(issue: &IssueRow, releases: &[SeenRelease]) -> Markup {
         id: "events",
         title: "Events over time".to_owned(),
         description: format!("{}, and the releases that had it first", plural(issue.count, "event", "events")),
+        events: Explore::default().with("fingerprint", &issue.fingerprint),
         unit: format!("events per {}", time::per(step_ms)),
         from_ms: time::parse(&issue.trend.from).unwrap_or_default(),
         step_ms,
@@ -157,7 +158,7 @@ fn what(issue: &IssueRow, frame: Option<String>, explanation: Option<&Explanatio
     let fields = issue.fields.iter().map(|field| {
         let told = known(&field.field, &field.rule);
         FieldView {
-            name: if field.field.is_empty() { "no field".into() } else { field.field.as_str().into() },
+            name: field_name(&field.field).into(),
             rule: field.rule.as_str().into(),
             message: told.as_ref().map(|told| told.message.as_str().into()).unwrap_or_default(),
             documented: told.as_ref().map(|told| told.documented),

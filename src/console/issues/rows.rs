@@ -4,25 +4,16 @@ use crate::{
     console::{
         Range,
         chart::spark,
-        view::{Explore, Markup, badge, escape, plural, state_tag, time::ago_of},
+        view::{Explore, Markup, badge, escape, issue_path, plural, state_tag, time::ago_of},
     },
     http::issues::IssueRow,
 };
-
-/// The page of an issue, over the same range.
-fn path(issue: &IssueRow, range: &Range) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(range.params());
-    let query = query.finish();
-    let path = format!("/issues/{}", issue.fingerprint);
-    if query.is_empty() { path } else { format!("{path}?{query}") }
-}
 
 pub(super) fn cells(issue: &IssueRow, range: &Range, now_ms: i64) -> Vec<Markup> {
     let events = Explore::of(range).with("fingerprint", &issue.fingerprint);
     let name = format!(
         "<a href=\"{path}\">{title}</a><span class=\"under\">{badge} <code>{place}</code> {service}</span>",
-        path = escape(&path(issue, range)),
+        path = escape(&issue_path(&issue.fingerprint, range)),
         title = escape(&issue.title),
         badge = badge(issue.status),
         place = escape(format!("{} {}", issue.method, issue.route).trim()),

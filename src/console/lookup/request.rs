@@ -181,7 +181,7 @@ fn field_view(event: &Event, field: &FieldExplanation) -> FieldView {
     );
     let same = same.with("route", &event.route).with("field", &field.field).with("rule", &field.rule);
     FieldView {
-        name: if field.path.is_empty() { "the whole request".to_owned() } else { field.path.clone() },
+        name: view::field_name(&field.path).to_owned(),
         message: field.message.clone(),
         rule: field.rule.clone(),
         documented: field.documented,

@@ -42,6 +42,7 @@ impl Shape {
             id: "errors",
             title: "Errors over time by kind".to_owned(),
             description: format!("{} errors, {}.", number(errors), range.words()),
+            events: Explore::default(),
             unit: format!("errors per {}", per(step_ms)),
             from_ms,
             step_ms,

@@ -2,7 +2,7 @@
 
 use crate::{
     console::view::{
-        Column, Explore, Markup, badge, code, escape, lookup_path, scroll,
+        Column, Explore, Markup, badge, code, escape, field_name, lookup_path, route_code, scroll,
         time::{Format, moment_of},
     },
     event::pseudonym::MASK,
@@ -62,13 +62,13 @@ fn observed_only(drift: &Drift, explore: &Explore, looks_up: bool) -> Vec<Sectio
         let events = explore.clone().with("field", &field.field).with("route", &field.route).with("rule", &field.rule);
         let events = searched(events, field.message.as_str());
         vec![
-            code(if field.field.is_empty() { "the whole request" } else { &field.field }),
+            code(field_name(&field.field)),
             Markup::new(format!(
                 "{} <span class=\"tag\">{}</span>",
                 escape(field.message.as_str()),
                 escape(&field.rule)
             )),
-            Markup::new(format!("<code class=\"route\">{}</code>", escape(&field.route))),
+            route_code(&field.route),
             events.number(field.count),
             seen(&field.last_seen),
             sample(&field.samples),

@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     Context, chips,
-    failures::{documented_tag, explore, field_name, route_code},
+    failures::{documented_tag, explore},
     step_ms, trends,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         chart::spark,
         render,
         view::{
-            Column, Explore, Markup, code, number, percent, plural, request_for, scroll,
+            Column, Explore, Markup, code, field_name, number, percent, plural, request_for, route_code, scroll,
             time::{Format, moment_of},
         },
     },

@@ -1,8 +1,11 @@
 //! Who cannot get on, as a table.
 
-use super::{Context, failures::explore};
+use super::{
+    Context,
+    failures::{explore, field_link},
+};
 use crate::{
-    console::view::{Column, Markup, duration, escape, number, plural, scroll, time::ago_of},
+    console::view::{Column, Markup, duration, escape, number, plural, route_code, scroll, time::ago_of},
     http::validation::friction::{Friction, FrictionAccount, FrictionAt},
 };
 
@@ -43,12 +46,8 @@ fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
     let events = explore(context).with("field", &row.field).with("route", &row.route);
     let tries = row.attempts_per_account.map(|tries| format!("{tries:.1}")).unwrap_or_default();
     vec![
-        Markup::new(format!(
-            "<a href=\"{}\"><code>{}</code></a>",
-            escape(&link),
-            escape(super::failures::field_name(&row.field))
-        )),
-        super::failures::route_code(&row.route),
+        field_link(&row.field, &link),
+        route_code(&row.route),
         events.number(row.accounts),
         tries.into(),
         Markup::new(format!("<b>{}</b>", number(row.stuck))),

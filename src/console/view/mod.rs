@@ -12,10 +12,10 @@ mod text;
 pub mod time;
 
 pub use badge::{Family, badge, badge_with, state_tag};
-pub use link::{Explore, chip, lookup_path, request, request_for};
+pub use link::{Explore, address, chip, issue_path, lookup_path, request, request_for};
 pub use markup::{Markup, escape};
 pub use number::{compact, number, percent, plural};
 pub use pager::Pager;
 pub use table::{Column, scroll};
-pub use text::{capital, code};
+pub use text::{capital, code, field_name, route_code};
 pub use time::{ago, duration, moment};

@@ -9,10 +9,22 @@ pub fn capital(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
+/// A field as people call it; an error of no field is one of the whole request.
+#[must_use]
+pub const fn field_name(field: &str) -> &str {
+    if field.is_empty() { "the whole request" } else { field }
+}
+
 /// A text as it is written in code.
 #[must_use]
 pub fn code(text: &str) -> Markup {
     Markup::new(format!("<code>{}</code>", escape(text)))
+}
+
+/// A route; long ones take a second line rather than the table's end.
+#[must_use]
+pub fn route_code(route: &str) -> Markup {
+    Markup::new(format!("<code class=\"route\">{}</code>", escape(route)))
 }
 
 #[cfg(test)]
