@@ -22,7 +22,7 @@ use crate::{
         Shared,
         answer::ApiError,
         audit::{Subject, about},
-        lookup::{Known, ask, ticket as tickets, trend},
+        lookup::{Depth, Known, ask, ticket as tickets},
     },
     state::TokenInfo,
 };
@@ -117,12 +117,11 @@ pub(super) async fn request(
 
 async fn shown(shared: &Shared, token: &TokenInfo, visit: &Visit, id: &RequestId) -> Result<Response, ApiError> {
     let layout = visit.layout(format!("Request {id}")).with_asked(id.as_str());
-    match ask(shared, token, id).await? {
+    match ask(shared, token, id, Depth::Days).await? {
         Known::Request(found) => {
             let latest =
                 found.latest().ok_or_else(|| ApiError::internal("looking up", &"a request without an event"))?;
-            let trend = trend(shared, token, latest.0).await?;
-            Ok(render(&request::page(shared, visit, layout, &found, latest, &trend))?.into_response())
+            Ok(render(&request::page(shared, visit, layout, &found, latest))?.into_response())
         }
         Known::Pending { store_answers } => {
             let page = PendingPage { layout, id: id.clone(), store_answers };
