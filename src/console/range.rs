@@ -2,7 +2,10 @@
 
 use super::{
     Visit,
-    view::time::{self, Format},
+    view::{
+        Markup, moment,
+        time::{self, Format},
+    },
 };
 use crate::{http::params::Params, store::query::Filter};
 
@@ -41,7 +44,7 @@ pub struct Choice {
 #[derive(Clone, Debug)]
 pub struct Picker {
     /// What is chosen.
-    pub words: String,
+    pub words: Markup,
     pub choices: Vec<Choice>,
     /// Where the form for other times leads, and what it keeps of the address.
     pub action: String,
@@ -77,18 +80,43 @@ impl Range {
         pairs.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())).collect()
     }
 
-    /// `last 24 h`, or from when to when.
+    /// The words for a length that people choose.
+    fn preset(&self) -> Option<&'static str> {
+        let asked = if self.from.is_empty() { "-24h" } else { &self.from };
+        PRESETS.iter().find(|(value, _)| *value == asked && self.to.is_empty()).map(|(_, words)| *words)
+    }
+
+    /// `last 24 h`, or from when to when in UTC: where there can be text alone.
     #[must_use]
     pub fn words(&self) -> String {
-        let asked = if self.from.is_empty() { "-24h" } else { &self.from };
-        let preset = PRESETS.iter().find(|(value, _)| *value == asked && self.to.is_empty());
-        preset.map_or_else(
-            || {
-                let until = if self.to.is_empty() { "now".to_owned() } else { time::utc(self.to_ms, Format::Minute) };
-                format!("{} – {until}", time::utc(self.from_ms, Format::Minute))
-            },
-            |(_, words)| (*words).to_owned(),
-        )
+        let at = |ms| time::utc(ms, Format::Minute);
+        match (self.preset(), self.to.is_empty()) {
+            (Some(words), _) => words.to_owned(),
+            (None, true) => format!("{} UTC – now", at(self.from_ms)),
+            (None, false) => format!("{} – {} UTC", at(self.from_ms), at(self.to_ms)),
+        }
+    }
+
+    /// `last 24 h`, or from when to when, as times are shown.
+    #[must_use]
+    pub fn shown(&self) -> Markup {
+        let at = |ms| moment(ms, Format::Minute);
+        match (self.preset(), self.to.is_empty()) {
+            (Some(words), _) => words.into(),
+            (None, true) => Markup::new(format!("{} – now", at(self.from_ms))),
+            (None, false) => Markup::new(format!("{} – {}", at(self.from_ms), at(self.to_ms))),
+        }
+    }
+
+    /// As a part of a sentence: `in the last 24 h`, `from … to …`.
+    #[must_use]
+    pub fn within(&self) -> Markup {
+        let at = |ms| moment(ms, Format::Minute);
+        match (self.preset(), self.to.is_empty()) {
+            (Some(words), _) => format!("in the {words}").into(),
+            (None, true) => Markup::new(format!("since {}", at(self.from_ms))),
+            (None, false) => Markup::new(format!("from {} to {}", at(self.from_ms), at(self.to_ms))),
+        }
     }
 
     /// The time picker of the page that was asked for.
@@ -103,7 +131,7 @@ impl Range {
         });
         let keeps = |(name, _): &(String, String)| !["from", "to", "cursor"].contains(&name.as_str());
         Picker {
-            words: self.words(),
+            words: self.shown(),
             choices: choices.collect(),
             action: visit.path().to_owned(),
             kept: visit.params().into_iter().filter(keeps).collect(),

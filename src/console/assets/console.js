@@ -33,6 +33,12 @@
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
 
+  // On a narrow screen the places scroll: where one is can be seen.
+  for (const list of all(".places ul")) {
+    const here = list.querySelector("[aria-current]");
+    if (here) list.scrollLeft = here.offsetLeft - list.offsetLeft - (list.clientWidth - here.offsetWidth) / 2;
+  }
+
   // Times in the reader's zone; UTC stays on hover.
   const formats = {
     full: { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" },

@@ -5,20 +5,20 @@ use crate::console::{
     view::{self, Markup},
 };
 
-/// The filters: the parameter, the word for it, the flag of `errata search` and `errata tail`.
-pub(super) const FILTERS: [(&str, &str, &str); 12] = [
-    ("status", "Status", "--status"),
-    ("service", "Service", "--service"),
-    ("environment", "Environment", "--environment"),
-    ("release", "Release", "--release"),
-    ("route", "Route", "--route"),
-    ("method", "Method", "--method"),
-    ("account_id", "Account", "--account"),
-    ("user_id", "User", "--user"),
-    ("field", "Field", "--field"),
-    ("rule", "Rule", "--rule"),
-    ("fingerprint", "Kind of error", "--fingerprint"),
-    ("q", "Text", "--text"),
+/// The filters: the parameter, and the flag of `errata search` and `errata tail`.
+pub(super) const FILTERS: [(&str, &str); 12] = [
+    ("status", "--status"),
+    ("service", "--service"),
+    ("environment", "--environment"),
+    ("release", "--release"),
+    ("route", "--route"),
+    ("method", "--method"),
+    ("account_id", "--account"),
+    ("user_id", "--user"),
+    ("field", "--field"),
+    ("rule", "--rule"),
+    ("fingerprint", "--fingerprint"),
+    ("q", "--text"),
 ];
 
 /// The parameters that make a view: its range and its filters, in the order they were asked for.
@@ -28,7 +28,7 @@ pub(super) struct Address(Vec<(String, String)>);
 impl Address {
     /// Of the page that was asked for: what of its parameters makes the view, each value on its own.
     pub(super) fn of(visit: &Visit) -> Self {
-        let is_kept = |name: &str| name == "from" || name == "to" || FILTERS.iter().any(|(filter, ..)| *filter == name);
+        let is_kept = |name: &str| name == "from" || name == "to" || is_filter(name);
         let pairs = visit.params().into_iter().filter(|(name, value)| is_kept(name) && !value.is_empty());
         let split = pairs.flat_map(|(name, value)| {
             // These may hold commas themselves.
@@ -47,12 +47,9 @@ impl Address {
         &self.0
     }
 
-    /// The filters without the range.
-    pub(super) fn filters(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
-        self.0.iter().filter_map(|(name, value)| {
-            let (_, words, flag) = FILTERS.iter().find(|(filter, ..)| filter == name)?;
-            Some((*words, *flag, value.as_str()))
-        })
+    /// Whether it is narrowed by more than its range.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.0.iter().any(|(name, _)| is_filter(name))
     }
 
     /// Where a path leads with these parameters.
@@ -97,20 +94,28 @@ impl Address {
 
     /// Each filter with the link that takes it off.
     pub(super) fn chips(&self) -> Vec<Markup> {
+        let filters = self.0.iter().enumerate().filter(|(_, (name, _))| is_filter(name));
         let chip = |(index, (name, value)): (usize, &(String, String))| {
-            let (_, words, _) = FILTERS.iter().find(|(filter, ..)| filter == name)?;
             let mut rest = self.0.clone();
             rest.remove(index);
-            Some(view::chip(words, &cut(value, 80), &Self(rest).path("/explore")))
+            view::chip(name, &cut(value, 80), &Self(rest).path("/explore"))
         };
-        self.0.iter().enumerate().filter_map(chip).collect()
+        filters.map(chip).collect()
     }
 
     /// The command that follows the same events in a terminal.
     pub(super) fn tail_command(&self) -> String {
-        let flags = self.filters().map(|(_, flag, value)| format!(" {flag} {}", quoted(value)));
-        std::iter::once("errata tail".to_owned()).chain(flags).collect()
+        let flag = |(name, value): &(String, String)| {
+            let (_, flag) = FILTERS.iter().find(|(filter, _)| filter == name)?;
+            Some(format!(" {flag} {}", quoted(value)))
+        };
+        std::iter::once("errata tail".to_owned()).chain(self.0.iter().filter_map(flag)).collect()
     }
+}
+
+/// Whether a parameter is a filter.
+fn is_filter(name: &str) -> bool {
+    FILTERS.iter().any(|(filter, _)| *filter == name)
 }
 
 /// A word of a shell's command line.

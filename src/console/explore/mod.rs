@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     Layout, Range, Visit, render, see_other,
-    view::{Markup, Pager, plural, time},
+    view::{Markup, Pager, filter_words, plural, time},
 };
 use crate::{
     http::{
@@ -61,7 +61,7 @@ const VIEWS: [(&str, &[(&str, &str)]); 5] = [
 struct ExplorePage {
     layout: Layout,
     /// `1 234 errors in the last 24 h`
-    headline: String,
+    headline: Markup,
     /// What is not counted, if something is not.
     uncounted: Option<Markup>,
     chips: Vec<Markup>,
@@ -130,7 +130,7 @@ pub(super) async fn page(
         headline: headline(&counted, &range),
         uncounted,
         chips: address.chips(),
-        choices: FILTERS.iter().map(|(name, words, _)| (*name, *words)).collect(),
+        choices: FILTERS.iter().map(|(name, _)| (*name, filter_words(name))).collect(),
         kept: address.pairs().to_vec(),
         views: VIEWS.iter().map(|(words, pairs)| (*words, view_path(pairs))).collect(),
         rows: found.page.events.into_iter().map(|event| rows::row(event, &viewer, &shared, &address)).collect(),
@@ -221,7 +221,7 @@ pub(super) async fn follow(
 fn added(address: &Address, params: &mut Params) -> Option<String> {
     let name = params.one("add")?;
     let value = params.one("value").unwrap_or_default();
-    let (name, ..) = FILTERS.iter().find(|(filter, ..)| *filter == name)?;
+    let (name, _) = FILTERS.iter().find(|(filter, _)| *filter == name)?;
     // There is one text; of anything else there may be several.
     let to = if *name == "q" { address.only(name, value.trim()) } else { address.and(name, value.trim()) };
     Some(to.path("/explore"))
@@ -231,11 +231,10 @@ fn view_path(pairs: &[(&str, &str)]) -> String {
     pairs.iter().fold(Address::default(), |view, (name, value)| view.and(name, value)).path("/explore")
 }
 
-fn headline(counted: &Counted, range: &Range) -> String {
+fn headline(counted: &Counted, range: &Range) -> Markup {
     let errors = plural(counted.events, "error", "errors");
-    let errors = if counted.is_whole { errors } else { format!("At least {errors}") };
-    let words = range.words();
-    if words.starts_with("last ") { format!("{errors} in the {words}") } else { format!("{errors}, {words}") }
+    let least = if counted.is_whole { "" } else { "At least " };
+    Markup::new(format!("{least}{errors} {}", range.within()))
 }
 
 /// What of the range the chart does not count.
@@ -252,7 +251,7 @@ fn uncounted(counted_from_ms: i64, filter: &Filter) -> Option<Markup> {
 async fn empty(shared: &Shared, viewer: &Viewer, address: &Address, cursor: Option<Cursor>) -> Result<Empty, ApiError> {
     let span = shared.timed("project_span", shared.store.project_span(viewer.project())).await;
     let span = span.map_err(|error| unavailable(&error))?;
-    let has_filters = address.filters().next().is_some() || cursor.is_some();
+    let has_filters = address.is_filtered() || cursor.is_some();
     let wider = [("the last 7 days", "-7d"), ("the last 30 days", "-30d"), ("the last 90 days", "-90d")];
     Ok(Empty {
         has_events: span.is_some(),

@@ -33,7 +33,7 @@ pub(super) struct IssuePage {
     /// Events and accounts of the range.
     events: Markup,
     accounts: String,
-    range: String,
+    range: Markup,
     chart: Markup,
     what: What,
     releases: Markup,
@@ -94,7 +94,7 @@ pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &T
         last_seen: ago_of(&issue.last_seen, now_ms),
         events: events.text(&plural(issue.count, "event", "events")),
         accounts: plural(issue.accounts, "account", "accounts"),
-        range: range.words(),
+        range: range.shown(),
         chart: chart(&issue, &releases),
         what: what(&issue, top_frame, explanation.as_ref()),
         releases: releases_table(&releases, &issue.fingerprint, now_ms),

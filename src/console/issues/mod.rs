@@ -29,7 +29,7 @@ use crate::{
 #[template(path = "issues/issues.html")]
 struct IssuesPage {
     layout: Layout,
-    summary: String,
+    summary: Markup,
     tabs: Vec<Tab>,
     sorts: Vec<Tab>,
     chips: Vec<Markup>,
@@ -55,7 +55,7 @@ struct Empty {
     is_filtered: bool,
     without: String,
     longer: String,
-    range: String,
+    range: Markup,
 }
 
 /// Parameters that filter, by the names of the API, beside `state`.
@@ -109,13 +109,13 @@ pub(super) async fn list(
                 &FILTERS.map(|name| (name, "")).into_iter().chain([("state", ""), ("cursor", "")]).collect::<Vec<_>>(),
             ),
             longer: visit.with_params(&[("from", "-30d"), ("to", ""), ("cursor", "")]),
-            range: range.words(),
+            range: range.within(),
         }),
     })
 }
 
 /// `12 issues in the last 24 h: 1 regressed, 2 new.`
-fn summary(page: &Issues, range: &Range) -> String {
+fn summary(page: &Issues, range: &Range) -> Markup {
     let in_all: usize = page.by_state.values().sum();
     let told = [IssueState::Regressed, IssueState::Escalating, IssueState::New, IssueState::Resolved];
     let parts: Vec<_> = told
@@ -126,7 +126,7 @@ fn summary(page: &Issues, range: &Range) -> String {
         })
         .collect();
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    format!("{}, {}{parts}.", plural(in_all as u64, "issue", "issues"), range.words())
+    Markup::new(format!("{}, {}{parts}.", plural(in_all as u64, "issue", "issues"), range.shown()))
 }
 
 fn tabs(page: &Issues, visit: &Visit, chosen: &[IssueState]) -> Vec<Tab> {

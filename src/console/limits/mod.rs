@@ -32,7 +32,7 @@ const FILTERS: [&str; 4] = ["service", "environment", "route", "account_id"];
 #[template(path = "limits/limits.html")]
 struct LimitsPage {
     layout: Layout,
-    summary: String,
+    summary: Markup,
     chips: Vec<Markup>,
     accounts: Markup,
     routes: Markup,
@@ -46,7 +46,7 @@ struct LimitsPage {
     is_filtered: bool,
     without: String,
     longer: String,
-    range: String,
+    range: Markup,
 }
 
 /// `GET /rate-limits`
@@ -83,7 +83,7 @@ pub(super) async fn page(
         is_filtered: !filters.is_empty(),
         without: visit.with_params(&FILTERS.map(|name| (name, ""))),
         longer: visit.with_params(&[("from", "-30d"), ("to", "")]),
-        range: range.words(),
+        range: range.within(),
     })
 }
 
@@ -100,19 +100,19 @@ pub(super) async fn file(
     Ok(rate_limits::as_csv(&found))
 }
 
-/// `412 refusals in 9 episodes, last 24 h. Account 17 has 61 % of them; 230 came before a reset that had been announced.`
-fn summary(found: &RateLimits, range: &Range) -> String {
+/// `412 refusals in 9 episodes in the last 24 h. Account 17 has 61 % of them; 230 came before a reset that had been announced.`
+fn summary(found: &RateLimits, range: &Range) -> Markup {
     let events: u64 = found.routes.iter().map(|route| route.events).sum();
     let retries: u64 = found.routes.iter().map(|route| route.retries_before_reset).sum();
     let mut text = format!(
-        "{} in {}, {}.",
+        "{} in {} {}.",
         plural(events, "refusal", "refusals"),
         plural(found.episodes_in_all, "episode", "episodes"),
-        range.words()
+        range.within()
     );
     if let Some(first) = found.accounts.first().filter(|first| events > 0 && first.events * 10 >= events) {
         let share = percent(first.events as f64 / events as f64);
-        let client = capital(&who(first.account_id.as_ref(), first.client_ip.as_ref()));
+        let client = escape(&capital(&who(first.account_id.as_ref(), first.client_ip.as_ref())));
         let _ = write!(text, " {client} has {share} of them."); // writing to a String cannot fail
     }
     if retries > 0 {
@@ -122,7 +122,7 @@ fn summary(found: &RateLimits, range: &Range) -> String {
             " {came} before a reset that had been announced: a patient client would have spared itself those."
         );
     }
-    text
+    Markup::new(text)
 }
 
 /// `account 17`, or an address where there is no account.

@@ -10,7 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Layout, Range, Visit, render, view::Explore};
+use super::{
+    Layout, Range, Visit, render,
+    view::{Explore, Markup},
+};
 use crate::{
     http::{Shared, answer::ApiError, catalog, params::Params},
     state::{Role, TokenInfo},
@@ -46,7 +49,7 @@ struct ReferencePage {
     title: String,
     /// Edition and source.
     about: String,
-    range: String,
+    range: Markup,
     tabs: Vec<Tab>,
     document: Option<Document>,
     drift: Option<DriftView>,
@@ -91,7 +94,7 @@ pub(super) async fn page(
     let page = ReferencePage {
         title: format!("{}: error reference", answer.api.name),
         about,
-        range: range.words(),
+        range: range.shown(),
         tabs: tabs
             .into_iter()
             .map(|(tab, words)| Tab { words, link: visit.with_params(&[("show", tab.as_str())]), is_here: tab == show })

@@ -11,7 +11,7 @@ use crate::{
     console::{
         Layout, Range, Visit, render,
         view::{
-            Column, Markup, Pager, escape, scroll,
+            Column, Markup, Pager, escape, route_code, scroll,
             time::{Format, moment_of},
         },
     },
@@ -35,7 +35,7 @@ const FILTERS: [(&str, &str); 4] =
 #[template(path = "settings/audit.html")]
 struct AuditPage {
     layout: Layout,
-    range: String,
+    range: Markup,
     filters: Vec<(&'static str, &'static str, String)>,
     kept: Vec<(String, String)>,
     is_empty: bool,
@@ -65,7 +65,7 @@ pub(in crate::console) async fn page(
     let found = read(&shared, &token, filter, PAGE).await?;
     let next = found.next_cursor.as_ref().map(|cursor| visit.with_params(&[("cursor", cursor)]));
     let page = AuditPage {
-        range: range.words(),
+        range: range.within(),
         filters: FILTERS.iter().map(|(name, words)| (*name, *words, visit.param(name))).collect(),
         kept: range.params().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         is_empty: found.entries.is_empty(),
@@ -96,7 +96,7 @@ pub(super) fn table(entries: &[AuditLine]) -> Markup {
                     escape(&entry.roles.join(", "))
                 )),
                 entry.action.as_str().into(),
-                Markup::new(format!("<code class=\"subject\">{}</code>", escape(&entry.subject))),
+                if entry.subject.is_empty() { Markup::default() } else { route_code(&entry.subject) },
                 entry.outcome.as_str().into(),
                 entry.peer.as_str().into(),
             ]

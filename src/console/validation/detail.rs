@@ -44,7 +44,7 @@ const TRENDS: usize = 1000;
 struct FailurePage {
     layout: Layout,
     title: String,
-    range: String,
+    range: Markup,
     chips: Vec<Markup>,
     is_empty: bool,
     /// How often, of whom.
@@ -101,7 +101,7 @@ pub(in crate::console) async fn failure(
     let count = all.map_or(0, |row| row.count);
     let named = who.iter().filter(|row| !text(row, "account").is_empty()).count() as u64;
     let page = FailurePage {
-        range: range.words(),
+        range: range.within(),
         chips: chips(&visit),
         is_empty: all.is_none(),
         count: events.text(&plural(count, "failure", "failures")),

@@ -1,7 +1,7 @@
 //! Who cannot get on, as a table.
 
 use super::{
-    Context,
+    Context, FRICTION_ROWS,
     failures::{explore, field_link},
 };
 use crate::{
@@ -14,6 +14,8 @@ pub(super) struct FrictionView {
     /// What the words of the table mean.
     pub(super) legend: String,
     pub(super) table: Markup,
+    /// How many rows are shown, where there may be others.
+    pub(super) cut: Option<usize>,
 }
 
 impl FrictionView {
@@ -32,6 +34,7 @@ impl FrictionView {
         let rows: Vec<_> = friction.rows.iter().filter(|row| row.accounts > 0).map(|row| cells(row, context)).collect();
         Self {
             is_empty: rows.is_empty(),
+            cut: (friction.rows.len() >= FRICTION_ROWS).then_some(rows.len()),
             legend: format!(
                 "A try is an hour in which an account failed. Who failed in the last {quiet} still fails; who tried more than once and still \
                  fails is stuck; the others got on, or gave up."
@@ -65,7 +68,7 @@ fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) 
         let link = events.with("account_id", account.account_id.as_str()).text(account.account_id.as_str());
         let last = ago_of(&account.last_seen, context.visit.now_ms);
         let tries = plural(account.attempts, "try", "tries");
-        format!("{link} <span class=\"faint\">{} · last {last}</span>", escape(&tries))
+        format!("<li>{link} <span class=\"faint\">{}, last {last}</span></li>", escape(&tries))
     };
-    Markup::new(accounts.iter().take(NAMED).map(name).collect::<Vec<_>>().join("<br>"))
+    Markup::new(format!("<ul class=\"plain lines\">{}</ul>", accounts.iter().take(NAMED).map(name).collect::<String>()))
 }

@@ -15,7 +15,7 @@ pub(super) use detail::failure;
 
 use super::{
     Layout, Range, Visit, render,
-    view::{Markup, chip, plural},
+    view::{Markup, chip, filter_words, percent, plural},
 };
 use crate::{
     http::{
@@ -28,8 +28,11 @@ use crate::{
     store::query::{FailureKey, FailureTrend, Filter},
 };
 
-/// Rows of each table; the CSV has more.
+/// Rows of the table of failures; the CSV has more.
 const ROWS: usize = 50;
+
+/// Rows of the table of who cannot get on.
+const FRICTION_ROWS: usize = 20;
 
 /// Rows of the CSV.
 const CSV_ROWS: usize = 1000;
@@ -39,15 +42,8 @@ const BARS: i64 = 30;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Filters of the page that are shown as chips, and can be typed.
-const FILTERS: [(&str, &str); 6] = [
-    ("service", "Service"),
-    ("environment", "Environment"),
-    ("route", "Route"),
-    ("field", "Field"),
-    ("rule", "Rule"),
-    ("account_id", "Account"),
-];
+/// Filters that can be typed.
+const FILTERS: [&str; 6] = ["service", "environment", "route", "field", "rule", "account_id"];
 
 #[derive(Template)]
 #[template(path = "validation/page.html")]
@@ -56,7 +52,7 @@ struct ValidationPage {
     /// What would fix most, and who is stuck: the page's title.
     sentence: String,
     /// The words for the range.
-    range: String,
+    range: Markup,
     chips: Vec<Markup>,
     filters: FilterForm,
     /// Of no failure at all: what would fill the page.
@@ -89,7 +85,7 @@ pub(super) async fn page(
     params.finish()?;
     let asked = asked(filter.clone(), ROWS);
     let quiet_ms = frictions::default_quiet_ms(&filter);
-    let friction = frictions::Asked { filter: filter.clone(), quiet_ms, limit: ROWS };
+    let friction = frictions::Asked { filter: filter.clone(), quiet_ms, limit: FRICTION_ROWS };
     let step_ms = step_ms(&filter);
     let ((failures, trends), friction) = tokio::try_join!(
         validation::count_and_trends(&shared, &token, &asked, Some(step_ms)),
@@ -98,7 +94,7 @@ pub(super) async fn page(
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
         sentence: sentence(&failures.summary, friction.stuck_accounts),
-        range: range.words(),
+        range: range.within(),
         chips: chips(&visit),
         filters: FilterForm::new(&visit),
         is_empty: failures.rows.is_empty(),
@@ -170,8 +166,7 @@ fn sentence(summary: &FailureSummary, stuck: u64) -> String {
         2 => "Two rules cause",
         _ => "Three rules cause",
     };
-    let share =
-        if caused == all { "all".to_owned() } else { format!("{} of", super::view::percent(summary.top_share)) };
+    let share = if caused == all { "all".to_owned() } else { format!("{} of", percent(summary.top_share)) };
     let stuck = match stuck {
         0 => String::new(),
         1 => "; one account is stuck".to_owned(),
@@ -185,21 +180,16 @@ fn chips(visit: &Visit) -> Vec<Markup> {
     let asked = visit.params();
     let is_filter = |name: &str| !["from", "to", "limit", "cursor"].contains(&name);
     let on = asked.iter().filter(|(name, value)| is_filter(name) && !value.is_empty());
-    on.map(|(name, value)| {
-        let words = FILTERS.iter().find(|(known, _)| known == name).map_or(name.as_str(), |(_, words)| words);
-        // As typed: who may not see people can only have typed a pseudonym.
-        chip(words, value, &visit.with_params(&[(name, "")]))
-    })
-    .collect()
+    // As typed: who may not see people can only have typed a pseudonym.
+    on.map(|(name, value)| chip(name, value, &visit.with_params(&[(name, "")]))).collect()
 }
 
 impl FilterForm {
     fn new(visit: &Visit) -> Self {
         let asked = visit.params();
-        let is_own = |name: &str| FILTERS.iter().any(|(own, _)| *own == name);
         Self {
-            fields: FILTERS.iter().map(|(name, words)| (*name, *words, visit.param(name))).collect(),
-            kept: asked.iter().filter(|(name, _)| !is_own(name)).cloned().collect(),
+            fields: FILTERS.map(|name| (name, filter_words(name), visit.param(name))).into(),
+            kept: asked.iter().filter(|(name, _)| !FILTERS.contains(&name.as_str())).cloned().collect(),
         }
     }
 }

@@ -109,10 +109,32 @@ pub fn request_for(id: &str, token: &TokenInfo) -> Markup {
     if token.has_any(&[Role::Support]) { request(id) } else { code(id) }
 }
 
-/// A filter that is on: its name and value, and the link that takes it off.
+/// What filters are called, by the names of the API.
+const FILTERS: [(&str, &str); 12] = [
+    ("status", "Status"),
+    ("service", "Service"),
+    ("environment", "Environment"),
+    ("release", "Release"),
+    ("route", "Route"),
+    ("method", "Method"),
+    ("account_id", "Account"),
+    ("user_id", "User"),
+    ("field", "Field"),
+    ("rule", "Rule"),
+    ("fingerprint", "Kind of error"),
+    ("q", "Text"),
+];
+
+/// The word for a filter; its own name where there is none.
+#[must_use]
+pub fn filter_words(name: &str) -> &str {
+    FILTERS.iter().find(|(known, _)| *known == name).map_or(name, |(_, words)| words)
+}
+
+/// A filter that is on: what it is called, its value, and the link that takes it off.
 #[must_use]
 pub fn chip(name: &str, value: &str, without: &str) -> Markup {
-    let (name, value, without) = (escape(name), escape(value), escape(without));
+    let (name, value, without) = (escape(filter_words(name)), escape(value), escape(without));
     Markup::new(format!(
         "<span class=\"chip\"><span class=\"name\">{name}</span> {value}<a href=\"{without}\"><span class=\"hidden\">Take off the filter {name}: \
          {value}</span><span aria-hidden=\"true\">×</span></a></span>"
@@ -141,6 +163,7 @@ mod tests {
         assert_eq!(lookup_path("a/b?c#d%"), "/requests/a%2Fb%3Fc%23d%25");
         assert_eq!(lookup_path(".."), "/lookup?id=..");
         assert!(!request("\"><script>").as_str().contains("<script>"));
+        assert!(chip("account_id", "17", "/x").as_str().contains("<span class=\"name\">Account</span> 17"));
         assert!(!chip("q", "\"><script>", "/x?\"").as_str().contains("<script>"));
     }
 }

@@ -12,7 +12,7 @@ mod text;
 pub mod time;
 
 pub use badge::{Family, badge, badge_with, state_tag};
-pub use link::{Explore, address, chip, issue_path, lookup_path, request, request_for};
+pub use link::{Explore, address, chip, filter_words, issue_path, lookup_path, request, request_for};
 pub use markup::{Markup, escape};
 pub use number::{compact, number, percent, plural};
 pub use pager::Pager;

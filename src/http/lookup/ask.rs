@@ -99,11 +99,11 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// Seconds from a moment to the reset; none if requests were left, 0 if it has passed.
+    /// Whole seconds after a moment at which the reset has passed; none if requests were left, 0 if it has.
     #[must_use]
     pub fn wait_s(&self, from_ms: i64) -> Option<i64> {
         let reset_ms = self.limit.reset.filter(|_| self.is_closed)?.saturating_mul(1000);
-        Some(reset_ms.saturating_sub(from_ms).max(0).div_euclid(1000))
+        Some(reset_ms.saturating_sub(from_ms).max(0).saturating_add(999) / 1000)
     }
 }
 

@@ -123,7 +123,8 @@ async fn a_429_shows_its_episode(collector: &Collector, readme: &Readme, exchang
         assert_eq!((&quota["limit"], &quota["remaining"]), (&json!(limit), &json!(0)));
         let reset: i64 = sent["response_headers"]["X-Throttle-Reset"].as_str().unwrap().parse().unwrap();
         assert_eq!(millis(quota["reset"].as_str().unwrap()), reset * 1000);
-        let wait = (reset * 1000 - millis(sent["timestamp"].as_str().unwrap())).max(0) / 1000;
+        let wait = (reset * 1000 - millis(sent["timestamp"].as_str().unwrap())).max(0);
+        let wait = (wait + 999) / 1000;
         assert_eq!((&quota["wait_seconds_then"], &quota["wait_seconds_now"]), (&json!(wait), &json!(0)));
         let episode = &quota["episode"];
         assert_eq!((&episode["start"], &episode["end"]), (&json!(first_429), &json!(last_429)), "{episode}");

@@ -8,13 +8,14 @@ use std::{
     process::Command,
 };
 
-use errata::state::Role;
+use errata::state::{AlertChanges, AlertRow, Role, State};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::overview::ship_capture;
 use crate::{
     captured::{self, SPAN},
-    collector::Collector,
+    collector::{Collector, NOW_MS, answer},
     contract::{token, tools},
 };
 
@@ -66,6 +67,36 @@ fn ids() -> Value {
     })
 }
 
+/// An alert of before, as the last run left it: the clock stands, so it stays.
+fn firing() -> AlertRow {
+    let evidence = json!({
+        "events": 2082, "samples": ["3312246b-7897-40e0-8703-12c2d8d35023", "f9c7b04c-171c-47eb-9328-9042692a32f8"], "link": "http://127.0.0.1/",
+        "groups": [{"service": "igny8-api", "route": "/api/v1/planner/clusters/auto_cluster/", "status": 429, "events": 2082}],
+        "accounts": [{"account": "17", "events": 2082, "share": 1.0}],
+        "first_seen": "2026-11-22T11:50:00Z", "release": {"from": "2026.11.1", "to": "2026.11.2", "seen_at": "2026-11-22T11:00:00Z"}
+    });
+    AlertRow {
+        project: "default".into(),
+        rule: "rate-limited".into(),
+        fingerprint: "rate-limited 17".into(),
+        labels: json!({"account": "17", "service": "igny8-api"}).to_string(),
+        severity: "ticket".into(),
+        phase: "firing".into(),
+        active_ms: NOW_MS - 600_000,
+        fired_ms: Some(NOW_MS - 300_000),
+        resolved_ms: None,
+        held_ms: NOW_MS,
+        value: 2082.0,
+        threshold: 60.0,
+        summary: "2082 × 429 within 5m (threshold 60)".into(),
+        window: (NOW_MS - 300_000, NOW_MS),
+        evidence: Some(evidence.to_string()),
+        frozen: String::new(),
+        told_ms: None,
+        acknowledged: None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_and_flow_in_chromium() {
     let needed = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
@@ -73,9 +104,16 @@ async fn every_page_and_flow_in_chromium() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
+    State::open(dir.path())
+        .unwrap()
+        .apply_alerts(&AlertChanges { put: vec![firing()], ..AlertChanges::default() })
+        .unwrap();
     let collector = Collector::start(dir.path()).await;
     ship_capture(&collector).await;
     let mut data = ids();
+    let (_, issues) =
+        answer(collector.request(Method::GET, &format!("/api/v1/issues?{SPAN}&status=500&limit=1"))).await;
+    data["issue"] = issues["data"]["issues"][0]["fingerprint"].clone();
     let of = |role: Role| token(dir.path(), "default", &[role], None, None);
     data["tokens"] = json!({"admin": collector.token, "support": of(Role::Support), "sre": of(Role::Sre), "product": of(Role::Product)});
     let mut run = Command::new("node");

@@ -44,7 +44,7 @@ async fn who_was_refused_is_told_in_a_sentence_tables_and_a_file() {
     page.check("rate limits");
     let words = page.words();
     for expected in [
-        "9 refusals in 3 episodes, last hour. Account 17 has 67",
+        "9 refusals in 3 episodes in the last hour. Account 17 has 67",
         "5 requests came before a reset that had been announced",
         "Who was refused most",
         "192.0.2.7 (no account)",
@@ -58,7 +58,7 @@ async fn who_was_refused_is_told_in_a_sentence_tables_and_a_file() {
     assert!(page.text.contains("href=\"/rate-limits.csv?from=-1h\""), "{}", page.text);
     let page = browser.get("/rate-limits?account_id=17").await;
     assert!(
-        page.words().contains("6 refusals in 1 episode") && page.words().contains("Take off the filter account_id"),
+        page.words().contains("6 refusals in 1 episode") && page.words().contains("Take off the filter Account"),
         "{}",
         page.words()
     );
