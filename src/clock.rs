@@ -50,6 +50,13 @@ impl Clock {
     }
 }
 
+/// A time as it stands in a sentence, to the minute: `26 Nov 2026 18:24 UTC`.
+#[must_use]
+pub fn spoken(ms: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(ms)
+        .map_or_else(|| format!("{ms} ms since 1970"), |time| time.format("%-d %b %Y %H:%M UTC").to_string())
+}
+
 /// A time as people and programs read it: RFC 3339 in UTC, to the millisecond.
 #[must_use]
 pub fn rfc3339(ms: i64) -> String {

@@ -186,11 +186,12 @@ fn new_error(kind: &NewError, series: &Series, known: Known, end: i64) -> Condit
         return Condition::Clear;
     }
     let before = match series.resolved_ms {
-        Some(at_ms) => format!("although it was resolved at {}", crate::clock::rfc3339(at_ms)),
+        Some(at_ms) => format!("although it was resolved at {}", crate::clock::spoken(at_ms)),
         None => format!("none in the {} before", span(kind.look_back_ms)),
     };
-    let since = crate::clock::rfc3339(first);
-    let summary = format!("{:?}: {events} events of {accounts} accounts since {since}, {before}", series.title);
+    let of = if accounts == 0 { String::new() } else { format!(" of {accounts} accounts") };
+    let since = crate::clock::spoken(first);
+    let summary = format!("{:?}: {events} events{of} since {since}, {before}", series.title);
     let (value, threshold) = (events as f64, kind.min_events as f64);
     Condition::Holds(Finding { value, threshold, summary, window: (first, end) })
 }
@@ -204,7 +205,7 @@ fn validation_spike(kind: &ValidationSpike, series: &Series, known: Known, end: 
         let usual = usual_at(kind, series, first, hour);
         let threshold = usual.max(kind.min_events as f64);
         if events as f64 >= threshold {
-            let at = crate::clock::rfc3339(hour);
+            let at = crate::clock::spoken(hour);
             let summary = format!("{events} field errors in the hour from {at} (threshold {})", number(threshold));
             let window = (hour, end.min(hour + HOUR_MS));
             return Condition::Holds(Finding { value: events as f64, threshold, summary, window });
@@ -253,7 +254,7 @@ fn silence(kind: &Silence, series: &Series, known: Known, end: i64) -> Condition
     if part < kind.regular {
         return Condition::Clear;
     }
-    let summary = format!("nothing received since {} (threshold {})", crate::clock::rfc3339(last), span(limit));
+    let summary = format!("nothing received since {} (threshold {})", crate::clock::spoken(last), span(limit));
     let (value, threshold) = ((end - last) as f64 / 1000.0, limit as f64 / 1000.0);
     Condition::Holds(Finding { value, threshold, summary, window: (from, end) })
 }

@@ -81,7 +81,7 @@ fn greeting(url: &str, token_file: &Path, request_id: &str, program: &str) -> St
     format!(
         "\
 errata is ready: {url}   (API: {url}/docs)
-admin token: {file}
+admin token: {file}   (sign in with it)
 
 Ship an event, then look it up:
 

@@ -231,7 +231,9 @@ fn ask_the_journal(file: &fs::File) -> io::Result<()> {
 
     match rustix::fs::fsetxattr(file, "user.errata", b"log", XattrFlags::empty()) {
         // A file system that keeps no attributes, or has no room for one, has answered: it is not this one, or it lives.
-        Ok(()) | Err(Errno::NOTSUP | Errno::NOSPC | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => Ok(()),
+        Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOSPC | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => {
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }

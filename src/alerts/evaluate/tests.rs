@@ -157,6 +157,9 @@ fn an_error_is_new_once() {
     error.accounts = vec![(at(-10), 0), (at(-2), 1)];
     assert!(holds(&set, &error, 0).unwrap().summary.starts_with("\"boom\": 10 events of 2 accounts since "));
     assert_eq!(holds(&set, &error, -2), None, "one account as yet");
+    let nobodys = Series { accounts: Vec::new(), ..error.clone() };
+    let summary = holds(&set, &nobodys, 0).unwrap().summary;
+    assert!(summary.starts_with("\"boom\": 10 events since ") && summary.contains(" UTC, none in the "), "{summary}");
     assert!(holds(&set, &error, 50).is_some() && holds(&set, &error, 51).is_none(), "an hour after its first event");
     let mut steps = each(-10..0, 1);
     steps.push((BASE - 6 * DAY_MS, 1));

@@ -3,10 +3,10 @@
 //! Made for the delivery thread: no text is copied unless it is new, and what would be a map of very many small entries
 //! is a list that is sorted when it is read.
 
-use std::{collections::HashMap, mem};
+use std::{collections::HashMap, mem, sync::OnceLock};
 
 use super::{
-    issues::{Issue, IssueCell, Issues},
+    issues::{IssueCell, Issues, Seen},
     names::{Name, Names, Seeded},
 };
 use crate::{event::EventRef, store::rows::origin_word};
@@ -44,6 +44,8 @@ pub struct Rollups {
     issues: Issues,
     /// The pairs of one event: kept for its memory.
     pairs: Vec<Pair>,
+    /// Of what is counted so far, once it was asked for: every table is written in it.
+    order: OnceLock<Order>,
 }
 
 /// What a rate is asked by.
@@ -164,11 +166,13 @@ impl Rollups {
             + self.failures.len() * (size_of::<Failure>() + 64 + MAX_ID)
             + self.failure_accounts.len() * 8
             + self.issues.memory()
+            + self.order.get().map_or(0, |order| (order.names.len() + order.series.len()) * size_of::<u32>())
     }
 
     /// Counts one event.
     pub fn add(&mut self, event: &EventRef<'_>) {
         self.events += 1;
+        self.order.take();
         let at = seconds(event.timestamp_ms);
         let (minute, hour) = (at - at % MINUTE_S, at - at % HOUR_S);
         let [service, environment, route, method] =
@@ -351,7 +355,7 @@ impl Rollups {
                 last_id: &failure.last_id,
             });
         }
-        let rank = self.order().names;
+        let rank = &self.order().names;
         cells.sort_by_cached_key(|cell| {
             let [project, place @ ..] = cell.place.map(|name| rank[name as usize]);
             (project, cell.at, place, rank[cell.field as usize], rank[cell.rule as usize])
@@ -361,7 +365,7 @@ impl Rollups {
 
     /// The cells of [`super::RollupTable::Issues`], in the order of the table.
     pub(super) fn issue_cells(&self) -> Vec<&IssueCell> {
-        let rank = self.order().names;
+        let rank = &self.order().names;
         let mut cells: Vec<_> = self.issues.cells().iter().collect();
         cells.sort_by_cached_key(|cell| {
             let [project, environment, release] =
@@ -372,21 +376,24 @@ impl Rollups {
     }
 
     /// What the issues are of which events were counted.
-    pub(super) fn issues(&self) -> impl Iterator<Item = Issue> {
+    pub(super) fn issues(&self) -> impl Iterator<Item = Seen<'_>> {
         self.issues.issues()
     }
 
     /// Where each text and each series comes when they are sorted as ClickHouse sorts them.
-    fn order(&self) -> Order {
-        let names = ranks(self.names.len(), |name| self.names.text(name));
-        let series = ranks(self.series.len(), |number| {
-            let (texts, status) = self.labels(number);
-            (texts.map(|name| names[name as usize]), status)
-        });
-        Order { names, series }
+    fn order(&self) -> &Order {
+        self.order.get_or_init(|| {
+            let names = ranks(self.names.len(), |name| self.names.text(name));
+            let series = ranks(self.series.len(), |number| {
+                let (texts, status) = self.labels(number);
+                (texts.map(|name| names[name as usize]), status)
+            });
+            Order { names, series }
+        })
     }
 }
 
+#[derive(Debug)]
 struct Order {
     names: Vec<u32>,
     series: Vec<u32>,

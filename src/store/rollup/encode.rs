@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{
     Group, RollupTable, Rollups,
     aggregate::{FailureCell, Per},
-    issues::{Issue, IssueCell},
+    issues::{IssueCell, Seen},
     names::{Name, Names},
 };
 use crate::store::rows::whole;
@@ -99,23 +99,24 @@ fn issue_cells(group: &Group, rollups: &Rollups) -> Result<Vec<ArrayRef>, ArrowE
 }
 
 /// What issues are, as a block of the table `issues`: it has no marker, because a row too many changes nothing.
-pub(super) fn encode_issues(names: &Names, issues: &[Issue]) -> Result<Vec<Bytes>, ArrowError> {
-    let time = |of: &dyn Fn(&Issue) -> i64| -> ArrayRef {
+pub(super) fn encode_issues(names: &Names, issues: &[Seen<'_>]) -> Result<Vec<Bytes>, ArrowError> {
+    let kinds = || issues.iter().map(|(issue, _)| *issue);
+    let time = |of: fn(&Seen<'_>) -> i64| -> ArrayRef {
         let times = TimestampMillisecondArray::from_iter_values(issues.iter().map(of));
         Arc::new(times.with_timezone("UTC"))
     };
     let columns: Vec<ArrayRef> = vec![
-        texts(issues.iter().map(|issue| names.text(issue.project))),
-        Arc::new(UInt64Array::from_iter_values(issues.iter().map(|issue| issue.fingerprint))),
-        texts(issues.iter().map(|issue| names.text(issue.service))),
-        texts(issues.iter().map(|issue| names.text(issue.route))),
-        Arc::new(UInt16Array::from_iter_values(issues.iter().map(|issue| issue.status))),
-        texts(issues.iter().map(|issue| &*issue.error_template)),
+        texts(kinds().map(|issue| names.text(issue.project))),
+        Arc::new(UInt64Array::from_iter_values(kinds().map(|issue| issue.fingerprint))),
+        texts(kinds().map(|issue| names.text(issue.service))),
+        texts(kinds().map(|issue| names.text(issue.route))),
+        Arc::new(UInt16Array::from_iter_values(kinds().map(|issue| issue.status))),
+        texts(kinds().map(|issue| &*issue.error_template)),
         text_lists(issues, |(field, _)| field),
         text_lists(issues, |(_, rule)| rule),
-        texts(issues.iter().map(|issue| &*issue.exception_type)),
-        time(&|issue| issue.first_ms),
-        time(&|issue| issue.last_ms),
+        texts(kinds().map(|issue| &*issue.exception_type)),
+        time(|(_, (first_ms, _))| *first_ms),
+        time(|(_, (_, last_ms))| *last_ms),
     ];
     let columns = super::ISSUE_COLUMNS.split(", ").zip(columns).map(|(name, column)| (name, column, false));
     whole(&RecordBatch::try_from_iter_with_nullable(columns)?)
@@ -125,9 +126,9 @@ fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(texts))
 }
 
-fn text_lists(issues: &[Issue], of: impl Fn(&(Box<str>, Box<str>)) -> &str) -> ArrayRef {
+fn text_lists(issues: &[Seen<'_>], of: impl Fn(&(Box<str>, Box<str>)) -> &str) -> ArrayRef {
     let mut lists = ListBuilder::with_capacity(StringBuilder::new(), issues.len());
-    for issue in issues {
+    for (issue, _) in issues {
         for pair in &issue.errors {
             lists.values().append_value(of(pair));
         }

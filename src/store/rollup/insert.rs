@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Group, ISSUE_COLUMNS, RollupTable, Rollups,
     encode::{encode, encode_issues},
-    issues::Issue,
+    issues::Seen,
     sql,
 };
 use crate::store::{
@@ -47,10 +47,9 @@ impl Store {
     /// cannot be named. To write one again changes nothing.
     async fn insert_issues(&self, group: &Group, rollups: &Rollups, attempt: u32) -> Result<(), StoreError> {
         let names = rollups.names();
-        let seen = |issue: &Issue| (issue.first_ms, issue.last_ms);
         let is_news =
-            |issue: &Issue| self.known_issues.is_news(names.text(issue.project), issue.fingerprint, seen(issue));
-        let news: Vec<Issue> = rollups.issues().filter(is_news).collect();
+            |(issue, times): &Seen<'_>| self.known_issues.is_news(names.text(issue.project), issue.fingerprint, *times);
+        let news: Vec<Seen<'_>> = rollups.issues().filter(is_news).collect();
         if news.is_empty() {
             return Ok(());
         }
@@ -60,7 +59,8 @@ impl Store {
         let mut insert = self.insert_stream(&sql, &query_id, &Uuid::new_v4().to_string());
         insert.send(data).await?;
         insert.end().await?;
-        self.known_issues.note(news.iter().map(|issue| (names.text(issue.project), issue.fingerprint, seen(issue))));
+        self.known_issues
+            .note(news.iter().map(|(issue, times)| (names.text(issue.project), issue.fingerprint, *times)));
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub(super) struct IssueCell {
 }
 
 /// What a fingerprint stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Issue {
     pub project: Name,
     pub fingerprint: u64,
@@ -51,9 +51,10 @@ pub(super) struct Issue {
     /// Distinct fields and rules, in order.
     pub errors: Vec<(Box<str>, Box<str>)>,
     pub exception_type: Box<str>,
-    pub first_ms: i64,
-    pub last_ms: i64,
 }
+
+/// An issue, and when its first and its last event was, milliseconds since the Unix epoch.
+pub(super) type Seen<'a> = (&'a Issue, (i64, i64));
 
 impl IssueCell {
     /// When the last event was, milliseconds after the hour began.
@@ -97,8 +98,6 @@ impl Issues {
             error_template: event.error_template.into(),
             errors: errors.into_iter().map(|(field, rule)| (field.into(), rule.into())).collect(),
             exception_type: exception_type.into(),
-            first_ms: i64::MAX,
-            last_ms: i64::MIN,
         });
     }
 
@@ -107,16 +106,13 @@ impl Issues {
     }
 
     /// Each issue, with the times of its events.
-    pub(super) fn issues(&self) -> impl Iterator<Item = Issue> {
+    pub(super) fn issues(&self) -> impl Iterator<Item = Seen<'_>> {
         let mut times: HashMap<(Name, u64), (i64, i64), Seeded> = HashMap::default();
         for cell in &self.cells {
             let seen = times.entry((cell.project, cell.fingerprint)).or_insert((i64::MAX, i64::MIN));
             *seen = (seen.0.min(cell.first_ms), seen.1.max(cell.last_ms));
         }
-        self.kinds.iter().map(move |(key, issue)| {
-            let (first_ms, last_ms) = times.get(key).copied().unwrap_or_default();
-            Issue { first_ms, last_ms, ..issue.clone() }
-        })
+        self.kinds.iter().map(move |(key, issue)| (issue, times.get(key).copied().unwrap_or_default()))
     }
 
     /// Bytes of memory, about.
