@@ -35,7 +35,7 @@ use crate::{
         unavailable,
     },
     state::{Role, TokenInfo},
-    store::query::{Filter, IssueFilter, IssueKind, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
+    store::query::{Filter, IssueFilter, IssueKind, NO_STEPS_S, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
 };
 
 /// Rows of each list.
@@ -46,9 +46,6 @@ const NEW: usize = 6;
 
 /// Releases marked in the chart.
 const MARKS: usize = 12;
-
-/// A step longer than every range: for sums without steps. Whole hours, so that they come from the rollups of hours.
-const NO_STEPS_S: u32 = 10 * 365 * 86_400;
 
 #[derive(Template)]
 #[template(path = "overview.html")]

@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{AnswerId, ApiError, Data},
-    auth, in_state, is_api,
+    auth, in_state, is_api, page_of,
     params::Params,
     serve::Peer,
 };
@@ -327,11 +327,9 @@ pub(crate) async fn read(
     limit: usize,
 ) -> Result<Audit, ApiError> {
     let project = token.project.clone();
-    let mut entries =
+    let entries =
         in_state(shared, "reading the audit log", move |state| state.audit(&project, &filter, limit + 1)).await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next_cursor = entries.last().filter(|_| more).map(|entry| entry.id.to_string());
+    let (entries, next_cursor) = page_of(entries, limit, |entry| entry.id);
     Ok(Audit { entries: entries.into_iter().map(AuditLine::from).collect(), next_cursor })
 }
 

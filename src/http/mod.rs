@@ -33,7 +33,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Path, Request, rejection::PathRejection},
     http::{StatusCode, Uri, uri::PathAndQuery},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -144,6 +144,19 @@ pub(crate) async fn in_state<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || work(&state)).await;
     let done = done.map_err(|error| ApiError::internal(doing, &error))?;
     done.map_err(|error| ApiError::internal(doing, &error))
+}
+
+/// What stands in a path for a placeholder; `name` is for the answer where it cannot be read.
+pub(crate) fn part_of_path<T>(name: &str, part: Result<Path<T>, PathRejection>) -> Result<T, ApiError> {
+    part.map(|Path(part)| part).map_err(|error| ApiError::invalid(name, error.body_text()))
+}
+
+/// Of rows that were asked for with one more than a page has: the page, and the cursor of the next one, if there is one.
+fn page_of<T>(mut rows: Vec<T>, limit: usize, id: impl Fn(&T) -> i64) -> (Vec<T>, Option<String>) {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| id(row).to_string());
+    (rows, next)
 }
 
 /// What the last check of ClickHouse said.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{ApiError, Data},
+    part_of_path,
     stored::StoredEvent,
 };
 use crate::{
@@ -124,7 +125,7 @@ async fn find(
     token: &TokenInfo,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<(Entry, Item, Option<Event>), ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::invalid("id", error.body_text()))?;
+    let id = part_of_path("id", id)?;
     let asked = id.clone();
     let found = read(shared, move |quarantine| quarantine.get(&asked)).await?;
     if is_of(token, &found.0) { Ok(found) } else { Err(failed(&QuarantineError::Unknown(id))) }

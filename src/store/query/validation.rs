@@ -42,11 +42,6 @@ impl FailureKey {
         }
     }
 
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.as_str() == text)
-    }
-
     /// As the rollup names it, if it tells them apart.
     const fn in_rollup(self) -> Option<&'static str> {
         match self {
