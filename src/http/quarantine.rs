@@ -114,7 +114,10 @@ async fn append_and_remove(shared: &Shared, id: String, item: Item) -> Result<()
     let claimed = id.clone();
     read(shared, move |quarantine| quarantine.claim(&claimed)).await?;
     if let Err(error) = shared.spool.append_again(vec![item]).await {
-        read(shared, move |quarantine| quarantine.release(&id)).await?;
+        // Where it is in doubt, the claim ends with the next start, as a crash's: an erasure waits for it.
+        if !error.leaves_doubt() {
+            read(shared, move |quarantine| quarantine.release(&id)).await?;
+        }
         return Err(super::ingest::refused_append(&error));
     }
     read(shared, move |quarantine| quarantine.remove(&id)).await
