@@ -75,14 +75,14 @@ const ADMIN: Access = Access::Page(&[]);
 #[must_use]
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/", READERS, get(overview::overview)),
+        Route::get("/", READERS, get(overview::overview)).audited("overview"),
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
         Route::get("/explore", READERS, get(explore::page)).audited("search"),
         Route::get("/explore/export", READERS, get(explore::download)).audited("export"),
         Route::get("/explore/tail", READERS, get(explore::follow)).audited("tail"),
-        Route::get("/issues", READERS, get(issues::list)),
+        Route::get("/issues", READERS, get(issues::list)).audited_of_people("issues"),
         Route::get("/issues/{fingerprint}", READERS, get(issues::show)).audited("issue"),
         Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
         Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
@@ -95,7 +95,7 @@ pub fn routes() -> Vec<Route> {
         Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
         Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
         Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
-        Route::get("/reference", READERS, get(reference::page)),
+        Route::get("/reference", READERS, get(reference::page)).audited_of_people("reference"),
         Route::get("/settings", ADMIN, get(settings::page)),
         Route::get("/settings/audit", ADMIN, get(settings::audit)).audited("audit"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),

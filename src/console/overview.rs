@@ -30,6 +30,7 @@ use crate::{
         alerts::{self, Alert, Alerts},
         analyse::{ask_rates, default_step},
         answer::ApiError,
+        audit::{Subject, about},
         operate::{Intake, intake},
         params::Params,
         unavailable,
@@ -99,10 +100,12 @@ struct Answers {
 pub(super) async fn overview(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     if let Some(place) = first_place(&token).filter(|_| !token.has_any(&[Role::Sre])) {
+        about(subject, String::new); // nothing is shown
         return Ok(see_other(place));
     }
     let range = Range::read(&mut params, &visit);

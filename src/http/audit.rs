@@ -156,6 +156,8 @@ pub(crate) fn about(subject: Option<Extension<Subject>>, text: impl FnOnce() -> 
 pub(super) struct Audited {
     pub path: &'static str,
     pub action: &'static str,
+    /// Entered only where it asks for somebody.
+    pub of_people: bool,
 }
 
 /// Enters what a request was and what became of it. Outside of the check of roles: what was denied is entered too. A request without a
@@ -168,6 +170,9 @@ pub(super) async fn record(
     let Some(token) = auth::token_of(&request).or_else(|| console::visitor_of(&request)) else {
         return next.run(request).await;
     };
+    if audited.of_people && !Params::of(request.uri()).is_ok_and(|params| params.ask_for_people()) {
+        return next.run(request).await;
+    }
     let subject = Subject::default();
     request.extensions_mut().insert(subject.clone());
     let (uri, is_read) = (request.uri().clone(), request.method() == Method::GET);

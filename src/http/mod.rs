@@ -181,7 +181,8 @@ impl Health {
 
 /// Every route of [`routes()`], and the middleware around them.
 pub fn router(shared: Shared) -> Router {
-    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, audit, handler, .. }| {
+    let table = routes().into_iter().fold(Router::new(), |router, route| {
+        let Route { path, access, audit, of_people, handler, .. } = route;
         let handler = match access {
             Access::Open => handler,
             Access::Roles(roles) => handler.route_layer(from_fn_with_state(roles, auth::require)),
@@ -193,7 +194,7 @@ pub fn router(shared: Shared) -> Router {
         let handler = match audit {
             None => handler,
             Some(action) => {
-                let audited = audit::Audited { path, action };
+                let audited = audit::Audited { path, action, of_people };
                 handler.route_layer(from_fn_with_state((Arc::clone(&shared), audited), audit::record))
             }
         };

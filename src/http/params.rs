@@ -53,6 +53,11 @@ impl Params {
         Ok(Self { pairs, ..Self::default() })
     }
 
+    /// Whether they ask for somebody: by account, by user, or by words of a message.
+    pub fn ask_for_people(&self) -> bool {
+        self.pairs.iter().any(|(name, _)| ["account_id", "user_id", "q"].contains(&name.as_str()))
+    }
+
     /// All values of a parameter, of which each may hold several separated by commas.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let values = self.take(name);
