@@ -152,8 +152,17 @@ impl Store {
     where
         T: clickhouse::RowOwned + clickhouse::RowRead,
     {
+        self.answered(what, query.fetch_all::<T>()).await
+    }
+
+    /// Waits for an answer, and logs it if it was slow.
+    async fn answered<T>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = clickhouse::error::Result<T>>,
+    ) -> Result<T, StoreError> {
         let started = Instant::now();
-        let answer = within(READ_TIMEOUT + Duration::from_secs(5), what, query.fetch_all::<T>()).await;
+        let answer = within(READ_TIMEOUT + Duration::from_secs(5), what, answer).await;
         self.log_if_slow(what, started.elapsed(), answer.as_ref().err());
         answer
     }
@@ -192,7 +201,7 @@ impl Store {
             }
             Ok((rows, is_cut))
         };
-        within(READ_TIMEOUT + Duration::from_secs(5), what, read).await
+        self.answered(what, read).await
     }
 
     /// `database.table`, as it stands in SQL.

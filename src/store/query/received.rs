@@ -58,7 +58,7 @@ impl Store {
         sql.push_value(" AND (received_at < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(first.received_at_ms));
         sql.push_value(" OR key < {})", Value::UInt(first.key.stored())).push_matching(filter);
         let count = self.ask_wide(&sql).fetch_one();
-        super::within(super::READ_TIMEOUT, "counting what was received", count).await
+        self.answered("counting what was received", count).await
     }
 }
 

@@ -3,8 +3,8 @@
 //! Rollups know whole minutes, hours and days of UTC. A range is cut into those and the edges around them, which are read from the events; no event is in
 //! two of the pieces, so the sums of the pieces are the answer.
 
-use super::{CLOCK_AHEAD_MS, Filter, READ_TIMEOUT, Sql, Store, StoreError, Value};
-use crate::store::{insert::within, rows::week_of};
+use super::{CLOCK_AHEAD_MS, Filter, Sql, Store, StoreError, Value};
+use crate::store::rows::week_of;
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const HOUR_MS: i64 = 3_600_000;
@@ -73,7 +73,7 @@ impl Store {
     async fn since_ms(&self, table: &str) -> Result<i64, StoreError> {
         // Zero of an empty table.
         let sql = Sql::new(&format!("SELECT toUnixTimestamp64Milli(max(at)) FROM {}", self.table(table)));
-        let last: i64 = within(READ_TIMEOUT, "reading the start of the rollups", self.ask(&sql).fetch_one()).await?;
+        let last: i64 = self.answered("reading the start of the rollups", self.ask(&sql).fetch_one()).await?;
         Ok(if last == 0 { 0 } else { last.saturating_add(CLOCK_AHEAD_MS) })
     }
 }

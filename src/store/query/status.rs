@@ -4,8 +4,7 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{READ_TIMEOUT, Sql, Store, StoreError, Value};
-use crate::store::insert::within;
+use super::{Sql, Store, StoreError, Value};
 
 /// What is stored of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, Row)]
@@ -63,6 +62,6 @@ impl Store {
                  WHERE active AND database = {database:String} GROUP BY table ORDER BY table SETTINGS prefer_column_name_to_alias = 1",
             )
             .param("database", self.database.as_str());
-        within(READ_TIMEOUT, "reading the parts", query.fetch_all()).await
+        self.answered("reading the parts", query.fetch_all()).await
     }
 }

@@ -307,6 +307,7 @@ async fn alertmanager_is_told_again_of_what_fires_and_nobody_of_what_is_silenced
     collector.minutes(1).await;
     let told = hook.wait(3).await.pop().unwrap().body();
     assert_eq!(told["labels"]["account"], "19");
+    assert_eq!(told["link"], format!("{}/alerts", collector.url), "a page, not the API");
     collector.stop().await.unwrap();
 }
 

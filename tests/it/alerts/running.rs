@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use errata::{config::Config, state::Role};
+use errata::{
+    config::Config,
+    state::{AlertChanges, Role, State},
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -25,6 +28,9 @@ pub const MINUTE: i64 = 60_000;
 /// One rule: five 429s of an account within five minutes.
 pub const RULE: &str = "defaults = false\n[[rule]]\nname = 'limited'\nkind = 'rate_limited'\nseverity = 'page'\nthreshold = 5\n\
     lasting = '0s'\nlabels = { team = 'shop' }\nrunbook = 'https://wiki.example/limited'\n";
+
+/// One that reads request totals and nothing else.
+const BURN: &str = "[[rule]]\nname = 'burn'\nkind = 'server_errors'\nseverity = 'page'\n";
 
 pub fn with_rules(dir: &Path, text: &str) -> Config {
     let file = dir.join("alerts.toml");
@@ -250,6 +256,14 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     // Alertmanager would take it for resolved by now, were it not told again.
     let believed = errata::clock::rfc3339(collector.now_ms.load(Ordering::Relaxed) + 5 * MINUTE);
     eventually("a refresh", || manager.got().last().is_some_and(|got| got.body()[0]["endsAt"] == *believed)).await;
+    // So would it be of one that is frozen by itself, as a burn rate without totals.
+    let state = State::open(&dir.path().join("data")).unwrap();
+    let mut row = state.alerts(None).unwrap().remove(0);
+    row.frozen = "no request totals".to_owned();
+    state.apply_alerts(&AlertChanges { put: vec![row], ..AlertChanges::default() }).unwrap();
+    collector.now_ms.fetch_add(MINUTE, Ordering::Relaxed);
+    let believed = errata::clock::rfc3339(collector.now_ms.load(Ordering::Relaxed) + 5 * MINUTE);
+    eventually("a refresh", || manager.got().last().is_some_and(|got| got.body()[0]["endsAt"] == *believed)).await;
     // The incident goes on meanwhile; what is shipped waits in the spool, which alone freezes too.
     limit(&collector, 17, 6, MINUTE / 2).await;
     let alerts = collector.alerts().await;
@@ -259,7 +273,7 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     collector.delivered().await;
     let alerts = collector
         .alerts_when("a thaw", |alerts| {
-            alerts["frozen"].is_null() && alerts["evaluated_at"] == "2026-11-22T12:11:00.000Z"
+            alerts["frozen"].is_null() && alerts["evaluated_at"] == "2026-11-22T12:12:00.000Z"
         })
         .await;
     assert_eq!(alerts["alerts"][0]["state"], "firing", "nothing resolves falsely");
@@ -275,8 +289,7 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
 async fn a_rule_that_fails_says_so_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(dir.path()).await;
-    let burn = "[[rule]]\nname = 'burn'\nkind = 'server_errors'\nseverity = 'page'\n";
-    let mut config = with_rules(dir.path(), &(RULE.to_owned() + burn));
+    let mut config = with_rules(dir.path(), &(RULE.to_owned() + BURN));
     config.data_dir = dir.path().join("data");
     config.clickhouse.url = Engine::url_through(engine.port());
     let collector = Collector::with(config).await;
@@ -303,5 +316,26 @@ async fn a_rule_that_fails_says_so_and_the_others_go_on() {
     engine.run("RENAME TABLE errata.away TO errata.request_totals").await;
     collector.minutes(1).await;
     assert_eq!(failures("burn").await, 1.0);
+    collector.stop().await.unwrap();
+}
+
+/// Promise: when every rule fails, the time of the last evaluation stays that of the last one that was answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_rule_fails_nothing_is_shown_as_evaluated() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let mut config = with_rules(dir.path(), &("defaults = false\n".to_owned() + BURN));
+    config.data_dir = dir.path().join("data");
+    config.clickhouse.url = Engine::url_through(engine.port());
+    let collector = Collector::with(config).await;
+    limit(&collector, 17, 1, MINUTE / 2).await;
+    collector.delivered().await;
+    collector.minutes(1).await;
+    engine.run("RENAME TABLE errata.request_totals TO errata.away").await;
+    collector.now_ms.fetch_add(MINUTE, Ordering::Relaxed);
+    let alerts = collector.alerts_when("a failing rule", |alerts| alerts["frozen"].is_string()).await;
+    assert_eq!(alerts["evaluated_at"], "2026-11-22T12:01:00.000Z", "{alerts}");
+    engine.run("RENAME TABLE errata.away TO errata.request_totals").await;
+    collector.minutes(1).await;
     collector.stop().await.unwrap();
 }

@@ -69,9 +69,14 @@ async fn a_link_on_another_site_finds_who_has_signed_in() {
     browser.headers.insert("sec-fetch-site", HeaderValue::from_static("cross-site"));
     assert_eq!(browser.get("/sign-in").await.status, 200);
     browser.headers.insert("sec-fetch-site", HeaderValue::from_static("same-origin"));
-    browser.cookies.extend(session);
+    // The page has set the visitor's cookie anew; the session's is sent beside it again.
+    browser.cookies.extend(session.into_iter().filter(|(name, _)| name == "errata_session"));
+    assert_eq!(browser.cookies.len(), 2, "{:?}", browser.cookies);
+    let of_visitor = browser.form_token.clone();
     let page = browser.send("/lookup", &[("text", "req_1")]).await;
     assert_eq!(page.status, 403, "other forms need the session's own token");
+    // The refusal was a page of the session, with its token.
+    browser.form_token = of_visitor;
     let page = browser.send("/sign-in", &[("token", &collector.token), ("next", "/lookup")]).await;
     assert_eq!((page.status.as_u16(), page.location()), (303, Some("/lookup")), "{}", page.text);
     collector.stop().await.unwrap();

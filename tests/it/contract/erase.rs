@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::{Answer, token};
 use crate::collector::{Collector, NOW_MS, config, event};
 
+const HOUR_MS: i64 = 3_600_000;
+
 fn event_of(request_id: &str, account: &str, user: &str) -> Value {
     let mut event = event(request_id, 422);
     event["account_id"] = json!(account);
@@ -352,6 +354,11 @@ async fn an_erasure_goes_on_after_a_crash_between_its_steps() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
     collector.ship(&[event_of("req_1", "acme", "anna"), event_of("req_2", "zeta", "ben")]).await;
+    // Received after the erasure: it is new, and stays where it was counted too.
+    collector.advance_clock(3 * HOUR_MS);
+    let mut later = event_of("req_3", "acme", "anna");
+    later["timestamp"] = json!("2026-11-22T14:59:00Z");
+    collector.ship(&[later]).await;
     collector.delivered().await;
     collector.stop().await.unwrap();
 
@@ -367,11 +374,15 @@ async fn an_erasure_goes_on_after_a_crash_between_its_steps() {
     begun("first", "acme", None);
     // Counted 5, and all but its own end done.
     begun("second", "nobody", Some(5));
-    let collector = Collector::start(dir.path()).await;
+    let collector = Collector::with_clock(config(dir.path()), NOW_MS + 3 * HOUR_MS).await;
     let first = done(&collector, &json!({"id": "first"})).await;
     assert_eq!(first["stored"], 1, "{first}");
     let second = done(&collector, &json!({"id": "second"})).await;
     assert_eq!(second["stored"], 5, "what was counted first counts: {second}");
-    assert_eq!(ids(&collector, "").await, ["req_2"]);
+    assert_eq!(ids(&collector, "").await, ["req_2", "req_3"]);
+    let path = "/api/v1/validation/failures?from=2026-11-22T14:00:00Z&to=2026-11-22T15:00:00Z";
+    let (_, body) = collector.get(path).await;
+    let row = &body["data"]["rows"][0];
+    assert_eq!((&row["accounts"], &row["samples"][0]), (&json!(1), &json!("req_3")), "{body}");
     collector.stop().await.unwrap();
 }

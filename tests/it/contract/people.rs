@@ -1,11 +1,11 @@
 //! Pseudonyms: who may not see people sees the same name for the same person everywhere, and finds by it.
 
-use errata::state::Role;
+use errata::{config::Config, state::Role};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, token};
-use crate::collector::{Collector, event};
+use crate::collector::{Collector, config, event};
 
 fn event_of(request_id: &str, account: &str, user: &str) -> Value {
     let mut event = event(request_id, 422);
@@ -195,6 +195,55 @@ async fn validation_analytics_name_nobody_to_product() {
             assert!(answer.text.starts_with("account,message,path,count,"), "{}", answer.text);
             assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
         }
+    }
+    collector.stop().await.unwrap();
+}
+
+/// What is known of statuses, of which one lists no messages: any is documented by it, and none is stated.
+const CATALOG: &str = r#"
+    api = { name = "x", version = "1" }
+    [[status]]
+    code = 500
+    title = "Broken"
+    meaning = "It broke"
+    causes = ["c"]
+    solution = "s"
+    customer = "c"
+    [[status]]
+    code = 409
+    title = "Conflict"
+    meaning = "It is taken"
+    causes = ["c"]
+    solution = "s"
+    customer = "c"
+    errors = ["It is taken."]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_issues_product_sees_the_texts_that_the_catalog_states_word_for_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("catalog.toml");
+    std::fs::write(&file, CATALOG).unwrap();
+    let catalog = file.to_str().unwrap().to_owned();
+    let collector = Collector::with(Config { catalog, ..config(dir.path()) }).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let failed = |id: &str, status: u16, error: &str| {
+        let mut event = event(id, status);
+        event["response"] = json!({ "error": error });
+        event["account_id"] = json!("acme-corp");
+        event
+    };
+    collector.ship(&[failed("req_1", 500, "Account acme-corp is gone"), failed("req_2", 409, "It is taken")]).await;
+    collector.delivered().await;
+    let (_, all) = collector.get("/api/v1/issues").await;
+    assert!(all.to_string().contains("acme-corp"), "{all}");
+    let (_, list) = collector.read(&product, "/api/v1/issues").await;
+    assert_eq!(list["data"]["issues"].as_array().unwrap().len(), 2, "{list}");
+    assert!(!list.to_string().contains("acme-corp") && list.to_string().contains("It is taken"), "{list}");
+    for issue in list["data"]["issues"].as_array().unwrap() {
+        let path = format!("/api/v1/issues/{}", issue["fingerprint"].as_str().unwrap());
+        let (status, body) = collector.read(&product, &path).await;
+        assert!(status == 200 && !body.to_string().contains("acme-corp"), "{body}");
     }
     collector.stop().await.unwrap();
 }
