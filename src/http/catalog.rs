@@ -214,13 +214,20 @@ pub(crate) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter)
     // Before they are counted: of an event alone it is known whose ids are in its message.
     let keys = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, sight.message_key()];
     let project = &token.project;
-    let (statuses, messages, errors) = tokio::try_join!(
-        shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], NO_STEPS_S)),
-        shared.timed("observed_messages", shared.store.validation_failures(project, filter, &keys, None, MESSAGES + 1)),
-        shared
-            .timed("observed_errors", shared.store.general_errors(project, filter, !sight.sees_people(), MESSAGES + 1)),
-    )
-    .map_err(|error| unavailable(&error))?;
+    let questions = async {
+        tokio::try_join!(
+            shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], NO_STEPS_S)),
+            shared.timed(
+                "observed_messages",
+                shared.store.validation_failures(project, filter, &keys, None, MESSAGES + 1)
+            ),
+            shared.timed(
+                "observed_errors",
+                shared.store.general_errors(project, filter, !sight.sees_people(), MESSAGES + 1)
+            ),
+        )
+    };
+    let (statuses, messages, errors) = Box::pin(questions).await.map_err(|error| unavailable(&error))?;
     let status = |series: &crate::store::query::Series| series.labels.get("status").and_then(|text| text.parse().ok());
     let statuses = statuses.iter().filter_map(|series| Some((status(series)?, series.total)));
     let more = messages.len() > MESSAGES || errors.len() > MESSAGES;
