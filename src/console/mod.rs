@@ -3,7 +3,7 @@
 //! # How a page is made
 //!
 //! `shell` is around everything that is not the API: it knows the visitor by the cookie ([`Visit`]), turns an
-//! [`ApiError`] into a page for browsers, and gives each page its headers and its compression. A page's route is
+//! [`ApiError`](crate::http::answer::ApiError) into a page for browsers, and gives each page its headers and its compression. A page's route is
 //! a row of [`routes()`] with [`Access::Page`]: `gate` lets pass who has the role, sends others to sign in, and checks every form that is sent.
 //! The handler asks what the API's handler asks (the same function, never HTTP, never SQL), fills a struct with what its template shows, and
 //! [`render`]s it, which is the one way to an [`Html`]: whatever a template shows is inert.
