@@ -71,12 +71,11 @@ pub(in crate::console) async fn failure(
     let filter = range.filter(params.conditions());
     params.finish()?;
     let sight = shared.sight(&token);
-    let message = if sight.sees_people() { FailureKey::Message } else { FailureKey::MaskedMessage };
     let by =
         |keys: &[FailureKey]| Asked { filter: filter.clone(), group_by: keys.to_vec(), compared: false, limit: ROWS };
     let (whole, messages, who, places) = (
         by(&[]),
-        by(&[FailureKey::Field, message]),
+        by(&[FailureKey::Field, sight.message_key()]),
         by(&[FailureKey::Account]),
         by(&[FailureKey::Route, FailureKey::Rule]),
     );

@@ -17,7 +17,6 @@ pub use friction::{__path_friction, friction};
 
 use super::{
     Shared,
-    analyse::one_of,
     answer::{ApiError, Data},
     params::Params,
     privacy::{Shown, Sight},
@@ -127,25 +126,21 @@ pub async fn failures(
 ) -> Result<Response, ApiError> {
     let sight = shared.sight(&token);
     let asked = read(&mut params, &sight, shared.clock.now_ms());
-    let format = params.parsed("format", "json or csv", |text| ["json", "csv"].into_iter().find(|name| *name == text));
+    let as_csv = super::csv::is_asked(&mut params);
     params.finish()?;
     let failures = count(&shared, &token, &asked).await?;
-    Ok(match format {
-        Some("csv") => csv::answer(&asked, &failures),
-        _ => Data::ok(failures).into_response(),
-    })
+    Ok(if as_csv { csv::answer(&asked, &failures) } else { Data::ok(failures).into_response() })
 }
 
 /// Reads what is asked; those who may not see people get messages without their traces.
 pub(crate) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
     let filter = params.filter(now_ms);
-    let expected = one_of(&FailureKey::ALL.map(FailureKey::as_str));
-    let mut group_by = params.parsed_list("group_by", &expected, FailureKey::parse);
+    let mut group_by = params.choices("group_by", &FailureKey::ALL, FailureKey::as_str);
     if group_by.is_empty() {
         group_by = vec![FailureKey::Field, FailureKey::Rule];
     }
-    for key in group_by.iter_mut().filter(|key| **key == FailureKey::Message && !sight.sees_people()) {
-        *key = FailureKey::MaskedMessage;
+    for key in group_by.iter_mut().filter(|key| **key == FailureKey::Message) {
+        *key = sight.message_key();
     }
     let limit = params.limit(ROWS.0, ROWS.1);
     let compared = params.parsed("compare", "previous", |text| (text == "previous").then_some(())).is_some();

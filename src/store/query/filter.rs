@@ -193,6 +193,6 @@ mod tests {
         let mut sql = Sql::new("SELECT 1 FROM events");
         sql.push_filter(&hostile, &filter);
         assert!(!sql.text.contains("OR 1 --"), "{}", sql.text);
-        assert_eq!(sql.params.len(), 18);
+        assert_eq!(sql.params.len(), 20);
     }
 }

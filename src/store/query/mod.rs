@@ -49,7 +49,7 @@ pub use impact::{EventSummary, Impact};
 pub use issues::{IssueFilter, IssueKind, IssueRelease, IssueSamples, IssueStep, NamedCount, SeenIssue};
 pub use observed::GeneralError;
 pub use rate_limit::Episode;
-pub use rates::{RateKey, Series};
+pub use rates::{NO_STEPS_S, RateKey, Series};
 pub use ratio::{RatedPoint, RatedSeries};
 pub use received::Received;
 pub use request::Found;

@@ -10,7 +10,7 @@ use super::{
     FailureTrend, Filter, Sql, Store, StoreError, Value,
     rollup::{HOUR_MS, Range, take_whole},
 };
-use crate::event::pseudonym::{MASK, PERSONAL};
+use crate::event::pseudonym::{MASK, PERSONAL, SHORTEST_IN_TEXT};
 
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +40,6 @@ impl FailureKey {
             Self::Account => "account",
             Self::Path => "path",
         }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.as_str() == text)
     }
 
     /// As the rollup names it, if it tells them apart.
@@ -391,14 +386,27 @@ fn push_keys<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>) 
 
 impl Sql {
     /// A text without [what may be somebody's](crate::event::pseudonym::PERSONAL), and without its event's own account and user, whose columns
-    /// must be there.
+    /// must be there: as [`without_word`](crate::event::pseudonym::without_word) finds them, or more where letters other than ASCII's are
+    /// around them.
     pub(super) fn push_masked(&mut self, column: &str) -> &mut Self {
-        // No text holds U+0000: what is too short to be told from a word is looked for in vain.
-        let own = |id: &str| format!("if(length({id}) >= 4, {id}, '\\0')");
-        self.push(&format!("replaceRegexpAll(replaceAll(replaceAll(toString({column}), {}, ", own("account_id")));
-        self.push_value("{}), ", Value::Text(MASK.to_owned())).push(&own("user_id"));
-        self.push_value(", {}), ", Value::Text(MASK.to_owned()));
-        self.push_value("{}, ", Value::Text(PERSONAL.to_owned()));
+        let ids = ["account_id", "user_id"];
+        let holds = ids.map(|id| format!("(length({id}) >= {SHORTEST_IN_TEXT} AND position({column}, {id}) > 0)"));
+        // U+0000 is in no text. An edge of the id that is no letter needs no edge of a word.
+        let word = ids.map(|id| {
+            format!(
+                "if(length({id}) >= {SHORTEST_IN_TEXT}, concat(if(match({id}, '^\\\\w'), '\\\\b', ''), regexpQuoteMeta({id}), \
+                 if(match({id}, '\\\\w$'), '\\\\b', '')), '\\\\x00')"
+            )
+        });
+        // A pattern for each row is dear: made for those alone whose text has an id in it.
+        self.push(&format!("if({}, replaceRegexpAll(", holds.join(" OR "))).push_impersonal(column);
+        self.push(&format!(", concat({}), ", word.join(", '|', "))).push_value("{}), ", Value::Text(MASK.to_owned()));
+        self.push_impersonal(column).push(")")
+    }
+
+    fn push_impersonal(&mut self, column: &str) -> &mut Self {
+        self.push(&format!("replaceRegexpAll(toString({column}), "))
+            .push_value("{}, ", Value::Text(PERSONAL.to_owned()));
         self.push_value("{})", Value::Text(MASK.to_owned()))
     }
 }

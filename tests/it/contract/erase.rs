@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use errata::{
     config::Config,
-    state::{AlertChanges, AlertRow, Erasure, ErasureState, State},
+    state::{AlertChanges, AlertRow, Erasure, State},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -319,6 +319,35 @@ async fn interrupted(collector: &Collector, receipt: &Value) {
     }
 }
 
+/// More requests than go at once, of a user who has some of them in common with somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_more_than_goes_at_once_goes_in_rounds() {
+    const EVENTS: usize = 20_500;
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    // The longest ids: as much text as there can be.
+    let id = |number: usize| format!("req_{number:0124}");
+    let line = |number: usize, user: &str| {
+        format!(
+            "{{\"request_id\":\"{}\",\"status\":422,\"account_id\":\"acme\",\"user_id\":\"{user}\",\"timestamp\":\"2026-11-22T11:{:02}:00Z\"}}\n",
+            id(number),
+            number % 60
+        )
+    };
+    let body: String = (0..EVENTS).map(|number| line(number, "anna")).chain([line(7, "zoe")]).collect();
+    let (status, body) = collector.ship_body("application/x-ndjson", body).await;
+    assert_eq!((status, &body["data"]["accepted"]), (StatusCode::ACCEPTED, &json!(EVENTS + 1)), "{body}");
+    collector.delivered().await;
+    let receipt = erase(&collector, &json!({"user_id": "anna"})).await;
+    assert_eq!(done(&collector, &receipt).await["stored"], EVENTS);
+    assert_eq!(ids(&collector, "").await, [id(7)]);
+    assert_eq!(collector.found(&id(7)).await["events"][0]["user_id"], "zoe");
+    for number in [0, 1, EVENTS - 2, EVENTS - 1] {
+        assert!(why_unknown(&collector, &id(number)).await.starts_with("erased at"), "{number}");
+    }
+    collector.stop().await.unwrap();
+}
+
 /// A crash between any two steps leaves the state database as it was after one of them: each is taken up from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_goes_on_after_a_crash_between_its_steps() {
@@ -335,20 +364,7 @@ async fn an_erasure_goes_on_after_a_crash_between_its_steps() {
 
     let begun = |id: &str, value: &str, stored: Option<u64>| {
         let state = State::open(dir.path()).unwrap();
-        let erasure = Erasure {
-            id: id.into(),
-            project: "default".into(),
-            kind: "account_id".into(),
-            value: Some(value.into()),
-            requested_ms: NOW_MS,
-            by: "admin".into(),
-            state: ErasureState::Waiting,
-            stored: None,
-            quarantined: 0,
-            withheld: 0,
-            done_ms: None,
-            problem: None,
-        };
+        let erasure = Erasure { id: id.into(), ..Erasure::new("default", "account_id", value, NOW_MS) };
         state.begin_erasure(&erasure).unwrap();
         if let Some(stored) = stored {
             state.erasure_deletes(id, stored).unwrap();

@@ -17,6 +17,47 @@ fn event_of(request_id: &str, account: &str, user: &str) -> Value {
     event
 }
 
+/// A short id is a word or a part of one: shown, searched and counted alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_three_characters_is_masked_where_it_is_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let mut own = event_of("req_1", "512", "a.c");
+    let message = "512 of 1512 sites: 512, says a.c, not abc";
+    own["response"]["error"] = json!(message);
+    own["response"]["errors"] = json!({"site_id": [message]});
+    let mut dashes = event_of("req_2", "-x-", "17");
+    dashes["response"]["error"] = json!("17 of -x- and b-x-c");
+    collector.ship(&[own, dashes]).await;
+    collector.delivered().await;
+
+    let all = events(&collector, &product, "").await;
+    let of = |id: &str| all.iter().find(|event| event["request_id"] == id).unwrap();
+    let (account, user) = (of("req_1")["account_id"].as_str().unwrap(), of("req_1")["user_id"].as_str().unwrap());
+    assert_eq!(of("req_1")["error"], format!("{account} of 1512 sites: {account}, says {user}, not abc"));
+    for (text, of_product, of_admin) in [
+        ("512 of", 0, 1),
+        ("512,", 0, 1),
+        ("512 sites", 1, 1), // of 1512
+        ("says a.c", 0, 1),
+        ("not abc", 1, 1),
+        ("17 of", 1, 1), // too short to tell from any number
+        ("-x-", 0, 1),
+        ("… of 1512", 1, 0),
+    ] {
+        let query = format!("q={}", text.replace(' ', "%20"));
+        assert_eq!(events(&collector, &product, &query).await.len(), of_product, "{text}");
+        assert_eq!(events(&collector, &collector.token, &query).await.len(), of_admin, "{text}");
+    }
+    let (_, body) = collector.read(&product, "/api/v1/validation/failures?group_by=message").await;
+    let counted: Vec<_> = body["data"]["rows"].as_array().unwrap().iter().map(|row| &row["message"]).collect();
+    let (status, body) = collector.read(&product, "/api/v1/catalog/drift").await;
+    assert!(status == 200 && body.to_string().contains("… of 1512 sites: …, says …, not abc"), "{body}");
+    assert!(counted.contains(&&json!("… of 1512 sites: …, says …, not abc")), "{counted:?}");
+    collector.stop().await.unwrap();
+}
+
 async fn events(collector: &Collector, token: &str, query: &str) -> Vec<Value> {
     let (status, body) = collector.read(token, &format!("/api/v1/events?{query}")).await;
     assert_eq!(status, 200, "{body}");
