@@ -1,7 +1,7 @@
 //! Which events a question is about: the filters of `GET /api/v1/events`.
 
 use super::{CLOCK_AHEAD_MS, Sql, Value};
-use crate::event::pseudonym::MASK;
+use crate::event::pseudonym::{MASK, SHORTEST_IN_TEXT};
 
 /// Events of a time range that fit every list that is not empty (one of its values).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Sql {
                 self.push_text(text, |sql, column| sql.push(column));
             }
             if filter.masks_text {
-                self.push_text(text, Self::push_masked);
+                self.push_text(text, |sql, column| sql.push_masked(column, SHORTEST_IN_TEXT));
             }
         }
         self

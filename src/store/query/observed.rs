@@ -3,7 +3,7 @@
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{Filter, Sql, Store, StoreError};
+use super::{Filter, Sql, Store, StoreError, validation::SHORTEST_COUNTED};
 
 /// Events of one status that say the same and name no field.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
@@ -29,7 +29,7 @@ impl Store {
     ) -> Result<Vec<GeneralError>, StoreError> {
         let mut sql = Sql::new("SELECT status, ");
         if masked {
-            sql.push_masked("events.error");
+            sql.push_masked("events.error", SHORTEST_COUNTED);
         } else {
             sql.push("toString(events.error)");
         }

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::event::pseudonym::{MASK, PERSONAL};
 
+/// Shortest id, bytes, that is left out of messages that are counted: `at most 100 characters` is one message, also to the account `100`.
+pub(super) const SHORTEST_COUNTED: usize = 4;
+
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKey {
@@ -198,7 +201,7 @@ fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>
     for (index, (column, is_masked)) in columns.enumerate() {
         sql.push(if index == 0 { "" } else { ", " });
         if is_masked {
-            sql.push_masked(column);
+            sql.push_masked(column, SHORTEST_COUNTED);
         } else {
             sql.push(&format!("toString({column})"));
         }
@@ -208,10 +211,10 @@ fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>
 
 impl Sql {
     /// A text without [what may be somebody's](crate::event::pseudonym::PERSONAL), and without its event's own account and user, whose columns
-    /// must be there.
-    pub(super) fn push_masked(&mut self, column: &str) -> &mut Self {
-        // No text holds U+0000: what is too short to be told from a word is looked for in vain.
-        let own = |id: &str| format!("if(length({id}) >= 4, {id}, '\\0')");
+    /// must be there, where they have so many bytes at least: a shorter one is any word.
+    pub(super) fn push_masked(&mut self, column: &str, shortest: usize) -> &mut Self {
+        // No text holds U+0000: what is too short is looked for in vain.
+        let own = |id: &str| format!("if(length({id}) >= {shortest}, {id}, '\\0')");
         self.push(&format!("replaceRegexpAll(replaceAll(replaceAll(toString({column}), {}, ", own("account_id")));
         self.push_value("{}), ", Value::Text(MASK.to_owned())).push(&own("user_id"));
         self.push_value(", {}), ", Value::Text(MASK.to_owned()));
