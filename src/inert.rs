@@ -1,6 +1,6 @@
 //! Text of others made harmless for people's eyes: on a terminal, in a spreadsheet, on a page.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Characters of a cell.
 const CELL_CHARS: usize = 32_000;
@@ -16,6 +16,16 @@ pub fn clean(text: &str) -> String {
 #[must_use]
 pub fn clean_text(text: &str) -> String {
     escape(text, |character| character == '\n')
+}
+
+/// As [`clean`], but line breaks and tabs stay: text of a page, or all of one.
+#[must_use]
+pub fn clean_page(text: &str) -> Cow<'_, str> {
+    let stays = |character| matches!(character, '\n' | '\t');
+    if text.chars().all(|character| stays(character) || !is_unsafe(character)) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(escape(text, stays))
 }
 
 fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
@@ -108,6 +118,7 @@ mod tests {
         assert_eq!(clean("invoice\u{202e}gpj.exe"), "invoice\\u{202e}gpj.exe");
         assert_eq!(clean("a\r\nb\tc\u{2028}"), "a\\r\\nb\\tc\\u{2028}");
         assert_eq!(clean_text("a\nb\r"), "a\nb\\r");
+        assert_eq!(clean_page("a\n\tb\r\u{202e}\u{feff}"), "a\n\tb\\r\\u{202e}\\u{feff}");
         assert_eq!(clean("Größe 日本 é 🙂"), "Größe 日本 é 🙂");
     }
 

@@ -18,45 +18,54 @@ ZERO = "toUUID('00000000-0000-0000-0000-000000000000')"
 ERRATA = str(bench.ROOT / "target/release/errata")
 LOADER = str(bench.ROOT / "target/release/errata-load")
 SHIPPED = int(os.environ.get("BENCH_EVENTS", 1_500_000))
+PAGES = int(os.environ.get("BENCH_PAGES", 61))
+ONLY = os.environ.get("BENCH_ONLY", "")
+
+
+def filled(engine, table, condition="1"):
+    return engine.query(f"SELECT count() FROM b.{table} WHERE {condition}").strip() != "0"
 
 
 def fill_rollups(engine):
+    """As delivery fills them: all of the range by hours, by minutes the last two days, by accounts the last eight."""
     first, last = (int(ms) for ms in engine.query(
         "SELECT toUnixTimestamp64Milli(min(received_at)), toUnixTimestamp64Milli(max(received_at)) FROM b.events FORMAT TSV").split())
-    units = {"day": (first, "toStartOfDay"), "hour": (first, "toStartOfHour"), "minute": (last - 2 * DAY_MS, "toStartOfMinute")}
-    # A directory that was filled before there were days has the older list of names.
-    engine.query("ALTER TABLE b.rollup_counts MODIFY COLUMN per Enum8('minute' = 1, 'hour' = 2, 'coarse_minute' = 3, 'coarse_hour' = 4, 'day' = 5)")
-    for per, (since, start_of) in units.items():
-        if engine.query(f"SELECT count() FROM b.rollup_counts WHERE per = '{per}'").strip() != "0":
+    cell = f"toMonday(received_at) AS week, {ZERO} AS batch, project"
+    hour = "toStartOfHour(toDateTime(timestamp, 'UTC')) AS at"
+    counts = lambda per, start_of, of_cell: (
+        f"INSERT INTO b.rollup_counts SELECT {cell}, '{per}', {start_of}(toDateTime(timestamp, 'UTC')) AS at, service, environment, {of_cell}, status, count()")
+    both, neither = "route, method", "'' AS cell_route, '' AS cell_method"
+    of_day = {
+        "counts by the hour": (first, "rollup_counts", "per = 'hour'", [
+            counts("day", "toStartOfDay", both), counts("hour", "toStartOfHour", both), counts("coarse_hour", "toStartOfHour", neither)]),
+        "counts by the minute": (last - 2 * DAY_MS, "rollup_counts", "per = 'minute'", [
+            counts("minute", "toStartOfMinute", both), counts("coarse_minute", "toStartOfMinute", neither)]),
+        "failures": (first, "rollup_failures", "1", [
+            f"INSERT INTO b.rollup_failures SELECT {cell}, {hour}, service, environment, route, field, rule, count(), count(), 0, 0, 0, "
+            "groupUniqArray(account_id), min(timestamp), max((timestamp, request_id))"]),
+        "accounts": (last - 8 * DAY_MS, "rollup_accounts", "1", [
+            f"INSERT INTO b.rollup_accounts SELECT {cell}, account_id, {hour}, service, environment, route, method, status, count()"]),
+        "issues": (first, "rollup_issues", "1", [
+            f"INSERT INTO b.rollup_issues SELECT {cell}, {hour}, fingerprint, environment, release, count(), max(toUnixTimestamp64Milli(timestamp) % 3600000)",
+            "INSERT INTO b.issues (project, fingerprint, service, route, status, error_template, fields, rules, first_seen, last_seen) "
+            "SELECT project, fingerprint, any(service), any(route), any(status), any(error_template), any(`errors.field`), any(`errors.rule`), "
+            "min(timestamp), max(timestamp)"]),
+    }
+    for name, (since, table, condition, inserts) in of_day.items():
+        if filled(engine, table, condition):
             continue
         begin = time.time()
         for day in range(since // DAY_MS, last // DAY_MS + 1):
-            coarse = [] if per == "day" else [(f"coarse_{per}", "'' AS cell_route, '' AS cell_method")]
-            for name, of_cell in [(per, "route, method"), *coarse]:
-                engine.query(
-                    f"INSERT INTO b.rollup_counts SELECT toMonday(received_at), {ZERO}, project, '{name}', {start_of}(toDateTime(timestamp, 'UTC')) AS at, "
-                    f"service, environment, {of_cell}, status, count() FROM b.events "
-                    f"WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS}) "
-                    "GROUP BY ALL")
-        print(f"rollups filled by the {per} in {time.time() - begin:.0f} s")
-    engine.rest()
-
-
-def fill_for_pages(engine):
-    """What the overview and the page of a request read beside the counts."""
-    last = int(engine.query("SELECT toUnixTimestamp64Milli(max(received_at)) FROM b.events FORMAT TSV"))
+            span = (f"FROM b.events WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) "
+                    f"AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS})")
+            if table == "rollup_failures":
+                span = f"{span} AND notEmpty(`errors.field`)".replace("b.events", "b.events ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule")
+            for insert in inserts:
+                engine.query(f"{insert} {span} GROUP BY " + ("project, fingerprint" if "b.issues " in insert else "ALL"))
+        print(f"{name} filled in {time.time() - begin:.0f} s", flush=True)
+    # The events are older than these tables, and the rollups, filled here, know them all the same.
+    engine.query("TRUNCATE TABLE b.rollup_start")
     engine.query("TRUNCATE TABLE b.issue_start")
-    hour = "toStartOfHour(toDateTime(timestamp, 'UTC')) AS at"
-    for day in range(last // DAY_MS - 7, last // DAY_MS + 1):
-        events = (f"FROM b.events WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) "
-                  f"AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS})")
-        engine.query(f"INSERT INTO b.rollup_accounts SELECT toMonday(received_at), {ZERO}, project, account_id, {hour}, service, environment, "
-                     f"route, method, status, count() {events} AND account_id != '' GROUP BY ALL")
-        engine.query(f"INSERT INTO b.rollup_issues SELECT toMonday(received_at), {ZERO}, project, {hour}, fingerprint, environment, release, "
-                     f"count(), max(toUnixTimestamp64Milli(timestamp) % 3600000) {events} GROUP BY ALL")
-        engine.query("INSERT INTO b.issues (project, fingerprint, service, route, status, error_template, first_seen, last_seen) "
-                     f"SELECT project, fingerprint, any(service), any(route), any(status), any(error_template), min(timestamp), max(timestamp) {events} "
-                     "GROUP BY project, fingerprint")
     engine.rest()
 
 
@@ -73,6 +82,8 @@ class Collector:
                                         stdout=subprocess.DEVNULL, stderr=open(f"{self.directory}/log", "w"))
         token = pathlib.Path(self.directory, "admin.token")
         for _ in range(600):
+            if self.process.poll() is not None:
+                sys.exit(pathlib.Path(self.directory, "log").read_text())
             if token.exists() and self.ready():
                 break
             time.sleep(0.05)
@@ -163,18 +174,29 @@ def measure(engine, collector, rids, go_on):
 
 
 def measure_pages(engine, collector, rids):
-    """From the request to the last byte, compressed."""
+    """From the request to the last byte, compressed. No range is asked for twice."""
     collector.sign_in()
     newest = int(engine.query("SELECT toUnixTimestamp64Milli(max(timestamp)) FROM b.events FORMAT TSV"))
     moment = lambda ms: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
+    route, service, rare = engine.query(
+        f"SELECT route, service, account_id FROM b.events WHERE timestamp > fromUnixTimestamp64Milli({newest - DAY_MS // 24}) AND status = 400 "
+        "AND length(account_id) = 5 LIMIT 1 FORMAT TSV").strip().split("\t")
+    filters = {"": "", "5xx": "status=5xx", "a route": urllib.parse.urlencode({"route": route}), "a service, status and method": f"service={service}&status=422&method=POST",
+               "field and rule": "field=email&rule=required", "a busy account": "account_id=1", "a rare account": f"account_id={rare}", "a text": "q=characters"}
     pages = {"/requests/{id}": [f"/requests/{rid}" for rid in rids[:200]]}
     for days in (1, 7, 30):
-        ends = [newest - 3 * DAY_MS - at * 613_000 for at in range(60)]
-        pages[f"/ over {days} d"] = [f"/?from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in ends]
+        ends = [newest - 3 * DAY_MS - at * 613_000 for at in range(PAGES)]
+        ranges = [f"from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in ends]
+        pages[f"/ over {days} d"] = [f"/?{of}" for of in ranges]
+        pages[f"/validation over {days} d"] = [f"/validation?{of}" for of in ranges]
+        for name, chosen in filters.items():
+            pages[f"/explore over {days} d, {name or 'all'}"] = [f"/explore?{of}&{chosen}" for of in ranges]
     print("| page | samples | p50 ms | p95 ms | p99 ms | bytes |\n|---|---|---|---|---|---|")
     for name, paths in pages.items():
+        if not re.search(ONLY, name):
+            continue
         collector.page(paths[0])
-        taken = [collector.page(path) for path in paths]
+        taken = [collector.page(path) for path in paths[1:]]
         times = [took for took, _ in taken]
         p50, p95, p99 = (bench.percentile(times, part) for part in (.5, .95, .99))
         print(f"| {name} | {len(times)} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {max(len(data) for _, data in taken)} |", flush=True)
@@ -193,10 +215,7 @@ def main():
     million = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     engine = bench.Engine(f"lookup-{million}")
     bench.migrate(engine, "b")
-    # The events are older than these tables, and the rollups, filled here, know them all the same.
-    engine.query("TRUNCATE TABLE b.rollup_start")
     fill_rollups(engine)
-    fill_for_pages(engine)
     print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
     collector = Collector(engine)
     try:

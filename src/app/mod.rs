@@ -134,6 +134,7 @@ impl App {
                 pseudonyms: pseudonyms.clone(),
                 metrics: Arc::clone(&metrics),
                 clock: clock.clone(),
+                arrivals: Arc::default(),
                 begun: Arc::default(),
             },
             limits: Limits {

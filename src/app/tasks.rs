@@ -1,6 +1,7 @@
 //! What runs beside the HTTP server.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     future::Future,
     sync::Arc,
@@ -20,7 +21,7 @@ use crate::{
         notify::{Notifier, Rounds},
     },
     deliver::{self, DeliverError, Deliverer, quarantine::Quarantine, totals::TotalsDeliverer},
-    erase::Progress,
+    erase::{Course, Progress},
     http, spool,
     store::{client::Access, migrate::MigrateError},
 };
@@ -244,26 +245,30 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
 /// Goes on with erasures, one after the other, as long as ClickHouse has our tables.
 async fn erase(shared: http::Shared) -> Infallible {
     let eraser = &shared.eraser;
+    let mut courses: HashMap<String, Course> = HashMap::new();
     loop {
-        let unfinished = eraser.state.unfinished_erasures().unwrap_or_else(|error| {
-            tracing::warn!("reading erasures: {error}; trying again");
-            Vec::new()
-        });
-        let mut waits = false;
+        let (unfinished, mut waits) = match eraser.unfinished().await {
+            Ok(unfinished) => (unfinished, false),
+            Err(error) => {
+                tracing::warn!("reading erasures: {error}; trying again");
+                (Vec::new(), true)
+            }
+        };
         for erasure in &unfinished {
-            let delivered = |at_ms| is_delivered(&shared, at_ms);
-            let problem = match eraser.advance(erasure, delivered).await {
-                Ok(progress) => {
-                    waits |= progress == Progress::Waits;
-                    None
+            let course = courses.entry(erasure.id.clone()).or_default();
+            let problem = match eraser.advance(erasure, course, |at_ms| is_delivered(&shared, at_ms)).await {
+                Ok(Progress::Done) => {
+                    courses.remove(&erasure.id);
+                    continue;
                 }
+                Ok(Progress::Waits) => None,
                 Err(error) => {
                     tracing::warn!(erasure = erasure.id, "erasing: {error}; trying again");
-                    waits = true;
                     Some(error.to_string())
                 }
             };
-            if let Err(error) = eraser.state.erasure_problem(&erasure.id, problem.as_deref()) {
+            waits = true;
+            if let Err(error) = eraser.note(erasure, problem).await {
                 tracing::warn!("noting how far an erasure is: {error}");
             }
         }
@@ -273,7 +278,7 @@ async fn erase(shared: http::Shared) -> Infallible {
     }
 }
 
-/// Whether everything received up to a time is stored and rolled up.
+/// Whether everything that was in the spool at a time is stored and rolled up.
 fn is_delivered(shared: &http::Shared, at_ms: i64) -> bool {
     // In this order, as in `horizon`.
     let queued = shared.spool.stats().items;

@@ -9,7 +9,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-use super::shell::compress;
+use super::shell::{Accepts, compress};
 use crate::http::answer::ApiError;
 
 /// A file that pages name.
@@ -44,8 +44,7 @@ pub(super) async fn serve(Path(file): Path<String>, headers: HeaderMap) -> Respo
             .field("path", "this file is of another version; load the page again")
             .into_response();
     };
-    let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let zipped = asset.gzip.as_deref().filter(|_| encodings.contains("gzip"));
+    let zipped = asset.gzip.as_deref().filter(|_| Accepts::of(&headers).gzip);
     let mut response = zipped.unwrap_or(asset.text.as_bytes()).into_response();
     let answered = response.headers_mut();
     if zipped.is_some() {

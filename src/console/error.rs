@@ -34,10 +34,10 @@ pub(super) fn show(response: &mut Response, error: &ApiError, visit: Option<&Vis
         request_id: visit.map(|visit| visit.request_id.clone()).unwrap_or_default(),
     };
     // A template of texts alone formats; were it not so, the status says it.
-    let text = render(&page).map_or_else(|_| headline.to_owned(), |page| page.text);
+    let page = render(&page).unwrap_or_else(|_| Html::of_words(headline));
     error_headers(error, response.headers_mut());
     response.headers_mut().remove(header::WWW_AUTHENTICATE);
-    response.extensions_mut().insert(Html { status: error.status, text });
+    response.extensions_mut().insert(page.with_status(error.status));
 }
 
 /// In plain words, and what to do.

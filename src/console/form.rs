@@ -22,15 +22,10 @@ pub(super) const TOKEN: &str = "form_token";
 pub struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// The value of a field; empty if there is none.
+    /// The first value of a field; empty if there is none.
     #[must_use]
     pub fn field(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
-    }
-
-    /// All values of a field.
-    pub fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Reads the form out of a request.
@@ -79,6 +74,5 @@ mod tests {
     fn fields_are_found_by_name() {
         let form = Form(form_urlencoded::parse(b"a=1&b=x+y%0A&a=2").into_owned().collect());
         assert_eq!((form.field("a"), form.field("b"), form.field("c")), ("1", "x y\n", ""));
-        assert_eq!(form.fields("a").collect::<Vec<_>>(), ["1", "2"]);
     }
 }

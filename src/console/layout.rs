@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     http::{Access, routes},
-    inert,
     state::{Role, TokenInfo},
 };
 
@@ -116,8 +115,7 @@ impl Layout {
     /// The frame where nothing is known of who asks.
     pub(super) fn bare(title: &str) -> Self {
         Self {
-            // No payload turns the direction of what a browser writes beside it.
-            title: inert::clean(title),
+            title: title.to_owned(),
             theme: Theme::Auto,
             style: &assets::STYLE.path,
             script: &assets::SCRIPT.path,

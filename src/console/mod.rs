@@ -6,7 +6,7 @@
 //! [`ApiError`] into a page for browsers, and gives each page its headers and its compression. A page's route is
 //! a row of [`routes()`] with [`Access::Page`]: `gate` lets pass who has the role, sends others to sign in, and checks every form that is sent.
 //! The handler asks what the API's handler asks (the same function, never HTTP, never SQL), fills a struct with what its template shows, and
-//! [`render`]s it.
+//! [`render`]s it, which is the one way to an [`Html`]: whatever a template shows is inert.
 //!
 //! # How to add a page
 //!
@@ -15,7 +15,7 @@
 //! 2. A row in [`routes()`]. Its place in the navigation is in `NAV` already; it is shown once there is a route to it, to those who may use it.
 //! 3. Numbers, times, statuses, links and charts by [`view`] and [`chart`] alone, so that they look and escape the same everywhere. No inline
 //!    style or script: the policy refuses both.
-//! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] and may leave a message.
+//! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] or, with a message, [`Visit::send_on`].
 //! 5. A test in `tests/it/console/`: `Browser` and `Page::check`; and a row in `tests/console/pages.mjs`, which has the page opened in a real browser.
 
 mod alerts;
@@ -27,6 +27,7 @@ mod error;
 mod explore;
 mod form;
 mod gate;
+mod html;
 mod issues;
 mod layout;
 mod limits;
@@ -42,7 +43,6 @@ mod validation;
 pub mod view;
 mod visit;
 
-use askama::Template;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -52,6 +52,7 @@ use axum::{
 pub use attempts::Attempts;
 pub use form::Form;
 pub(crate) use gate::gate;
+pub use html::{Html, render};
 pub use layout::Layout;
 pub use range::Range;
 pub(crate) use shell::shell;
@@ -59,8 +60,7 @@ pub use visit::Visit;
 pub(crate) use visit::visitor_of;
 
 use crate::{
-    http::{Access, Route, answer::ApiError},
-    inert,
+    http::{Access, Route},
     state::Role,
 };
 
@@ -105,39 +105,6 @@ pub fn routes() -> Vec<Route> {
         Route::post("/theme", Access::OpenPage, post(theme::choose)),
         Route::get("/assets/{file}", Access::OpenPage, get(assets::serve)),
     ]
-}
-
-/// The text of a page; `shell` writes it.
-#[derive(Clone, Debug)]
-pub struct Html {
-    pub status: StatusCode,
-    pub text: String,
-}
-
-/// Fills a template. What steers or deceives is left out of it, whoever sent it: escapes for a terminal that shows its source, and what
-/// turns the direction of text.
-///
-/// # Errors
-/// 500, when something in it does not format.
-pub fn render(page: &impl Template) -> Result<Html, ApiError> {
-    let mut text = page.render().map_err(|error| ApiError::internal("filling a template", &error))?;
-    text.retain(|character| matches!(character, '\n' | '\r' | '\t') || !inert::is_unsafe(character));
-    Ok(Html { status: StatusCode::OK, text })
-}
-
-impl Html {
-    #[must_use]
-    pub fn with_status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
-    }
-}
-
-impl IntoResponse for Html {
-    fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        response.extensions_mut().insert(self);
-        response
-    }
 }
 
 /// Sends the browser on to a page of ours, as after every form.

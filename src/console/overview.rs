@@ -135,7 +135,7 @@ pub(super) async fn overview(
 
 /// Everything at once: the page takes as long as the slowest of its questions.
 async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Result<Answers, ApiError> {
-    let filter = Filter { from_ms: range.from_ms, to_ms: range.to_ms, ..Filter::default() };
+    let filter = range.filter(Filter::default());
     let accounts = async {
         let asked = shared.store.top(project, &filter, &[RateKey::Account], ROWS);
         shared.timed("top_accounts", asked).await.map_err(|error| unavailable(&error))
@@ -213,7 +213,7 @@ impl IssueLine {
             words: format!("{headline}{exception}"),
             place: format!("{} {}", kind.service, kind.route).trim().to_owned(),
             events: Explore::of(range).with("fingerprint", &fingerprint).number(events),
-            path: format!("/issues/{fingerprint}"),
+            path: view::issue_path(&fingerprint, range),
             since: ago(kind.first_ms, now_ms),
         }
     }

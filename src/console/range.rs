@@ -4,7 +4,7 @@ use super::{
     Visit,
     view::time::{self, Format},
 };
-use crate::http::params::Params;
+use crate::{http::params::Params, store::query::Filter};
 
 /// The lengths people choose most: the parameter, the words.
 const PRESETS: [(&str, &str); 7] = [
@@ -56,12 +56,13 @@ impl Range {
     #[must_use]
     pub fn read(params: &mut Params, visit: &Visit) -> Self {
         let (from_ms, to_ms) = params.range(visit.now_ms);
-        let asked = visit.params();
-        let text = |name: &str| {
-            let found = asked.iter().find(|(key, _)| key == name);
-            found.map(|(_, value)| value.clone()).unwrap_or_default()
-        };
-        Self { from_ms, to_ms, from: text("from"), to: text("to") }
+        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to") }
+    }
+
+    /// Conditions on events, within this range.
+    #[must_use]
+    pub fn filter(&self, conditions: Filter) -> Filter {
+        Filter { from_ms: self.from_ms, to_ms: self.to_ms, ..conditions }
     }
 
     #[must_use]

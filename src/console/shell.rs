@@ -66,14 +66,14 @@ pub(crate) async fn shell(AxumState(shared): AxumState<Shared>, mut request: Req
 
 /// What a client can read.
 #[derive(Clone, Copy, Debug)]
-struct Accepts {
+pub(super) struct Accepts {
     /// It is a browser that shows a page: errors are pages for it, and envelopes for programs.
     html: bool,
-    gzip: bool,
+    pub(super) gzip: bool,
 }
 
 impl Accepts {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let names = |header, wanted: &str| {
             let lines = headers.get_all(header).into_iter().filter_map(|line| line.to_str().ok());
             let mut parts = lines.flat_map(|line| line.split(','));
@@ -87,9 +87,10 @@ impl Accepts {
 }
 
 fn write(response: &mut Response, page: Html, may_compress: bool) {
-    *response.status_mut() = page.status;
+    let (status, text) = page.into_parts();
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    let compressed = if may_compress { compress(page.text.as_bytes()) } else { None };
+    let compressed = if may_compress { compress(text.as_bytes()) } else { None };
     if compressed.is_some() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
@@ -98,7 +99,7 @@ fn write(response: &mut Response, page: Html, may_compress: bool) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.remove(header::CONTENT_LENGTH);
-    *response.body_mut() = compressed.map_or_else(|| Body::from(page.text), Body::from);
+    *response.body_mut() = compressed.map_or_else(|| Body::from(text), Body::from);
 }
 
 /// A text as gzip, if that is shorter.

@@ -12,8 +12,8 @@ use axum::{
 
 use super::{Form, Layout, Visit, cookies, render, see_other, visit::reads_anything};
 use crate::{
-    http::{Shared, answer::ApiError, audit},
-    state::{AuditEntry, State, StateError, TokenInfo},
+    http::{Shared, answer::ApiError, audit, in_state},
+    state::{AuditEntry, State, TokenInfo},
 };
 
 /// How long a session lasts: a working day, so that nobody is signed out in the middle of one.
@@ -21,6 +21,9 @@ const SESSION_S: i64 = 12 * 3600;
 
 /// How long a browser without a session keeps what its forms are bound to, seconds.
 const VISITOR_S: i64 = 3600;
+
+/// What the log says is done.
+const KEEPING: &str = "keeping a session";
 
 /// The longest text that is looked at as a token.
 const LONGEST_TOKEN: usize = 200;
@@ -38,8 +41,8 @@ struct SignInPage {
 
 /// `GET /sign-in`
 pub(super) async fn page(visit: Visit) -> Result<Response, ApiError> {
-    let next = visit.params().into_iter().find(|(name, _)| name == "next").map(|(_, value)| value);
-    shown(visit, local(next.as_deref().unwrap_or("/")), None, StatusCode::OK)
+    let next = visit.param("next");
+    shown(visit, local(&next), None, StatusCode::OK)
 }
 
 /// `POST /sign-in`
@@ -73,7 +76,7 @@ pub(super) async fn sign_in(
     let begin = move |state: &State| {
         state.begin_session(&token.id, old.as_deref(), now_ms, now_ms.saturating_add(SESSION_S * 1000))
     };
-    let cookie = in_state(&shared, begin).await?;
+    let cookie = in_state(&shared, KEEPING, begin).await?;
     let mut response = see_other(&next);
     let name = cookies::name(cookies::SESSION, visit.is_https);
     cookies::set(&mut response, &name, &cookie, SESSION_S, visit.is_https);
@@ -100,11 +103,10 @@ pub(super) async fn sign_out(
     _: Form,
 ) -> Result<Response, ApiError> {
     if let Some(cookie) = visit.cookie.clone() {
-        in_state(&shared, move |state| state.end_session(&cookie)).await?;
+        in_state(&shared, KEEPING, move |state| state.end_session(&cookie)).await?;
     }
-    let mut response = see_other("/sign-in");
+    let mut response = visit.send_on("/sign-in", "You have signed out.");
     cookies::clear(&mut response, &cookies::name(cookies::SESSION, visit.is_https), visit.is_https);
-    visit.leave(&mut response, "You have signed out.");
     Ok(response)
 }
 
@@ -119,13 +121,10 @@ pub(super) async fn switch_project(
     let cookie = visit.cookie.clone().unwrap_or_default();
     let chosen = visit.session.iter().flat_map(|session| &session.tokens).find(|token| token.id == id);
     let project = chosen.unwrap_or(&current).project.clone();
-    let switched = in_state(&shared, move |state| state.switch_session(&cookie, &id)).await?;
-    let mut response = see_other("/");
-    visit.leave(
-        &mut response,
-        &if switched { format!("You now see the project {project}.") } else { "That token has ended.".to_owned() },
-    );
-    Ok(response)
+    let switched = in_state(&shared, KEEPING, move |state| state.switch_session(&cookie, &id)).await?;
+    let message =
+        if switched { format!("You now see the project {project}.") } else { "That token has ended.".to_owned() };
+    Ok(visit.send_on("/", &message))
 }
 
 /// The sign-in page; a browser without a session gets what its form is bound to.
@@ -163,17 +162,6 @@ pub(super) fn local(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next.starts_with("//");
     let leads_on = !next.starts_with("/sign-in") && !next.starts_with("/sign-out");
     if is_visible && is_path && leads_on { next } else { "/" }
-}
-
-/// Writes to the state database, off the threads that serve.
-async fn in_state<T: Send + 'static>(
-    shared: &Shared,
-    work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let state = shared.state.clone();
-    let done = tokio::task::spawn_blocking(move || work(&state)).await;
-    let done = done.map_err(|error| ApiError::internal("keeping a session", &error))?;
-    done.map_err(|error| ApiError::internal("keeping a session", &error))
 }
 
 #[cfg(test)]

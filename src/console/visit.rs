@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
-use super::{Layout, cookies, theme::Theme};
+use super::{Layout, cookies, see_other, theme::Theme, view::address};
 use crate::{
     http::{
         Shared,
@@ -109,18 +109,25 @@ impl Visit {
         form_urlencoded::parse(query.as_bytes()).into_owned().collect()
     }
 
+    /// The first value of a parameter; empty where there is none.
+    #[must_use]
+    pub fn param(&self, name: &str) -> String {
+        self.params().into_iter().find(|(key, _)| key == name).map(|(_, value)| value).unwrap_or_default()
+    }
+
     /// This page with some parameters set to another value; an empty one leaves the parameter out.
     #[must_use]
     pub fn with_params(&self, changed: &[(&str, &str)]) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in self.params() {
-            if !changed.iter().any(|(other, _)| *other == name) {
-                query.append_pair(&name, &value);
-            }
-        }
-        query.extend_pairs(changed.iter().filter(|(_, value)| !value.is_empty()));
-        let query = query.finish();
-        if query.is_empty() { self.path().to_owned() } else { format!("{}?{query}", self.path()) }
+        self.elsewhere(self.path(), changed)
+    }
+
+    /// Another page with the parameters of this one, some of them set to another value.
+    #[must_use]
+    pub fn elsewhere(&self, path: &str, changed: &[(&str, &str)]) -> String {
+        let kept = self.params().into_iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+        let set = changed.iter().filter(|(_, value)| !value.is_empty());
+        let set = set.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        address(path, kept.chain(set))
     }
 
     /// What is around a page: its title, who sees it, where one can go.
@@ -146,10 +153,13 @@ impl Visit {
         own.is_some_and(|own| bool::from(own.as_bytes().ct_eq(token.as_bytes())))
     }
 
-    /// Leaves a message for the next page.
-    pub fn leave(&self, response: &mut Response, message: &str) {
+    /// Sends the browser on to a page of ours, as [`see_other`], which shows a message.
+    #[must_use]
+    pub fn send_on(&self, path: &str, message: &str) -> Response {
+        let mut response = see_other(path);
         let text: String = form_urlencoded::byte_serialize(message.as_bytes()).collect();
-        cookies::set(response, cookies::FLASH, &text, FLASH_S, self.is_https);
+        cookies::set(&mut response, cookies::FLASH, &text, FLASH_S, self.is_https);
+        response
     }
 }
 

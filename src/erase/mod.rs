@@ -2,19 +2,24 @@
 //!
 //! 1. `begin` writes the erasure to the state database and puts up a tombstone: from then on delivery leaves out what is in the
 //!    spool and was received up to now ([`crate::deliver::tombstones`]).
-//! 2. [`Eraser::advance`] waits until everything that was received up to then has left the spool and is in the rollups: what a
-//!    plan under way brings into ClickHouse is there then, and nothing more comes.
-//! 3. They go from the quarantine, before a retry could bring them back.
-//! 4. The request ids are remembered as keyed hashes, so that a lookup can say "erased"; then what else is kept of them goes: from
-//!    ClickHouse's other tables ([`crate::store::erase`]) and from the evidence of alerts. The events go last: they alone say which
-//!    requests they were.
+//! 2. [`Eraser::advance`] waits until everything that was received up to then is in the spool ([`Arrivals`]), has left it, and is in
+//!    the rollups: what a plan under way brings into ClickHouse is there then.
+//! 3. They go from the quarantine, before a retry could bring them back. What was retried until then is waited for once more: from
+//!    then on nothing of it comes any more.
+//! 4. In rounds, the request ids are remembered as keyed hashes, so that a lookup can say "erased", and go from the lookup index and
+//!    the samples ([`crate::store::erase`]); then what else the other tables keep. Then the events: they alone say which requests they
+//!    were. The evidence of alerts and the notes of rejections go last, by the hashes: nobody can read it from the events again.
 //! 5. It is done: whose events they were is forgotten.
 //!
 //! Every step can be repeated; after a start, unfinished erasures go on from what the state database says.
 
+pub mod arrivals;
+
 use std::{collections::HashSet, sync::Arc};
 
 use tokio::sync::Notify;
+
+use arrivals::Arrivals;
 
 use crate::{
     clock::Clock,
@@ -27,12 +32,9 @@ use crate::{
     state::{Erasure, ErasureState, State, StateError},
     store::{
         Store, StoreError,
-        erase::{Found, Scope},
+        erase::{Doomed, Scope},
     },
 };
-
-/// Hashes of request ids that are remembered in one transaction.
-const HASHES: usize = 5000;
 
 /// Why an erasure does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,7 @@ pub enum EraseError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
-    #[error("the quarantine cannot be read: {0}")]
+    #[error("a step ended early: {0}")]
     Panicked(#[from] tokio::task::JoinError),
 }
 
@@ -55,6 +57,15 @@ pub enum Progress {
     Done,
 }
 
+/// Since when nothing comes any more of what an erasure takes. Forgotten at a start: then it is waited for anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Course {
+    /// From bodies that were arriving, milliseconds since the Unix epoch.
+    arrived_ms: Option<i64>,
+    /// Neither from the quarantine.
+    retried_ms: Option<i64>,
+}
+
 /// The rooms that hold events.
 #[derive(Clone)]
 pub struct Eraser {
@@ -62,6 +73,8 @@ pub struct Eraser {
     pub store: Store,
     pub quarantine: Quarantine,
     pub tombstones: Arc<Tombstones>,
+    /// What is on its way into the spool.
+    pub arrivals: Arc<Arrivals>,
     pub pseudonyms: Pseudonyms,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
@@ -99,6 +112,26 @@ fn tombstone(erasure: &Erasure) -> Option<Tombstone> {
 }
 
 impl Eraser {
+    /// Erasures that are not done, the oldest first.
+    ///
+    /// # Errors
+    /// When the state database cannot be read.
+    pub async fn unfinished(&self) -> Result<Vec<Erasure>, EraseError> {
+        self.blocking(|eraser| Ok(eraser.state.unfinished_erasures()?)).await
+    }
+
+    /// Notes why the last step of an erasure failed, or that it did not.
+    ///
+    /// # Errors
+    /// When the state database cannot be written.
+    pub async fn note(&self, erasure: &Erasure, problem: Option<String>) -> Result<(), EraseError> {
+        if erasure.problem == problem {
+            return Ok(());
+        }
+        let id = erasure.id.clone();
+        self.blocking(move |eraser| Ok(eraser.state.erasure_problem(&id, problem.as_deref())?)).await
+    }
+
     /// Begins to erase what was received of somebody up to now. Blocks on the state database.
     ///
     /// # Errors
@@ -125,68 +158,88 @@ impl Eraser {
         Ok(begun)
     }
 
-    /// Goes on with an erasure as far as it can. `delivered` says whether everything received up to a time has left the spool and is in the rollups.
+    /// Goes on with an erasure as far as it can. `delivered` says whether everything that was in the spool at a time has left it and is
+    /// in the rollups.
     ///
     /// # Errors
     /// When a room does not answer: to be tried again later.
-    pub async fn advance(&self, erasure: &Erasure, delivered: impl Fn(i64) -> bool) -> Result<Progress, EraseError> {
+    pub async fn advance(
+        &self,
+        erasure: &Erasure,
+        course: &mut Course,
+        delivered: impl Fn(i64) -> bool,
+    ) -> Result<Progress, EraseError> {
         let Some(Tombstone { project, what, until_ms, .. }) = tombstone(erasure) else { return Ok(Progress::Done) };
-        if !delivered(until_ms) {
+        if course.arrived_ms.is_none() && self.arrivals.have_arrived(until_ms) {
+            course.arrived_ms = Some(self.clock.now_ms());
+        }
+        if !course.arrived_ms.is_some_and(&delivered) {
             return Ok(Progress::Waits);
         }
-        let ended = self.erase_from_quarantine(erasure, &project, &what, until_ms).await?;
-        // What was retried until then is in the spool again.
-        if ended == Progress::Waits || !delivered(until_ms) {
+        if course.retried_ms.is_none() && !self.erase_from_quarantine(erasure, &project, &what, until_ms).await? {
+            course.retried_ms = Some(self.clock.now_ms());
+        }
+        if !course.retried_ms.is_some_and(delivered) {
             return Ok(Progress::Waits);
         }
         let scope = Scope { project: &project, what: &what, until_ms };
-        let found = self.store.find_doomed(&scope).await?;
-        self.remember(&project, &what, &found.request_ids)?;
-        self.state.erasure_deletes(&erasure.id, found.events)?;
-        self.store.erase_around(&scope, &found).await?;
-        self.forget_in_state(&project, &what, &found)?;
-        self.store.erase_events(&scope).await?;
-        self.metrics.erased_events.inc_by(found.events);
-        // An alert that began to fire meanwhile may have read them as its evidence.
-        self.forget_in_state(&project, &what, &found)?;
-        self.state.finish_erasure(&erasure.id, self.clock.now_ms())?;
+        let events = self.erase_from_store(&erasure.id, &scope).await?;
+        self.finish(erasure, project.clone(), what.clone()).await?;
+        self.metrics.erased_events.inc_by(events);
         self.tombstones.remove(&erasure.id);
-        tracing::info!(erasure = erasure.id, kind = what.kind(), events = found.events, "erased");
+        tracing::info!(erasure = erasure.id, kind = what.kind(), events, "erased");
         Ok(Progress::Done)
     }
 
-    fn forget_in_state(&self, project: &str, what: &Erasable, found: &Found) -> Result<(), StateError> {
-        for id in &found.request_ids {
-            self.state.forget_in_state(project, "request_id", id)?;
+    /// Returns how many events there were.
+    async fn erase_from_store(&self, id: &str, scope: &Scope<'_>) -> Result<u64, EraseError> {
+        let events = self.store.count_doomed(scope).await?;
+        let erasure = id.to_owned();
+        self.blocking(move |eraser| Ok(eraser.state.erasure_deletes(&erasure, events)?)).await?;
+        let mut after: Option<Doomed> = None;
+        loop {
+            let places = self.store.doomed_after(scope, after.as_ref()).await?;
+            let Some(last) = places.last().cloned() else { break };
+            self.remember(scope.project, places.iter().map(|place| place.request_id.as_str())).await?;
+            self.store.erase_places(scope, &places).await?;
+            after = Some(last);
         }
-        self.state.forget_in_state(project, what.kind(), what.value())
+        self.store.erase_around(scope).await?;
+        self.store.erase_events(scope).await?;
+        Ok(events)
     }
 
-    fn remember(&self, project: &str, what: &Erasable, request_ids: &[String]) -> Result<(), StateError> {
-        let now_ms = self.clock.now_ms();
-        let hash = |id: &str| self.pseudonyms.of_erased(project, id);
-        for ids in request_ids.chunks(HASHES) {
-            let hashes: Vec<_> = ids.iter().map(|id| hash(id)).collect();
-            self.state.remember_erased(project, &hashes, now_ms)?;
-        }
-        match what {
+    /// Remembers that requests were erased.
+    async fn remember(&self, project: &str, request_ids: impl Iterator<Item = &str>) -> Result<(), EraseError> {
+        let hashes: HashSet<_> = request_ids.map(|id| self.pseudonyms.of_erased(project, id)).collect();
+        let project = project.to_owned();
+        self.blocking(move |eraser| Ok(eraser.state.remember_erased(&project, hashes.iter(), eraser.clock.now_ms())?))
+            .await
+    }
+
+    async fn finish(&self, erasure: &Erasure, project: String, what: Erasable) -> Result<(), EraseError> {
+        if let Erasable::Request(id) = &what {
             // Asked for by its id, whether there was an event or not.
-            Erasable::Request(id) => self.state.remember_erased(project, &[hash(id.as_str())], now_ms),
-            Erasable::Account(_) | Erasable::User(_) => Ok(()),
+            self.remember(&project, std::iter::once(id.as_str())).await?;
         }
+        let id = erasure.id.clone();
+        self.blocking(move |eraser| {
+            eraser.state.forget_erased(&project, what.value(), |id| eraser.pseudonyms.of_erased(&project, id))?;
+            Ok(eraser.state.finish_erasure(&id, eraser.clock.now_ms())?)
+        })
+        .await
     }
 
+    /// Says whether one more is being retried.
     async fn erase_from_quarantine(
         &self,
         erasure: &Erasure,
         project: &str,
         what: &Erasable,
         until_ms: i64,
-    ) -> Result<Progress, EraseError> {
-        let (quarantine, project, what) = (self.quarantine.clone(), project.to_owned(), what.clone());
-        let (pseudonyms, state, now_ms) = (self.pseudonyms.clone(), self.state.clone(), self.clock.now_ms());
-        let id = erasure.id.clone();
-        let ended = tokio::task::spawn_blocking(move || -> Result<Progress, EraseError> {
+    ) -> Result<bool, EraseError> {
+        let (id, project, what) = (erasure.id.clone(), project.to_owned(), what.clone());
+        self.blocking(move |Self { quarantine, pseudonyms, state, clock, .. }| {
             let failed = std::cell::RefCell::new(None);
             let (removed, claimed) = quarantine.erase(|event| {
                 let fits = event.project == project
@@ -194,7 +247,7 @@ impl Eraser {
                     && what.holds(&event.account_id, &event.user_id, event.request_id.as_str());
                 // Before it goes: then nobody would know its request id any more.
                 let hash = || pseudonyms.of_erased(&project, event.request_id.as_str());
-                match fits.then(|| state.remember_erased(&project, &[hash()], now_ms)) {
+                match fits.then(|| state.remember_erased(&project, [&hash()], clock.now_ms())) {
                     Some(Err(error)) => {
                         failed.replace(Some(error));
                         false
@@ -205,9 +258,69 @@ impl Eraser {
             state.erasure_removed(&id, removed)?;
             match failed.into_inner() {
                 Some(error) => Err(error.into()),
-                None => Ok(if claimed { Progress::Waits } else { Progress::Done }),
+                None => Ok(claimed),
             }
-        });
-        ended.await?
+        })
+        .await
+    }
+
+    /// Does what blocks on files where that holds nobody up.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, EraseError> + Send + 'static,
+    ) -> Result<T, EraseError> {
+        let eraser = self.clone();
+        tokio::task::spawn_blocking(move || work(&eraser)).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::store::client::{Access, Database};
+
+    fn eraser(dir: &std::path::Path, now: &Arc<AtomicI64>) -> Eraser {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
+        let database = Database::parse("errata").unwrap();
+        let state = State::open(dir).unwrap();
+        let (pseudonyms, clock) = (Pseudonyms::new(&[0; 32]), Clock::manual(Arc::clone(now)));
+        Eraser {
+            store: Store::new(Access::external("http://127.0.0.1:1", database).unwrap().clients().unwrap()),
+            quarantine: Quarantine::open(dir.join("quarantine")).unwrap(),
+            tombstones: Arc::new(tombstones(&state, &pseudonyms, &clock).unwrap()),
+            arrivals: Arc::default(),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            begun: Arc::default(),
+            state,
+            pseudonyms,
+            clock,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_erasure_waits_for_what_was_received_and_is_not_in_the_spool_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Arc::new(AtomicI64::new(100));
+        let eraser = eraser(dir.path(), &now);
+        let before = eraser.arrivals.enter(&eraser.clock);
+        now.store(101, Ordering::Relaxed);
+        let erasure = eraser.begin("p", &Erasable::Account("17".into()), "anna").unwrap();
+        now.store(105, Ordering::Relaxed);
+        let _later = eraser.arrivals.enter(&eraser.clock);
+        let mut course = Course::default();
+        let waits = eraser.advance(&erasure, &mut course, |_| true).await;
+        assert_eq!(waits.unwrap(), Progress::Waits, "the spool is empty, and something is on its way into it");
+        drop(before);
+        // In the spool since then at the latest: it is not enough that what was there at the erasure has left.
+        let waits = eraser.advance(&erasure, &mut course, |at_ms| at_ms < 105).await;
+        assert_eq!(waits.unwrap(), Progress::Waits);
+        // What was retried from the quarantine is in the spool since then.
+        now.store(110, Ordering::Relaxed);
+        let waits = eraser.advance(&erasure, &mut course, |at_ms| at_ms < 110).await;
+        assert_eq!(waits.unwrap(), Progress::Waits);
+        let deletes = eraser.advance(&erasure, &mut course, |at_ms| at_ms <= 110).await;
+        assert!(matches!(deletes, Err(EraseError::Store(_))), "{deletes:?}");
     }
 }

@@ -247,7 +247,12 @@ impl State {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn remember_erased(&self, project: &str, hashes: &[[u8; 16]], now_ms: i64) -> Result<(), StateError> {
+    pub fn remember_erased<'a>(
+        &self,
+        project: &str,
+        hashes: impl IntoIterator<Item = &'a [u8; 16]>,
+        now_ms: i64,
+    ) -> Result<(), StateError> {
         let mut connection = self.write();
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for hash in hashes {
@@ -266,31 +271,6 @@ impl State {
         let mut statement =
             connection.prepare_cached("SELECT at_ms FROM erased_requests WHERE project = ? AND hash = ?")?;
         Ok(statement.query_row(params![project, hash.as_slice()], |row| row.get(0)).optional()?)
-    }
-
-    /// Forgets what is kept of somebody beside the events: the evidence of alerts that names them, in the alerts and in messages that
-    /// wait for their receivers, and what was rejected of a request.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn forget_in_state(&self, project: &str, kind: &str, value: &str) -> Result<(), StateError> {
-        let quoted = serde_json::Value::from(value).to_string();
-        let connection = self.write();
-        connection.execute(
-            "UPDATE alerts SET evidence = NULL WHERE project = ? AND evidence IS NOT NULL AND instr(evidence, ?) > 0",
-            params![project, quoted],
-        )?;
-        // A message without its evidence still says that the alert fires.
-        connection.execute(
-            "UPDATE outbox SET body = json_remove(body, '$.evidence')
-             WHERE project = ? AND instr(body, ?) > 0 AND json_valid(body)",
-            params![project, quoted],
-        )?;
-        if kind == "request_id" {
-            connection
-                .execute("DELETE FROM rejections WHERE project = ? AND request_id = ?", params![project, value])?;
-        }
-        Ok(())
     }
 }
 
@@ -322,7 +302,6 @@ fn erasure(row: &Row<'_>) -> rusqlite::Result<Erasure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{AlertChanges, AlertRow, OutboxRow};
 
     fn new(id: &str, requested_ms: i64) -> Erasure {
         Erasure {
@@ -339,60 +318,6 @@ mod tests {
             done_ms: None,
             problem: None,
         }
-    }
-
-    #[test]
-    fn erased_evidence_goes_from_alerts_and_messages_and_no_evaluation_brings_it_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(dir.path()).unwrap();
-        let row = |active_ms: i64, fired_ms: Option<i64>, evidence: Option<&str>| AlertRow {
-            project: "p".into(),
-            rule: "r".into(),
-            fingerprint: "f".into(),
-            labels: "{}".into(),
-            severity: "page".into(),
-            phase: if fired_ms.is_some() { "firing" } else { "pending" }.into(),
-            active_ms,
-            fired_ms,
-            resolved_ms: None,
-            held_ms: active_ms,
-            value: 1.5,
-            threshold: 1.0,
-            summary: "s".into(),
-            window: (0, active_ms),
-            evidence: evidence.map(str::to_owned),
-            frozen: String::new(),
-            told_ms: None,
-            acknowledged: None,
-        };
-        let named = r#"{"samples":[{"request_id":"req_1"}]}"#;
-        let message = |project: &str| OutboxRow {
-            id: 0,
-            receiver: project.into(),
-            project: project.into(),
-            fingerprint: "f".into(),
-            body: format!(r#"{{"summary":"s","evidence":{named}}}"#),
-            created_ms: 1,
-            due_ms: 1,
-            attempts: 0,
-        };
-        let put = |row, outbox| {
-            state.apply_alerts(&AlertChanges { put: vec![row], outbox, ..AlertChanges::default() }).unwrap();
-        };
-        let evidence = || state.alerts(None).unwrap().remove(0).evidence;
-        put(row(5, None, None), vec![]);
-        put(row(5, Some(6), Some(named)), vec![message("p"), message("q")]);
-        state.forget_in_state("p", "request_id", "req_2").unwrap();
-        assert_eq!(evidence().as_deref(), Some(named));
-        state.forget_in_state("p", "request_id", "req_1").unwrap();
-        assert_eq!(evidence(), None);
-        let bodies: Vec<_> = state.due_messages(1, 10).unwrap().into_iter().map(|row| row.body).collect();
-        assert_eq!(bodies, [r#"{"summary":"s"}"#.to_owned(), message("q").body], "another project keeps its own");
-        // As the evaluator remembers it.
-        put(row(5, Some(6), Some(named)), vec![]);
-        assert_eq!(evidence(), None);
-        put(row(9, Some(9), Some(named)), vec![]);
-        assert_eq!(evidence().as_deref(), Some(named), "it fires anew, with evidence of its own");
     }
 
     #[test]

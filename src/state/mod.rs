@@ -6,6 +6,7 @@
 mod alerts;
 mod audit;
 mod erasures;
+mod forget;
 mod issues;
 mod outbox;
 mod rejections;

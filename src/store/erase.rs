@@ -3,7 +3,8 @@
 //! * Deletion is by mutations: ClickHouse writes the parts concerned anew without the rows. (A lightweight delete would hide
 //!   them until a merge.) A mutation is asked for only while there is something to delete, so repeating a step is harmless.
 //! * Order, so that a crash leaves nothing that the next attempt does not find: the lookup index, the rollups and the issues while the
-//!   events still say what is in them ([`Store::erase_around`]), and the events last ([`Store::erase_events`]).
+//!   events still say what is in them ([`Store::erase_places`], [`Store::erase_around`]), and the events last ([`Store::erase_events`]).
+//! * Where the events are is read in rounds, so that memory does not grow with what somebody had.
 //! * A mutation is waited for once: of what goes on arriving, rows may fit again.
 //! * Values stand in a mutation as hex (`unhex('…')`): its text is kept and run later, without parameters.
 //! * Sums stay: they say how many, and not who.
@@ -31,7 +32,7 @@ const MUTATION_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// How often it is looked whether a mutation is done.
 const MUTATION_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Rows of the lookup index, or request ids, of one mutation.
+/// Places of one round, and issues of one mutation.
 const CHUNK: usize = 20_000;
 
 /// Longest text of a statement, bytes: a chunk of request ids in hex.
@@ -51,26 +52,14 @@ pub struct Scope<'a> {
     pub until_ms: i64,
 }
 
-/// An event that is to go, as the lookup index knows it.
+/// Where an event that is to go is, as the lookup index knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Row, Deserialize)]
-struct Doomed {
-    request_id: String,
+pub struct Doomed {
+    pub request_id: String,
     /// Unix time.
     second: u32,
     /// Days since the Unix epoch.
     week: u16,
-}
-
-/// Events that are to go.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Events.
-    pub events: u64,
-    /// Their request ids, each once.
-    pub request_ids: Vec<String>,
-    places: Vec<Doomed>,
-    /// Their issues, each once.
-    fingerprints: Vec<u64>,
 }
 
 impl Scope<'_> {
@@ -101,38 +90,57 @@ fn time(ms: i64) -> String {
 }
 
 impl Store {
-    /// The events that are to go.
+    /// How many events are to go.
     ///
     /// # Errors
     /// When ClickHouse does not answer.
-    pub async fn find_doomed(&self, scope: &Scope<'_>) -> Result<Found, StoreError> {
-        let condition = scope.condition();
-        let events = format!("SELECT uniqExact(key) FROM {}.events WHERE {condition}", self.database);
-        let events: u64 = within(TIMEOUT, "counting events to erase", self.admin.query(&events).fetch_one()).await?;
-        let places = format!(
-            "SELECT DISTINCT request_id, toUInt32(toDateTime(timestamp, 'UTC')) AS second, \
-             toUInt16(toMonday(received_at)) AS week FROM {}.events WHERE {condition}",
-            self.database
-        );
-        let places: Vec<Doomed> =
-            within(TIMEOUT, "reading events to erase", self.admin.query(&places).fetch_all()).await?;
-        let fingerprints = format!("SELECT DISTINCT fingerprint FROM {}.events WHERE {condition}", self.database);
-        let fingerprints =
-            within(TIMEOUT, "reading issues to erase", self.admin.query(&fingerprints).fetch_all()).await?;
-        let ids: HashSet<&str> = places.iter().map(|place| place.request_id.as_str()).collect();
-        let request_ids = ids.into_iter().map(str::to_owned).collect();
-        Ok(Found { events, request_ids, places, fingerprints })
+    pub async fn count_doomed(&self, scope: &Scope<'_>) -> Result<u64, StoreError> {
+        let sql = format!("SELECT uniqExact(key) FROM {}.events WHERE {}", self.database, scope.condition());
+        within(TIMEOUT, "counting events to erase", self.admin.query(&sql).fetch_one()).await
     }
 
-    /// Deletes what other tables keep of what was found: from the index, who it was from the rollups, and issues that nobody else has.
-    /// Repeated after a crash, it deletes what is left.
+    /// Places of events that are to go, in order, those after one: as many as go at once. None after the last.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer.
+    pub async fn doomed_after(&self, scope: &Scope<'_>, after: Option<&Doomed>) -> Result<Vec<Doomed>, StoreError> {
+        let after = after.map_or_else(String::new, |Doomed { request_id, second, week }| {
+            format!(" AND (request_id, second, week) > ({}, toUInt32({second}), toUInt16({week}))", text(request_id))
+        });
+        let sql = format!(
+            "SELECT DISTINCT request_id, toUInt32(toDateTime(timestamp, 'UTC')) AS second, \
+             toUInt16(toMonday(received_at)) AS week FROM {}.events WHERE {}{after} \
+             ORDER BY request_id, second, week LIMIT {CHUNK}",
+            self.database,
+            scope.condition()
+        );
+        within(TIMEOUT, "reading events to erase", self.admin.query(&sql).fetch_all()).await
+    }
+
+    /// Deletes what other tables keep of these places (at most one round of them): from the index, and sample request ids from the
+    /// rollups. Repeated after a crash, it deletes what is left.
     ///
     /// # Errors
     /// When ClickHouse does not answer, or cannot delete: the reason of its mutation.
-    pub async fn erase_around(&self, scope: &Scope<'_>, found: &Found) -> Result<(), StoreError> {
-        self.erase_from_index(scope, found).await?;
-        self.erase_from_rollups(scope, found).await?;
-        self.erase_issues(scope, found).await
+    pub async fn erase_places(&self, scope: &Scope<'_>, places: &[Doomed]) -> Result<(), StoreError> {
+        self.erase_from_index(scope, places).await?;
+        match scope.what {
+            // With the account, as a whole.
+            Erasable::Account(_) => Ok(()),
+            Erasable::User(_) | Erasable::Request(_) => self.erase_samples(scope, places).await,
+        }
+    }
+
+    /// Deletes what other tables keep of all of them together: an account from the rollups, and issues that nobody else has. Repeated
+    /// after a crash, it deletes what is left.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer, or cannot delete: the reason of its mutation.
+    pub async fn erase_around(&self, scope: &Scope<'_>) -> Result<(), StoreError> {
+        if let Erasable::Account(account) = scope.what {
+            self.erase_account(scope, account).await?;
+        }
+        self.erase_issues(scope).await
     }
 
     /// Deletes the events: from then on nothing says what else there was of them.
@@ -144,20 +152,17 @@ impl Store {
     }
 
     /// Rows of the index that only events which are to go have.
-    async fn erase_from_index(&self, scope: &Scope<'_>, found: &Found) -> Result<(), StoreError> {
-        for places in found.places.chunks(CHUNK) {
-            let kept = self.places_of_others(scope, places).await?;
-            let rows =
-                places.iter().filter(|place| !kept.contains(place)).map(|Doomed { request_id, second, week }| {
-                    format!("({},{second},{week})", index_key(lookup_key(request_id, scope.project)))
-                });
-            let rows: Vec<_> = rows.collect();
-            if !rows.is_empty() {
-                let condition = format!("(k, toUInt32(second), toUInt16(week)) IN ({})", rows.join(","));
-                self.delete("request_index", &condition).await?;
-            }
+    async fn erase_from_index(&self, scope: &Scope<'_>, places: &[Doomed]) -> Result<(), StoreError> {
+        let kept = self.places_of_others(scope, places).await?;
+        let rows = places.iter().filter(|place| !kept.contains(place)).map(|Doomed { request_id, second, week }| {
+            format!("({},{second},{week})", index_key(lookup_key(request_id, scope.project)))
+        });
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let condition = format!("(k, toUInt32(second), toUInt16(week)) IN ({})", rows.join(","));
+        self.delete("request_index", &condition).await
     }
 
     /// Of these places, those at which an event stays: the same request id in the same second, of somebody else.
@@ -182,36 +187,35 @@ impl Store {
         Ok(kept.into_iter().filter(|place| doomed.contains(place)).collect())
     }
 
-    /// Takes an account, and the request ids, out of the rollups; the sums stay.
-    async fn erase_from_rollups(&self, scope: &Scope<'_>, found: &Found) -> Result<(), StoreError> {
-        let project = text(scope.project);
-        let (accounts, failures) = (RollupTable::Accounts.name(), RollupTable::Failures.name());
-        if let Erasable::Account(account) = scope.what {
-            let account = text(account);
-            let last_ms = (scope.until_ms + AHEAD_MS).div_euclid(HOUR_MS) * HOUR_MS;
-            let hour = format!("at <= toDateTime({}, 'UTC')", last_ms / 1000);
-            let condition = format!("project = {project} AND account = {account} AND {hour}");
-            self.delete(accounts, &condition).await?;
-            // The cell's sample may be the account's.
-            let change = format!(
-                "accounts = arrayFilter(account -> account != {account}, accounts), last_seen = (last_seen.1, '')"
-            );
-            let condition = format!("project = {project} AND has(accounts, {account}) AND {hour}");
-            return self.change(failures, &change, &condition).await;
-        }
-        for ids in found.request_ids.chunks(CHUNK) {
-            let ids: Vec<_> = ids.iter().map(|id| text(id)).collect();
-            let condition = format!("project = {project} AND last_seen.2 IN ({})", ids.join(","));
-            self.change(failures, "last_seen = (last_seen.1, '')", &condition).await?;
-        }
-        Ok(())
+    /// Takes an account out of the rollups; the sums stay.
+    async fn erase_account(&self, scope: &Scope<'_>, account: &str) -> Result<(), StoreError> {
+        let (project, account) = (text(scope.project), text(account));
+        let last_ms = (scope.until_ms + AHEAD_MS).div_euclid(HOUR_MS) * HOUR_MS;
+        let hour = format!("at <= toDateTime({}, 'UTC')", last_ms / 1000);
+        let condition = format!("project = {project} AND account = {account} AND {hour}");
+        self.delete(RollupTable::Accounts.name(), &condition).await?;
+        // The cell's sample may be the account's.
+        let change =
+            format!("accounts = arrayFilter(account -> account != {account}, accounts), last_seen = (last_seen.1, '')");
+        let condition = format!("project = {project} AND has(accounts, {account}) AND {hour}");
+        self.change(RollupTable::Failures.name(), &change, &condition).await
+    }
+
+    /// Takes request ids out of the rollups' samples.
+    async fn erase_samples(&self, scope: &Scope<'_>, places: &[Doomed]) -> Result<(), StoreError> {
+        let ids: HashSet<&str> = places.iter().map(|place| place.request_id.as_str()).collect();
+        let ids: Vec<_> = ids.into_iter().map(text).collect();
+        let condition = format!("project = {} AND last_seen.2 IN ({})", text(scope.project), ids.join(","));
+        self.change(RollupTable::Failures.name(), "last_seen = (last_seen.1, '')", &condition).await
     }
 
     /// Issues that only events which are to go have: their texts may name somebody.
-    async fn erase_issues(&self, scope: &Scope<'_>, found: &Found) -> Result<(), StoreError> {
+    async fn erase_issues(&self, scope: &Scope<'_>) -> Result<(), StoreError> {
         let project = text(scope.project);
+        let sql = format!("SELECT DISTINCT fingerprint FROM {}.events WHERE {}", self.database, scope.condition());
+        let found: Vec<u64> = within(TIMEOUT, "reading issues to erase", self.admin.query(&sql).fetch_all()).await?;
         let list = |fingerprints: &[u64]| fingerprints.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        for fingerprints in found.fingerprints.chunks(CHUNK) {
+        for fingerprints in found.chunks(CHUNK) {
             let sql = format!(
                 "SELECT DISTINCT fingerprint FROM {}.events WHERE project = {project} AND fingerprint IN ({}) AND NOT ({})",
                 self.database,

@@ -49,7 +49,7 @@ fn erased_evidence_is_forgotten_before_anybody_is_told_of_it() {
     let evidence = |evaluator: &Evaluator| evaluator.alerts.values().next().unwrap().evidence.clone();
     evaluator.telling().unwrap();
     assert_eq!(evidence(&evaluator), row(5).evidence);
-    state.forget_in_state("p", "request_id", "req_1").unwrap();
+    state.forget_erased("p", "req_1", |_| [0; 16]).unwrap();
     evaluator.telling().unwrap();
     assert_eq!(evidence(&evaluator), None);
 }

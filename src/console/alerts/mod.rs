@@ -8,8 +8,8 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    Form, Html, Layout, Visit, render, see_other,
-    view::{Column, Markup, Pager, ago, plural, scroll, time},
+    Form, Html, Layout, Visit, render,
+    view::{Column, Markup, Pager, ago, plural, scroll, state_tag, time},
 };
 use crate::{
     http::{
@@ -57,8 +57,10 @@ pub(super) async fn page(
     let rule = params.one("rule");
     let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<i64>().ok());
     params.finish()?;
-    let standing = alerts::standing(&shared, token.project.clone()).await?;
-    let history = alerts::changes(&shared, token.project.clone(), rule.clone(), cursor, CHANGES).await?;
+    let (standing, history) = tokio::try_join!(
+        alerts::standing(&shared, token.project.clone()),
+        alerts::changes(&shared, token.project.clone(), rule.clone(), cursor, CHANGES),
+    )?;
     let summary = summary(&standing);
     let Alerts { evaluated_at, frozen, alerts, silences } = standing;
     let view = |alert: Alert| AlertView::new(alert, &token, visit.now_ms);
@@ -87,22 +89,20 @@ fn is_firing(state: &str) -> bool {
     matches!(state, "firing" | "acknowledged" | "silenced")
 }
 
-/// `2 alerts fire, of which 1 is acknowledged; 1 is pending.`
+/// `2 alerts fire, 1 of them acknowledged; 1 more is pending.`
 fn summary(standing: &Alerts) -> String {
-    let count = |states: &[&str]| standing.alerts.iter().filter(|alert| states.contains(&alert.state)).count() as u64;
-    let firing = count(&["firing", "acknowledged", "silenced"]);
-    let mut text = match firing {
+    let count = |state: &str| standing.alerts.iter().filter(|alert| alert.state == state).count() as u64;
+    let mut text = match standing.alerts.iter().filter(|alert| is_firing(alert.state)).count() as u64 {
         0 => "Nothing fires".to_owned(),
-        1 => "1 alert fires".to_owned(),
-        several => format!("{several} alerts fire"),
+        some => plural(some, "alert fires", "alerts fire"),
     };
     for state in ["acknowledged", "silenced"] {
-        match count(&[state]) {
+        match count(state) {
             0 => {}
             some => _ = write!(text, ", {some} of them {state}"), // writing to a String cannot fail
         }
     }
-    match count(&["pending"]) {
+    match count("pending") {
         0 => {}
         pending => _ = write!(text, "; {} pending", plural(pending, "more is", "more are")),
     }
@@ -118,11 +118,10 @@ fn changes(changes: &[AlertChange], visit: &Visit) -> Markup {
         Column::Text("Why"),
     ];
     let row = |change: &AlertChange| {
-        let when = time::parse(&change.at).map_or_else(|| change.at.as_str().into(), |at| ago(at, visit.now_ms));
         let rule = visit.with_params(&[("rule", &change.rule), ("cursor", "")]);
         vec![
-            when,
-            shown::state_tag(&change.change),
+            time::ago_of(&change.at, visit.now_ms),
+            state_tag(&change.change),
             shown::link(&rule, &change.rule),
             shown::labels(&change.labels),
             change.summary.as_str().into(),
@@ -152,9 +151,7 @@ pub(super) async fn acknowledge(
     about(subject, || form.field("rule").to_owned());
     let asked = NewAcknowledgement { labels: labels_of(&form)?, comment: form.field("comment").trim().to_owned() };
     alerts::look_after(&shared, token, form.field("rule").to_owned(), asked).await?;
-    let mut response = see_other("/alerts");
-    visit.leave(&mut response, "Acknowledged: nobody is told again until it fires anew.");
-    Ok(response)
+    Ok(visit.send_on("/alerts", "Acknowledged: nobody is told again until it fires anew."))
 }
 
 /// `POST /alerts/silence`
@@ -178,10 +175,8 @@ pub(super) async fn silence(
         comment: form.field("comment").trim().to_owned(),
     };
     let silence = alerts::begin_silence(&shared, token, subject, asked).await?;
-    let mut response = see_other("/alerts");
     let until = time::utc(silence.until_ms, time::Format::Full);
-    visit.leave(&mut response, &format!("Silenced until {until}. States go on; nobody is told."));
-    Ok(response)
+    Ok(visit.send_on("/alerts", &format!("Silenced until {until}. States go on; nobody is told.")))
 }
 
 /// `POST /alerts/end-silence`
@@ -194,7 +189,5 @@ pub(super) async fn end_silence(
 ) -> Result<Response, ApiError> {
     about(subject, || form.field("id").to_owned());
     alerts::stop_silence(&shared, token.project, form.field("id").to_owned()).await?;
-    let mut response = see_other("/alerts");
-    visit.leave(&mut response, "The silence has ended: what still fires is told again.");
-    Ok(response)
+    Ok(visit.send_on("/alerts", "The silence has ended: what still fires is told again."))
 }

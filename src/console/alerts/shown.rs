@@ -3,12 +3,12 @@
 use crate::{
     alerts::{alert::labels_json, evidence::Evidence, rule::Labels},
     console::view::{
-        self, Explore, Markup, ago, escape, number, percent,
-        time::{self, Format, duration, moment},
+        self, Explore, Markup, escape, number, percent, state_tag,
+        time::{self, Format, ago_of, duration, moment, moment_of},
     },
     http::alerts::{Alert, AlertSilence},
     inert,
-    state::{Role, TokenInfo},
+    state::TokenInfo,
 };
 
 /// Labels that the events' filters know, by the names of the filters.
@@ -75,7 +75,6 @@ impl AlertView {
             (None, Some(at)) => ("fires since", at),
             (None, None) => ("pending since", &alert.active_since),
         };
-        let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
         let events = of_labels(&alert.labels, &alert);
         let fingerprint =
             alert.labels.get("fingerprint").filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -84,13 +83,13 @@ impl AlertView {
             labels: labels(&alert.labels),
             // Escaped the JSON way, it is the same when it comes back.
             labels_json: inert::clean_json(&labels_json(&alert.labels)),
-            since: when(since),
+            since: ago_of(since, now_ms),
             since_words: words,
             frozen: alert.frozen.clone().unwrap_or_default(),
             acknowledged: alert
                 .acknowledged
                 .as_ref()
-                .map(|by| (by.by.as_str().into(), when(&by.at), by.comment.as_str().into())),
+                .map(|by| (by.by.as_str().into(), ago_of(&by.at, now_ms), by.comment.as_str().into())),
             is_silenced: alert.silenced_by.is_some(),
             is_open: matches!(alert.state, "firing" | "silenced") && alert.acknowledged.is_none(),
             issue: fingerprint.map(|fingerprint| format!("/issues/{fingerprint}?from=-7d")).unwrap_or_default(),
@@ -124,10 +123,6 @@ fn of_labels(labels: &Labels, alert: &Alert) -> Explore {
 
 impl EvidenceView {
     fn new(evidence: &Evidence, events: &Explore, token: &TokenInfo, now_ms: i64) -> Self {
-        let looks_up = token.has_any(&[Role::Support]);
-        let sample = |id: &String| {
-            if looks_up { view::request(id) } else { Markup::new(format!("<code>{}</code>", escape(id))) }
-        };
         let groups = evidence.groups.iter().map(|group| {
             let link = events.clone().with("service", &group.service).with("route", &group.route);
             let link = link.with("status", group.status.to_string());
@@ -143,17 +138,15 @@ impl EvidenceView {
             let link = events.clone().with("account_id", &one.account);
             (one.account.as_str().into(), link.number(one.events), percent(one.share))
         });
-        let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
         Self {
             events: events.text(&format!("{} events", number(evidence.events))),
             groups: groups.collect(),
             accounts: accounts.collect(),
-            samples: evidence.samples.iter().map(sample).collect(),
+            samples: evidence.samples.iter().map(|id| view::request_for(id, token)).collect(),
             first_seen: evidence.first_seen.as_deref().and_then(time::parse).map(|at| moment(at, Format::Minute)),
-            release: evidence
-                .release
-                .as_ref()
-                .map(|change| (change.to.as_str().into(), change.from.as_str().into(), when(&change.seen_at))),
+            release: evidence.release.as_ref().map(|change| {
+                (change.to.as_str().into(), change.from.as_str().into(), ago_of(&change.seen_at, now_ms))
+            }),
         }
     }
 }
@@ -164,24 +157,13 @@ impl SilenceView {
         Self {
             rule: silence.rule.into(),
             labels: labels(&silence.labels),
-            until: until.map_or_else(|| silence.until.as_str().into(), |at| moment(at, Format::Minute)),
+            until: moment_of(&silence.until, Format::Minute),
             left: until.map(|at| duration(at - now_ms)).unwrap_or_default(),
             by: silence.by.into(),
             comment: silence.comment.into(),
             id: silence.id,
         }
     }
-}
-
-/// Where an alert stands, or what has changed.
-pub(super) fn state_tag(state: &str) -> Markup {
-    let class = match state {
-        "firing" => " bad",
-        "pending" | "acknowledged" => " no",
-        "resolved" => " yes",
-        _ => "",
-    };
-    Markup::new(format!("<span class=\"tag{class}\">{}</span>", escape(state)))
 }
 
 pub(super) fn link(path: &str, text: &str) -> Markup {

@@ -43,6 +43,8 @@ pub struct Stacked {
     pub title: String,
     /// What one sees, in a sentence.
     pub description: String,
+    /// What is counted, without a time: a step's number leads to its events.
+    pub events: Explore,
     /// `errors per 15 min`
     pub unit: String,
     /// Begin of the first step, milliseconds since the Unix epoch.
@@ -265,7 +267,7 @@ impl Stacked {
 
     /// The names of the kinds beside their last columns, moved apart where they would touch.
     fn labels(&self, axes: &Axes) -> String {
-        let last = (0..self.known.len()).rev().find(|step| self.totals()[*step] > 0);
+        let last = self.totals().iter().rposition(|total| *total > 0);
         let mut base = 0;
         let mut labels: Vec<(f64, Family)> = Vec::new();
         for band in self.bands.iter().filter(|band| band.counts.iter().any(|count| *count > 0)) {
@@ -308,7 +310,7 @@ impl Stacked {
             let mut cells = vec![moment(at, Format::Minute)];
             if self.known[step] {
                 cells.extend(shown.iter().map(|band| number(band.counts.get(step).copied().unwrap_or(0)).into()));
-                cells.push(Explore::between(at, at.saturating_add(self.step_ms)).number(totals[step]));
+                cells.push(self.events.clone().within(at, at.saturating_add(self.step_ms)).number(totals[step]));
             } else {
                 cells.extend(shown.iter().map(|_| "no data".into()).chain(["no data".into()]));
             }
@@ -373,6 +375,13 @@ mod tests {
         assert_eq!(path(html, "server"), "M44.0 214.0V166.5H286.0V214.0zM773.0 214.0V71.5H1015.0V214.0z");
         assert_eq!(path(html, "limit"), "M44.0 166.5V119.0H286.0V166.5zM773.0 71.5V24.0H1015.0V71.5z");
         assert_eq!(html.matches("<svg").count(), 2);
+    }
+
+    #[test]
+    fn a_number_of_the_table_leads_to_the_events_that_it_counts() {
+        let html = Stacked { events: Explore::default().with("status", "5xx"), ..chart() }.html();
+        let link = "/explore?status=5xx&amp;from=1970-01-01T00%3A00%3A00.000Z&amp;to=1970-01-01T01%3A00%3A00.000Z";
+        assert!(html.as_str().contains(&format!("<a href=\"{link}\">20</a>")), "{html}");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The address of a view: its filters as parameters, as chips, as words, as a command.
 
-use url::form_urlencoded;
-
 use crate::console::{
     Visit,
     view::{self, Markup},
@@ -59,9 +57,7 @@ impl Address {
 
     /// Where a path leads with these parameters.
     pub(super) fn path(&self, path: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let query = query.extend_pairs(&self.0).finish();
-        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+        view::address(path, &self.0)
     }
 
     /// With one value more, unless it is there.

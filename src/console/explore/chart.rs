@@ -7,7 +7,7 @@ use crate::{
     console::{
         Range,
         chart::{Band, Stacked},
-        view::{self, Family, Markup, number},
+        view::{self, Explore, Family, Markup, number},
     },
     store::query::{Filter, Histogram},
 };
@@ -52,7 +52,12 @@ impl Counted {
                 number(events),
                 view::duration(step_ms)
             ),
-            unit: format!("errors per {}", per(step_ms)),
+            events: address
+                .without(&["from", "to"])
+                .pairs()
+                .iter()
+                .fold(Explore::default(), |link, (name, value)| link.with(name, value)),
+            unit: format!("errors per {}", view::time::per(step_ms)),
             from_ms: first_ms,
             step_ms,
             bands: bands.into(),
@@ -66,17 +71,5 @@ impl Counted {
             (view::badge(status), address.narrow("status", &text, &number(count)))
         };
         Self { chart: chart.html(), events, is_whole, statuses: statuses.into_iter().map(link).collect() }
-    }
-}
-
-/// A step as what something is counted by: `hour`, `15 min`.
-fn per(step_ms: i64) -> String {
-    match step_ms {
-        1000 => "second".to_owned(),
-        60_000 => "minute".to_owned(),
-        3_600_000 => "hour".to_owned(),
-        86_400_000 => "day".to_owned(),
-        604_800_000 => "week".to_owned(),
-        other => view::duration(other),
     }
 }

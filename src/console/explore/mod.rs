@@ -110,7 +110,7 @@ pub(super) async fn page(
         return Ok(see_other(&place));
     }
     let range = Range::read(&mut params, &visit);
-    let filter = Filter { from_ms: range.from_ms, to_ms: range.to_ms, ..params.conditions() };
+    let filter = range.filter(params.conditions());
     let cursor = params.parsed("cursor", "the address of a next page, unchanged", |text| text.parse::<Cursor>().ok());
     let is_live = params.one("live").is_some();
     params.finish()?;

@@ -5,7 +5,6 @@ use crate::{
     console::view::{self, Markup, escape, time},
     event::Event,
     http::{Shared, events::Viewer},
-    state::Role,
 };
 
 /// Characters of a message that a row shows; the request's page has all of it.
@@ -29,11 +28,7 @@ pub(super) fn row(event: Event, viewer: &Viewer, shared: &Shared, address: &Addr
     let service = address.narrow("service", &event.service, service.trim());
     let account = event.account_id.as_str();
     let account = address.narrow("account_id", account, &cut(account, WORD));
-    let id = if viewer.token.has_any(&[Role::Support]) {
-        view::request(&event.request_id)
-    } else {
-        Markup::new(format!("<code>{}</code>", escape(&event.request_id)))
-    };
+    let id = view::request_for(&event.request_id, &viewer.token);
     let codes = codes(&event, &headline);
     let headline = escape(&cut(&headline, MESSAGE));
     Markup::new(format!(

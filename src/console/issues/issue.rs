@@ -2,14 +2,13 @@
 
 use askama::Template;
 
-use super::rows::state_tag;
 use crate::{
     console::{
         Layout, Range,
         chart::{Band, Mark, Stacked},
         view::{
-            self, Column, Explore, Family, Markup, ago, badge, escape, plural, scroll,
-            time::{self, Format, moment},
+            Column, Explore, Family, Markup, badge, field_name, plural, request_for, scroll, state_tag,
+            time::{self, Format, ago_of, moment},
         },
     },
     event::catalog::Explanation,
@@ -77,14 +76,9 @@ struct ResolvedView {
 
 pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &TokenInfo, now_ms: i64) -> IssuePage {
     let IssueDetail { issue, top_frame, releases, environments, top_accounts, newest: _, explanation } = detail;
-    let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
     let events = Explore::of(range).with("fingerprint", &issue.fingerprint);
-    let looks_up = token.has_any(&[Role::Support]);
-    let sample = |id: &String| {
-        if looks_up { view::request(id) } else { Markup::new(format!("<code>{}</code>", escape(id))) }
-    };
     let resolved = issue.resolved.as_ref().map(|resolved| ResolvedView {
-        at: when(&resolved.at),
+        at: ago_of(&resolved.at, now_ms),
         by: resolved.by.as_str().into(),
         in_release: resolved.in_release.as_str().into(),
         comment: resolved.comment.as_str().into(),
@@ -96,8 +90,8 @@ pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &T
         standing: standing(&issue),
         place: format!("{} {}", issue.method, issue.route).trim().into(),
         service: issue.service.as_str().into(),
-        first_seen: when(&issue.first_seen),
-        last_seen: when(&issue.last_seen),
+        first_seen: ago_of(&issue.first_seen, now_ms),
+        last_seen: ago_of(&issue.last_seen, now_ms),
         events: events.text(&plural(issue.count, "event", "events")),
         accounts: plural(issue.accounts, "account", "accounts"),
         range: range.words(),
@@ -106,7 +100,7 @@ pub(super) fn page(layout: Layout, detail: IssueDetail, range: &Range, token: &T
         releases: releases_table(&releases, &issue.fingerprint, now_ms),
         environments: counts("Environments", "Environment", "environment", &environments, &events),
         top_accounts: top_accounts.map(|accounts| counts("Accounts", "Account", "account_id", &accounts, &events)),
-        samples: issue.samples.iter().map(sample).collect(),
+        samples: issue.samples.iter().map(|id| request_for(id, token)).collect(),
         may_resolve: token.has_any(&[Role::Support, Role::Sre]),
         resolved,
         last_release: issue.last_release.clone().unwrap_or_default().into(),
@@ -144,7 +138,8 @@ fn chart(issue: &IssueRow, releases: &[SeenRelease]) -> Markup {
         id: "events",
         title: "Events over time".to_owned(),
         description: format!("{}, and the releases that had it first", plural(issue.count, "event", "events")),
-        unit: format!("events per {}", time::duration(step_ms)),
+        events: Explore::default().with("fingerprint", &issue.fingerprint),
+        unit: format!("events per {}", time::per(step_ms)),
         from_ms: time::parse(&issue.trend.from).unwrap_or_default(),
         step_ms,
         bands: vec![Band { family: Family::of(issue.status), counts: issue.trend.events.clone() }],
@@ -163,7 +158,7 @@ fn what(issue: &IssueRow, frame: Option<String>, explanation: Option<&Explanatio
     let fields = issue.fields.iter().map(|field| {
         let told = known(&field.field, &field.rule);
         FieldView {
-            name: if field.field.is_empty() { "no field".into() } else { field.field.as_str().into() },
+            name: field_name(&field.field).into(),
             rule: field.rule.as_str().into(),
             message: told.as_ref().map(|told| told.message.as_str().into()).unwrap_or_default(),
             documented: told.as_ref().map(|told| told.documented),
@@ -187,7 +182,6 @@ fn releases_table(releases: &[SeenRelease], fingerprint: &str, now_ms: i64) -> M
     if releases.is_empty() {
         return Markup::default();
     }
-    let when = |text: &str| time::parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms));
     let row = |seen: &SeenRelease| {
         let name = if seen.release.is_empty() { "none named".into() } else { seen.release.as_str().into() };
         let first_ms = time::parse(&seen.first_seen);
@@ -195,7 +189,7 @@ fn releases_table(releases: &[SeenRelease], fingerprint: &str, now_ms: i64) -> M
         // The count is of all time, so are the events that it leads to.
         let link = Explore::between(first_ms.unwrap_or_default(), now_ms + 1);
         let link = link.with("fingerprint", fingerprint).with("release", &seen.release);
-        vec![name, link.number(seen.count), first, when(&seen.last_seen)]
+        vec![name, link.number(seen.count), first, ago_of(&seen.last_seen, now_ms)]
     };
     let columns =
         [Column::Row("Release"), Column::Number("Events"), Column::Text("First seen"), Column::Text("Last seen")];

@@ -11,8 +11,8 @@ use axum::{
 };
 
 use super::{
-    Form, Html, Layout, Range, Visit, render, see_other,
-    view::{Column, Markup, Pager, chip, plural, scroll},
+    Form, Html, Layout, Range, Visit, render,
+    view::{Column, Markup, Pager, capital, chip, plural, scroll},
 };
 use crate::{
     http::{
@@ -99,7 +99,7 @@ pub(super) async fn list(
         tabs: tabs(&page, &visit, &question.states),
         sorts: sorts(&visit, question.sort),
         chips: chips.collect(),
-        q: asked.iter().find(|(name, _)| name == "q").map(|(_, value)| value.clone()).unwrap_or_default(),
+        q: visit.param("q"),
         kept: asked.into_iter().filter(|(name, _)| name != "q" && name != "cursor").collect(),
         table: scroll(&format!("Issues, {}", range.words()), &columns, &rows),
         pager: pager.html(),
@@ -161,11 +161,6 @@ fn sorts(visit: &Visit, chosen: Sort) -> Vec<Tab> {
     Sort::ALL.map(tab).into()
 }
 
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
 /// `GET /issues/{fingerprint}`
 pub(super) async fn show(
     State(shared): State<Shared>,
@@ -194,9 +189,8 @@ pub(super) async fn resolve(
     let in_release = Some(form.field("in_release").trim().to_owned()).filter(|release| !release.is_empty());
     let asked = NewResolution { in_release, comment: form.field("comment").trim().to_owned() };
     issues::note(&shared, &token, fingerprint, asked).await?;
-    let mut response = see_other(&format!("/issues/{fingerprint:016x}"));
-    visit.leave(&mut response, "Resolved. If it is seen again, it comes back as regressed.");
-    Ok(response)
+    let page = format!("/issues/{fingerprint:016x}");
+    Ok(visit.send_on(&page, "Resolved. If it is seen again, it comes back as regressed."))
 }
 
 /// `POST /issues/{fingerprint}/reopen`
@@ -208,7 +202,6 @@ pub(super) async fn reopen(
 ) -> Result<Response, ApiError> {
     let fingerprint = issues::parse(fingerprint)?;
     let was_resolved = issues::forget(&shared, &token, fingerprint).await?;
-    let mut response = see_other(&format!("/issues/{fingerprint:016x}"));
-    visit.leave(&mut response, if was_resolved { "Reopened." } else { "It was not resolved." });
-    Ok(response)
+    let message = if was_resolved { "Reopened." } else { "It was not resolved." };
+    Ok(visit.send_on(&format!("/issues/{fingerprint:016x}"), message))
 }

@@ -8,7 +8,7 @@ use axum::{Extension, extract::State, response::Response};
 use super::{
     Html, Layout, Range, Visit, render,
     view::{
-        Column, Explore, Markup, chip, escape, number, percent, plural, scroll,
+        Column, Explore, Markup, capital, chip, escape, number, percent, plural, scroll,
         time::{self, Format, moment},
     },
 };
@@ -57,8 +57,7 @@ pub(super) async fn page(
     mut params: Params,
 ) -> Result<Html, ApiError> {
     let range = Range::read(&mut params, &visit);
-    let mut filter = rate_limits::filter(&mut params, visit.now_ms);
-    (filter.from_ms, filter.to_ms) = (range.from_ms, range.to_ms);
+    let filter = range.filter(rate_limits::filter(&mut params, visit.now_ms));
     params.finish()?;
     let found = rate_limits::limited(&shared, &token.project, &filter, EPISODES).await?;
     let filters: Vec<_> = visit.params().into_iter().filter(|(name, _)| FILTERS.contains(&name.as_str())).collect();
@@ -79,7 +78,7 @@ pub(super) async fn page(
             String::new()
         },
         gap: time::duration(found.gap_seconds * 1000),
-        csv: csv_path(&visit),
+        csv: visit.elsewhere("/rate-limits.csv", &[]),
         empty: found.episodes.is_empty(),
         is_filtered: !filters.is_empty(),
         without: visit.with_params(&FILTERS.map(|name| (name, ""))),
@@ -99,13 +98,6 @@ pub(super) async fn file(
     params.finish()?;
     let found = rate_limits::limited(&shared, &token.project, &filter, rate_limits::EPISODES.1).await?;
     Ok(rate_limits::as_csv(&found))
-}
-
-/// The same as a file: `/rate-limits.csv` with this page's parameters.
-fn csv_path(visit: &Visit) -> String {
-    let page = visit.with_params(&[]);
-    let query = page.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
-    format!("/rate-limits.csv{query}")
 }
 
 /// `412 refusals in 9 episodes, last 24 h. Account 17 has 61 % of them; 230 came before a reset that had been announced.`
@@ -131,11 +123,6 @@ fn summary(found: &RateLimits, range: &Range) -> String {
         );
     }
     text
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// `account 17`, or an address where there is no account.

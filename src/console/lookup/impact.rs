@@ -31,7 +31,7 @@ pub(super) struct ImpactView {
 }
 
 impl ImpactView {
-    pub(super) fn new(event: &Event, impact: &Impact, trend: &IssueHours, now_ms: i64) -> Self {
+    pub(super) fn new(event: &Event, impact: &Impact, hours: Option<&IssueHours>, now_ms: i64) -> Self {
         let fingerprint = format!("{:016x}", event.fingerprint);
         let link = Explore::between(impact.from_ms, impact.to_ms).with("fingerprint", &fingerprint);
         let events = plural(impact.events, "event", "events");
@@ -51,8 +51,9 @@ impl ImpactView {
             [release] => format!("All in release {release}."),
             several => format!("In releases {}: not tied to one.", several.join(", ")),
         };
-        let first_ms = trend.first_ms.unwrap_or(impact.first_seen_ms).min(impact.first_seen_ms);
-        let (spark, days) = days(trend, &fingerprint)
+        let first_ms = hours.and_then(|hours| hours.first_ms).unwrap_or(i64::MAX).min(impact.first_seen_ms);
+        let (spark, days) = hours
+            .and_then(|hours| days(hours, &fingerprint))
             .unwrap_or_else(|| (spark(&impact.per_minute, &format!("{events} in the hour around")), Markup::default()));
         Self {
             spark,
@@ -68,16 +69,16 @@ impl ImpactView {
 }
 
 /// The hours as a picture, and their sum; none where nothing is counted.
-fn days(trend: &IssueHours, fingerprint: &str) -> Option<(Markup, Markup)> {
-    let events: u64 = trend.counts.iter().sum();
+fn days(hours: &IssueHours, fingerprint: &str) -> Option<(Markup, Markup)> {
+    let events: u64 = hours.counts.iter().sum();
     if events == 0 {
         return None;
     }
-    let length_ms = trend.counts.len() as i64 * HOUR_MS;
+    let length_ms = hours.counts.len() as i64 * HOUR_MS;
     let words = format!("{} in {}", plural(events, "event", "events"), duration(length_ms));
     let link =
-        Explore::between(trend.from_ms, trend.from_ms.saturating_add(length_ms)).with("fingerprint", fingerprint);
-    Some((spark(&trend.counts, &format!("{words}, by the hour")), link.text(&words)))
+        Explore::between(hours.from_ms, hours.from_ms.saturating_add(length_ms)).with("fingerprint", fingerprint);
+    Some((spark(&hours.counts, &format!("{words}, by the hour")), link.text(&words)))
 }
 
 #[cfg(test)]
@@ -86,10 +87,10 @@ mod tests {
 
     #[test]
     fn days_without_a_count_are_not_told_of() {
-        let mut trend = IssueHours { from_ms: 0, counts: vec![0; 48], first_ms: None };
-        assert!(days(&trend, "ff").is_none());
-        trend.counts[3] = 749;
-        let (spark, words) = days(&trend, "ff").unwrap();
+        let mut hours = IssueHours { from_ms: 0, counts: vec![0; 48], first_ms: None };
+        assert!(days(&hours, "ff").is_none());
+        hours.counts[3] = 749;
+        let (spark, words) = days(&hours, "ff").unwrap();
         assert!(spark.as_str().contains("aria-label=\"749 events in 2 d, by the hour\""), "{spark}");
         assert!(words.as_str().ends_with("fingerprint=ff\">749 events in 2 d</a>"), "{words}");
     }

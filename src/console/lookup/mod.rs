@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Form, Html, Layout, Visit, render, see_other, view};
+use super::{Form, Layout, Visit, render, see_other, view};
 use crate::{
     event::{
         RequestId,
@@ -25,7 +25,7 @@ use crate::{
         Shared,
         answer::ApiError,
         audit::{Subject, about},
-        lookup::{Known, ask, ticket as tickets, trend},
+        lookup::{Depth, Known, ask, ticket as tickets},
     },
     state::TokenInfo,
 };
@@ -97,11 +97,7 @@ pub(super) async fn search(visit: Visit, form: Form) -> Response {
             let word = url::form_urlencoded::byte_serialize(crate::event::start_of(text, 200).as_bytes());
             see_other(&format!("/lookup?id={}", word.collect::<String>()))
         }
-        [] => {
-            let mut response = see_other("/lookup");
-            visit.leave(&mut response, "There is no request id in that text. It was not kept.");
-            response
-        }
+        [] => visit.send_on("/lookup", "There is no request id in that text. It was not kept."),
         [Candidate { id, .. }] => see_other(&view::lookup_path(id.as_str())),
         ids => {
             let list: String = url::form_urlencoded::byte_serialize(joined(ids.iter()).as_bytes()).collect();
@@ -124,12 +120,11 @@ pub(super) async fn request(
 
 async fn shown(shared: &Shared, token: &TokenInfo, visit: &Visit, id: &RequestId) -> Result<Response, ApiError> {
     let layout = visit.layout(format!("Request {id}")).with_asked(id.as_str());
-    match ask(shared, token, id).await? {
+    match ask(shared, token, id, Depth::Days).await? {
         Known::Request(found) => {
             let latest =
                 found.latest().ok_or_else(|| ApiError::internal("looking up", &"a request without an event"))?;
-            let trend = trend(shared, token, latest.0).await?;
-            Ok(render(&request::page(shared, visit, layout, &found, latest, &trend))?.into_response())
+            Ok(render(&request::page(shared, visit, layout, &found, latest))?.into_response())
         }
         Known::Pending { store_answers } => {
             let page = PendingPage { layout, id: id.clone(), store_answers };
@@ -137,13 +132,11 @@ async fn shown(shared: &Shared, token: &TokenInfo, visit: &Visit, id: &RequestId
             response.headers_mut().insert(header::REFRESH, HeaderValue::from_static(PENDING_REFRESH));
             Ok(response)
         }
-        Known::Nothing(why) => not_found(&unknown::page(layout, id, &why, visit.now_ms)),
+        Known::Nothing(why) => {
+            let page = render(&unknown::page(layout, id, &why, visit.now_ms))?;
+            Ok(page.with_status(StatusCode::NOT_FOUND).into_response())
+        }
     }
-}
-
-fn not_found(page: &impl Template) -> Result<Response, ApiError> {
-    let Html { text, .. } = render(page)?;
-    Ok(Html { status: StatusCode::NOT_FOUND, text }.into_response())
 }
 
 /// The ids that a text asks for: the one word it is, or all in it.

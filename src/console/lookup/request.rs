@@ -17,7 +17,6 @@ use crate::{
         start_of,
     },
     http::{Shared, lookup::Request, privacy::Sight},
-    store::query::IssueHours,
 };
 
 /// How much of the general error stands beside the status, bytes.
@@ -89,7 +88,6 @@ pub(super) fn page(
     layout: Layout,
     found: &Request,
     (event, explanation): (&Event, &Explanation),
-    trend: &IssueHours,
 ) -> RequestPage {
     let id = &event.request_id;
     let has_fields = !explanation.fields.is_empty();
@@ -105,7 +103,7 @@ pub(super) fn page(
         general: (!has_fields || event.status >= 500).then(|| general(event, explanation)),
         fields: explanation.fields.iter().map(|field| field_view(event, field)).collect(),
         scenario: explanation.scenario.as_ref().map(|it| (it.title.clone(), it.solution.clone())),
-        impact: ImpactView::new(event, &found.impact, trend, visit.now_ms),
+        impact: ImpactView::new(event, &found.impact, found.days.as_ref(), visit.now_ms),
         // A client with requests left has no limit to speak of.
         limit: found
             .rate_limit
@@ -181,7 +179,7 @@ fn field_view(event: &Event, field: &FieldExplanation) -> FieldView {
     );
     let same = same.with("route", &event.route).with("field", &field.field).with("rule", &field.rule);
     FieldView {
-        name: if field.path.is_empty() { "the whole request".to_owned() } else { field.path.clone() },
+        name: view::field_name(&field.path).to_owned(),
         message: field.message.clone(),
         rule: field.rule.clone(),
         documented: field.documented,

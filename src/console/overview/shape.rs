@@ -4,7 +4,7 @@ use crate::{
     console::{
         Range,
         chart::{Band, Mark, Shade, Stacked},
-        view::{Explore, Family, Markup, number, percent, time::duration},
+        view::{Explore, Family, Markup, number, percent, time::per},
     },
     store::query::RatedSeries,
 };
@@ -42,7 +42,8 @@ impl Shape {
             id: "errors",
             title: "Errors over time by kind".to_owned(),
             description: format!("{} errors, {}.", number(errors), range.words()),
-            unit: format!("errors per {}", step(step_ms)),
+            events: Explore::default(),
+            unit: format!("errors per {}", per(step_ms)),
             from_ms,
             step_ms,
             known: known(series, from_ms, step_ms, steps),
@@ -57,17 +58,6 @@ impl Shape {
             is_empty: errors == 0 && requests.is_none(),
             chart: chart.html(),
         }
-    }
-}
-
-/// A step in words: `hour`, `15 min`.
-fn step(step_ms: i64) -> String {
-    match step_ms {
-        60_000 => "minute".to_owned(),
-        3_600_000 => "hour".to_owned(),
-        86_400_000 => "day".to_owned(),
-        604_800_000 => "week".to_owned(),
-        other => duration(other),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     console::view::{
-        Column, Explore, Markup, badge, escape, lookup_path, scroll,
-        time::{self, Format, moment},
+        Column, Explore, Markup, badge, code, escape, field_name, lookup_path, route_code, scroll,
+        time::{Format, moment_of},
     },
     event::pseudonym::MASK,
     http::catalog::Drift,
@@ -36,12 +36,8 @@ impl DriftView {
 
 type Section = (&'static str, &'static [Column], Vec<Vec<Markup>>);
 
-fn code(text: &str) -> Markup {
-    Markup::new(format!("<code>{}</code>", escape(text)))
-}
-
 fn seen(text: &str) -> Markup {
-    time::parse(text).map(|ms| moment(ms, Format::Minute)).unwrap_or_default()
+    moment_of(text, Format::Minute)
 }
 
 /// A request, by the first characters of its id: a page of its own for those who may open it.
@@ -66,13 +62,13 @@ fn observed_only(drift: &Drift, explore: &Explore, looks_up: bool) -> Vec<Sectio
         let events = explore.clone().with("field", &field.field).with("route", &field.route).with("rule", &field.rule);
         let events = searched(events, field.message.as_str());
         vec![
-            code(if field.field.is_empty() { "the whole request" } else { &field.field }),
+            code(field_name(&field.field)),
             Markup::new(format!(
                 "{} <span class=\"tag\">{}</span>",
                 escape(field.message.as_str()),
                 escape(&field.rule)
             )),
-            Markup::new(format!("<code class=\"route\">{}</code>", escape(&field.route))),
+            route_code(&field.route),
             events.number(field.count),
             seen(&field.last_seen),
             sample(&field.samples),

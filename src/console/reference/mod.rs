@@ -66,8 +66,8 @@ pub(super) async fn page(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params.clone(), &visit);
-    let filter = params.filter(shared.clock.now_ms());
+    let range = Range::read(&mut params, &visit);
+    let filter = range.filter(params.conditions());
     let show = params
         .parsed("show", "undocumented or unobserved", |text| Show::ALL.into_iter().find(|show| show.as_str() == text));
     params.finish()?;

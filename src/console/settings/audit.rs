@@ -12,7 +12,7 @@ use crate::{
         Layout, Range, Visit, render,
         view::{
             Column, Markup, Pager, escape, scroll,
-            time::{self, Format, moment},
+            time::{Format, moment_of},
         },
     },
     http::{
@@ -63,13 +63,10 @@ pub(in crate::console) async fn page(
     params.finish()?;
     let has_cursor = filter.before.is_some();
     let found = read(&shared, &token, filter, PAGE).await?;
-    let asked = visit.params();
-    let value =
-        |name: &str| asked.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
     let next = found.next_cursor.as_ref().map(|cursor| visit.with_params(&[("cursor", cursor)]));
     let page = AuditPage {
         range: range.words(),
-        filters: FILTERS.iter().map(|(name, words)| (*name, *words, value(name))).collect(),
+        filters: FILTERS.iter().map(|(name, words)| (*name, *words, visit.param(name))).collect(),
         kept: range.params().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         is_empty: found.entries.is_empty(),
         table: table(&found.entries),
@@ -92,7 +89,7 @@ pub(super) fn table(entries: &[AuditLine]) -> Markup {
         .iter()
         .map(|entry| {
             vec![
-                time::parse(&entry.at).map(|ms| moment(ms, Format::Minute)).unwrap_or_default(),
+                moment_of(&entry.at, Format::Minute),
                 Markup::new(format!(
                     "{} <span class=\"faint\">{}</span>",
                     escape(&entry.token),

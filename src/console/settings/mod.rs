@@ -3,8 +3,6 @@
 
 mod audit;
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::{
     Extension,
@@ -17,12 +15,12 @@ pub(super) use audit::page as audit;
 use super::{
     Layout, Visit, render,
     view::{
-        Column, Markup, ago, duration, escape, number, plural, scroll,
+        Column, Markup, ago, code, duration, escape, number, plural, scroll,
         time::{Format, moment},
     },
 };
 use crate::{
-    http::{Shared, answer::ApiError, in_state},
+    http::{Shared, answer::ApiError, in_state, operate::intake},
     state::{AuditFilter, Erasure, TokenInfo},
 };
 
@@ -63,16 +61,16 @@ pub(super) async fn page(
     let read =
         in_state(&shared, "reading settings", move |state| Ok((state.tokens()?, state.erasures(&project, ERASURES)?)));
     let filter = AuditFilter { from_ms: visit.now_ms - 7 * DAY_MS, to_ms: visit.now_ms + 1, ..AuditFilter::default() };
-    let (tokens, erasures) = read.await?;
-    let entries = crate::http::audit::read(&shared, &token, filter, ENTRIES).await?.entries;
+    let entries = crate::http::audit::read(&shared, &token, filter, ENTRIES);
+    let ((tokens, erasures), entries, health) = tokio::try_join!(read, entries, health(&shared))?;
     let own: Vec<_> = tokens.into_iter().filter(|other| other.project == token.project).collect();
     let page = SettingsPage {
         project: token.project.clone(),
         tokens: tokens_table(&own, &visit),
         retention_days: shared.config.retention_days,
-        health: health(&shared, visit.now_ms).await?,
+        health,
         version: env!("CARGO_PKG_VERSION"),
-        audit: audit::table(&entries),
+        audit: audit::table(&entries.entries),
         erasures: (!erasures.is_empty()).then(|| erasures_table(&erasures)),
         layout: visit.layout("Settings"),
     };
@@ -129,7 +127,7 @@ fn erasures_table(erasures: &[Erasure]) -> Markup {
                 None => erasure.state.as_str().to_owned(),
             };
             vec![
-                Markup::new(format!("<code>{}</code>", escape(&erasure.id))),
+                code(&erasure.id),
                 Markup::new(format!(
                     "{} <span class=\"faint\">by {}</span>",
                     moment(erasure.requested_ms, Format::Minute),
@@ -145,29 +143,25 @@ fn erasures_table(erasures: &[Erasure]) -> Markup {
 }
 
 /// The parts of Errata and how they are.
-async fn health(shared: &Shared, now_ms: i64) -> Result<Vec<HealthLine>, ApiError> {
-    let asked = Arc::clone(shared);
-    // Off the threads that serve: delivery holds the books while the spool forgets.
-    let read = tokio::task::spawn_blocking(move || asked.books.imbalance(&asked.spool)).await;
-    let (imbalance, stats) = read.map_err(|error| ApiError::internal("reading the books", &error))?;
+async fn health(shared: &Shared) -> Result<Vec<HealthLine>, ApiError> {
+    let intake = intake(shared).await?;
     let line = |is_good, words: String| HealthLine { is_good, words };
-    let spool = match (shared.spool.refusal(), stats.oldest_ms) {
+    let spool = match (intake.refusal, intake.queued) {
         (Some(refusal), _) => line(false, format!("Events are not taken: {refusal}")),
-        (None, None) => line(true, "Events are taken, and none waits for the database".to_owned()),
-        (None, Some(oldest)) => {
-            let age_ms = (now_ms - oldest).max(0);
-            let waiting = plural(stats.items, "event waits", "events wait");
+        (None, 0) => line(true, "Events are taken, and none waits for the database".to_owned()),
+        (None, queued) => {
+            let (waiting, age) = (plural(queued, "event waits", "events wait"), duration(intake.oldest_wait_ms));
             line(
-                age_ms < 60_000,
-                format!("Events are taken; {waiting} for the database, the oldest for {}", duration(age_ms)),
+                intake.oldest_wait_ms < 60_000,
+                format!("Events are taken; {waiting} for the database, the oldest for {age}"),
             )
         }
     };
-    let store = match shared.health.get() {
-        Ok(()) => line(true, "The database answers".to_owned()),
-        Err(problem) => line(false, format!("The database does not answer: {problem}. Events queue until it does")),
+    let store = match intake.store_problem {
+        None => line(true, "The database answers".to_owned()),
+        Some(problem) => line(false, format!("The database does not answer: {problem}. Events queue until it does")),
     };
-    let books = match imbalance {
+    let books = match intake.imbalance {
         0 => line(true, "The books balance: every event is stored, queued or set aside".to_owned()),
         events => line(false, format!("The books do not balance by {events} events: tell whoever runs Errata")),
     };

@@ -9,8 +9,8 @@ use axum::{
 
 use super::{
     Context, chips,
-    failures::{documented_tag, explore, field_name, route_code},
-    step_ms,
+    failures::{documented_tag, explore},
+    step_ms, trends,
 };
 use crate::{
     console::{
@@ -18,23 +18,25 @@ use crate::{
         chart::spark,
         render,
         view::{
-            Column, Explore, Markup, escape, number, percent, plural, request, scroll,
-            time::{self, Format, moment},
+            Column, Explore, Markup, code, field_name, number, percent, plural, request_for, route_code, scroll,
+            time::{Format, moment_of},
         },
     },
     http::{
         Shared,
         answer::ApiError,
         params::Params,
-        unavailable,
         validation::{self, Asked, Failure},
     },
-    state::{Role, TokenInfo},
+    state::TokenInfo,
     store::query::{FailureKey, Filter},
 };
 
 /// Rows of each list.
 const ROWS: usize = 20;
+
+/// Trends that are summed: one for each field, rule and route of the failure.
+const TRENDS: usize = 1000;
 
 #[derive(Template)]
 #[template(path = "validation/failure.html")]
@@ -64,8 +66,8 @@ pub(in crate::console) async fn failure(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params.clone(), &visit);
-    let filter = params.filter(shared.clock.now_ms());
+    let range = Range::read(&mut params, &visit);
+    let filter = range.filter(params.conditions());
     params.finish()?;
     let sight = shared.sight(&token);
     let message = if sight.sees_people() { FailureKey::Message } else { FailureKey::MaskedMessage };
@@ -78,16 +80,12 @@ pub(in crate::console) async fn failure(
         by(&[FailureKey::Route, FailureKey::Rule]),
     );
     let step_ms = step_ms(&filter);
-    let trends = async {
-        let trends = shared.store.failure_trends(&token.project, &filter, step_ms, 1000);
-        shared.timed("failure_trends", trends).await.map_err(|error| unavailable(&error))
-    };
     let (whole, messages, who, places, trends) = tokio::try_join!(
         validation::rows(&shared, &token, &whole),
         validation::rows(&shared, &token, &messages),
         validation::rows(&shared, &token, &who),
         validation::rows(&shared, &token, &places),
-        trends,
+        trends(&shared, &token, &filter, step_ms, TRENDS),
     )?;
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let mut counts: Vec<u64> = Vec::new();
@@ -112,12 +110,8 @@ pub(in crate::console) async fn failure(
         who: who_table(&who, &events),
         others: accounts.saturating_sub(named),
         places: places_table(&places, &context),
-        samples: samples(&whole, token.has_any(&[Role::Support])),
-        back: visit.with_params(&[("field", ""), ("rule", ""), ("route", "")]).replacen(
-            "/validation/failure",
-            "/validation",
-            1,
-        ),
+        samples: whole.iter().flat_map(|row| &row.samples).map(|id| request_for(id, &token)).collect(),
+        back: visit.elsewhere("/validation", &[("field", ""), ("rule", ""), ("route", "")]),
         layout: visit.layout(title.clone()).with_range(&range, &visit),
         title,
     };
@@ -149,7 +143,7 @@ fn text<'r>(row: &'r Failure, key: &str) -> &'r str {
 }
 
 fn seen(text: &str) -> Markup {
-    time::parse(text).map(|ms| moment(ms, Format::Minute)).unwrap_or_default()
+    moment_of(text, Format::Minute)
 }
 
 fn messages_table(messages: &[Failure], events: &Explore) -> Markup {
@@ -210,19 +204,8 @@ fn places_table(places: &[Failure], context: &Context<'_>) -> Markup {
             let (route, rule) = (text(row, "route"), text(row, "rule"));
             let events = explore(context).with("route", route).with("rule", rule);
             let events = context.filter.fields.iter().fold(events, |events, field| events.with("field", field));
-            vec![
-                route_code(route),
-                Markup::new(format!("<code>{}</code>", escape(rule))),
-                events.number(row.count),
-                number(row.accounts).into(),
-            ]
+            vec![route_code(route), code(rule), events.number(row.count), number(row.accounts).into()]
         })
         .collect();
     scroll("Routes and rules", &COLUMNS, &rows)
-}
-
-/// Requests to look at; a page of its own each, for those who may open it.
-fn samples(whole: &[Failure], looks_up: bool) -> Vec<Markup> {
-    let ids = whole.iter().flat_map(|row| &row.samples);
-    ids.map(|id| if looks_up { request(id) } else { Markup::new(format!("<code>{}</code>", escape(id))) }).collect()
 }

@@ -6,7 +6,7 @@ use super::Context;
 use crate::{
     console::{
         chart::spark,
-        view::{Column, Explore, Markup, escape, number, percent, plural, scroll},
+        view::{Column, Explore, Markup, code, escape, field_name, number, percent, plural, route_code, scroll},
     },
     http::validation::{Failure, Failures, TopRule},
     store::query::FailureTrend,
@@ -34,8 +34,9 @@ impl Top {
     }
 }
 
-pub(super) fn field_name(field: &str) -> &str {
-    if field.is_empty() { "the whole request" } else { field }
+/// A field that leads to the page of its failures.
+pub(super) fn field_link(field: &str, link: &str) -> Markup {
+    Markup::new(format!("<a href=\"{}\">{}</a>", escape(link), code(field_name(field))))
 }
 
 /// The events of the page's range and filters.
@@ -72,8 +73,8 @@ fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &
     let trend = trends.get(&[field.clone(), rule.clone(), route.clone()]);
     let documented = context.shared.catalog.documents_rule(&route, &field, &rule);
     vec![
-        Markup::new(format!("<a href=\"{}\"><code>{}</code></a>", escape(&link), escape(field_name(&field)))),
-        Markup::new(format!("<code>{}</code>", escape(&rule))),
+        field_link(&field, &link),
+        code(&rule),
         route_code(&route),
         explore.number(row.count),
         number(row.accounts).into(),
@@ -81,11 +82,6 @@ fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &
         change(row.count, row.previous_count.unwrap_or_default()),
         documented_tag(documented),
     ]
-}
-
-/// A route; long ones take a second line rather than the table's end.
-pub(super) fn route_code(route: &str) -> Markup {
-    Markup::new(format!("<code class=\"route\">{}</code>", escape(route)))
 }
 
 pub(super) fn documented_tag(documented: bool) -> Markup {

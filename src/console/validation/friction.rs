@@ -1,11 +1,11 @@
 //! Who cannot get on, as a table.
 
-use super::{Context, failures::explore};
+use super::{
+    Context,
+    failures::{explore, field_link},
+};
 use crate::{
-    console::view::{
-        Column, Markup, ago, duration, escape, number, plural, scroll,
-        time::{self},
-    },
+    console::view::{Column, Markup, duration, escape, number, plural, route_code, scroll, time::ago_of},
     http::validation::friction::{Friction, FrictionAccount, FrictionAt},
 };
 
@@ -46,12 +46,8 @@ fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
     let events = explore(context).with("field", &row.field).with("route", &row.route);
     let tries = row.attempts_per_account.map(|tries| format!("{tries:.1}")).unwrap_or_default();
     vec![
-        Markup::new(format!(
-            "<a href=\"{}\"><code>{}</code></a>",
-            escape(&link),
-            escape(super::failures::field_name(&row.field))
-        )),
-        super::failures::route_code(&row.route),
+        field_link(&row.field, &link),
+        route_code(&row.route),
         events.number(row.accounts),
         tries.into(),
         Markup::new(format!("<b>{}</b>", number(row.stuck))),
@@ -67,7 +63,7 @@ fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) 
     let name = |account: &FrictionAccount| {
         let events = explore(context).with("field", &row.field).with("route", &row.route);
         let link = events.with("account_id", account.account_id.as_str()).text(account.account_id.as_str());
-        let last = time::parse(&account.last_seen).map(|ms| ago(ms, context.visit.now_ms)).unwrap_or_default();
+        let last = ago_of(&account.last_seen, context.visit.now_ms);
         let tries = plural(account.attempts, "try", "tries");
         format!("{link} <span class=\"faint\">{} · last {last}</span>", escape(&tries))
     };

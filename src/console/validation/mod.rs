@@ -85,21 +85,17 @@ pub(super) async fn page(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params.clone(), &visit);
-    let filter = params.filter(shared.clock.now_ms());
+    let range = Range::read(&mut params, &visit);
+    let filter = range.filter(params.conditions());
     params.finish()?;
     let asked = asked(filter.clone(), ROWS);
     let quiet_ms = frictions::default_quiet_ms(&filter);
     let friction = frictions::Asked { filter: filter.clone(), quiet_ms, limit: ROWS };
     let step_ms = step_ms(&filter);
-    let trends = async {
-        let trends = shared.store.failure_trends(&token.project, &filter, step_ms, ROWS);
-        shared.timed("failure_trends", trends).await.map_err(|error| unavailable(&error))
-    };
     let (failures, friction, trends) = tokio::try_join!(
         validation::count(&shared, &token, &asked),
         frictions::measure(&shared, &token, &friction),
-        trends,
+        trends(&shared, &token, &filter, step_ms, ROWS),
     )?;
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
@@ -112,7 +108,7 @@ pub(super) async fn page(
         more: failures.rows.len() >= ROWS,
         table: failures::table(&failures, &trends, &context),
         friction: friction::FrictionView::new(&friction, &context),
-        csv: visit.with_params(&[]).replacen("/validation", "/validation.csv", 1),
+        csv: visit.elsewhere("/validation.csv", &[]),
         layout: visit.layout("Validation").with_range(&range, &visit),
     };
     Ok(render(&page)?.into_response())
@@ -146,7 +142,7 @@ struct Context<'a> {
 impl Context<'_> {
     /// The page of one failure.
     fn failure_link(&self, values: &[(&str, &str)]) -> String {
-        self.visit.with_params(values).replacen("/validation", "/validation/failure", 1)
+        self.visit.elsewhere("/validation/failure", values)
     }
 
     /// How often per step of the range.
@@ -160,6 +156,18 @@ impl Context<'_> {
         }
         counts
     }
+}
+
+/// How each failure went over the range, in steps: the `limit` most frequent.
+async fn trends(
+    shared: &Shared,
+    token: &TokenInfo,
+    filter: &Filter,
+    step_ms: i64,
+    limit: usize,
+) -> Result<Vec<FailureTrend>, ApiError> {
+    let trends = shared.store.failure_trends(&token.project, filter, step_ms, limit);
+    shared.timed("failure_trends", trends).await.map_err(|error| unavailable(&error))
 }
 
 /// Whole hours for long ranges, which the rollup answers; a part of the range for short ones.
@@ -202,11 +210,9 @@ fn chips(visit: &Visit) -> Vec<Markup> {
 impl FilterForm {
     fn new(visit: &Visit) -> Self {
         let asked = visit.params();
-        let value =
-            |name: &str| asked.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
         let is_own = |name: &str| FILTERS.iter().any(|(own, _)| *own == name);
         Self {
-            fields: FILTERS.iter().map(|(name, words)| (*name, *words, value(name))).collect(),
+            fields: FILTERS.iter().map(|(name, words)| (*name, *words, visit.param(name))).collect(),
             kept: asked.iter().filter(|(name, _)| !is_own(name)).cloned().collect(),
         }
     }

@@ -77,6 +77,18 @@ pub fn badge_with(status: u16, words: &str) -> Markup {
     Markup::new(format!("<span class=\"badge {class}\"><b>{status}</b>{words}</span>"))
 }
 
+/// The state of an issue or an alert, in a colour and always in words.
+#[must_use]
+pub fn state_tag(state: &str) -> Markup {
+    let class = match state {
+        "firing" | "regressed" | "escalating" => " bad",
+        "pending" | "acknowledged" | "new" => " no",
+        "resolved" => " yes",
+        _ => "",
+    };
+    Markup::new(format!("<span class=\"tag{class}\">{}</span>", escape(state)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{

@@ -1,9 +1,16 @@
 //! Links: to the events behind a number, to requests, and filters as chips.
 
+use std::borrow::Borrow;
+
 use url::form_urlencoded;
 
-use super::{Markup, escape, number};
-use crate::{console::Range, http::lookup::percent};
+use super::{Markup, code, escape, number};
+use crate::{
+    clock::rfc3339,
+    console::Range,
+    http::lookup::percent,
+    state::{Role, TokenInfo},
+};
 
 /// A link to the events behind a number: `/explore` with the parameters of `GET /api/v1/events`.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +28,13 @@ impl Explore {
     /// The events between two times, milliseconds since the Unix epoch.
     #[must_use]
     pub fn between(from_ms: i64, to_ms: i64) -> Self {
-        let time = crate::clock::rfc3339;
-        Self { params: vec![("from".to_owned(), time(from_ms)), ("to".to_owned(), time(to_ms))] }
+        Self::default().within(from_ms, to_ms)
+    }
+
+    /// Only events between two times, milliseconds since the Unix epoch; where no range is set yet.
+    #[must_use]
+    pub fn within(self, from_ms: i64, to_ms: i64) -> Self {
+        self.with("from", rfc3339(from_ms)).with("to", rfc3339(to_ms))
     }
 
     /// Only events with this value: `status`, `service`, `route`, `account_id` …; an empty value is left out.
@@ -37,10 +49,7 @@ impl Explore {
 
     #[must_use]
     pub fn path(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.params);
-        let query = query.finish();
-        if query.is_empty() { "/explore".to_owned() } else { format!("/explore?{query}") }
+        address("/explore", &self.params)
     }
 
     /// A number that leads to its events.
@@ -54,6 +63,24 @@ impl Explore {
     pub fn text(&self, text: &str) -> Markup {
         Markup::new(format!("<a href=\"{}\">{}</a>", escape(&self.path()), escape(text)))
     }
+}
+
+/// A path with parameters.
+#[must_use]
+pub fn address<I, K, V>(path: &str, params: I) -> String
+where
+    I: IntoIterator<Item: Borrow<(K, V)>>,
+    K: AsRef<str>,
+    V: AsRef<str>,
+{
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// The page of an issue, over a time range.
+#[must_use]
+pub fn issue_path(fingerprint: &str, range: &Range) -> String {
+    address(&format!("/issues/{fingerprint}"), range.params())
 }
 
 /// The page of a request.
@@ -74,6 +101,12 @@ pub fn request(id: &str) -> Markup {
         "<span class=\"id\"><a href=\"{path}\"><code>{id}</code></a><button type=\"button\" class=\"copy\" data-copy=\"{id}\" hidden>\
          <span class=\"hidden\">Copy the request id</span><svg viewBox=\"0 0 16 16\" aria-hidden=\"true\"><path d=\"M5.5 5.5v-4h9v9h-4M1.5 5.5h9v9h-9z\"/></svg></button></span>"
     ))
+}
+
+/// A request id, as [`request`] for those who may open its page; the id alone for others.
+#[must_use]
+pub fn request_for(id: &str, token: &TokenInfo) -> Markup {
+    if token.has_any(&[Role::Support]) { request(id) } else { code(id) }
 }
 
 /// A filter that is on: its name and value, and the link that takes it off.
@@ -98,6 +131,7 @@ mod tests {
         let html = "<a href=\"/explore?from=-7d&amp;status=5xx&amp;route=%2Fa%2F%7Bid%7D%3Fx%26y\">1\u{202f}234</a>";
         assert_eq!(link.number(1234).as_str(), html);
         assert_eq!(Explore::default().path(), "/explore");
+        assert_eq!(issue_path("00ff", &range), "/issues/00ff?from=-7d");
         assert!(Explore::between(0, 1000).path().starts_with("/explore?from=1970-01-01T00%3A00%3A00.000Z&to="));
     }
 

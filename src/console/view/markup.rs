@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::inert;
+
 /// Text that is HTML already. Only [`view`](super) and [`chart`](crate::console::chart) make it, of escaped texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Markup(String);
@@ -30,15 +32,11 @@ impl fmt::Display for Markup {
 
 impl askama::filters::HtmlSafe for Markup {}
 
-/// Whether a character turns the direction of what follows (U+202E and its like): a page would read what it does not say.
-const fn turns_text(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
-}
-
-/// A text as it stands in HTML, in an element or a quoted attribute. What
-/// turns its direction is left out.
+/// A text as it stands in HTML, in an element or a quoted attribute. What steers or deceives is shown as an escape, also where a text leaves
+/// without a page around it, as a row of a live tail does.
 #[must_use]
 pub fn escape(text: &str) -> String {
+    let text = inert::clean_page(text);
     let mut html = String::with_capacity(text.len() + text.len() / 8);
     for character in text.chars() {
         match character {
@@ -47,9 +45,6 @@ pub fn escape(text: &str) -> String {
             '>' => html.push_str("&gt;"),
             '"' => html.push_str("&quot;"),
             '\'' => html.push_str("&#39;"),
-            turning if turns_text(turning) => {}
-            '\n' | '\t' => html.push(character),
-            control if control.is_control() => html.push('\u{fffd}'),
             other => html.push(other),
         }
     }
@@ -63,6 +58,6 @@ mod tests {
     #[test]
     fn no_text_leaves_its_place() {
         assert_eq!(escape("<a href=\"x\" b='y'>&</a>"), "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;&lt;/a&gt;");
-        assert_eq!(escape("a\u{202e}b\u{2066}c\u{1b}[31md\ne"), "abc\u{fffd}[31md\ne");
+        assert_eq!(escape("a\u{202e}b\u{200b}c\u{1b}[31md\r\ne"), "a\\u{202e}b\\u{200b}c\\u{1b}[31md\\r\ne");
     }
 }

@@ -8,12 +8,14 @@ mod markup;
 mod number;
 mod pager;
 mod table;
+mod text;
 pub mod time;
 
-pub use badge::{Family, badge, badge_with};
-pub use link::{Explore, chip, lookup_path, request};
+pub use badge::{Family, badge, badge_with, state_tag};
+pub use link::{Explore, address, chip, issue_path, lookup_path, request, request_for};
 pub use markup::{Markup, escape};
 pub use number::{compact, number, percent, plural};
 pub use pager::Pager;
 pub use table::{Column, scroll};
+pub use text::{capital, code, field_name, route_code};
 pub use time::{ago, duration, moment};

@@ -82,6 +82,31 @@ pub fn ago(ms: i64, now_ms: i64) -> Markup {
     Markup::new(format!("<time datetime=\"{}\" title=\"{}\">{text}</time>", escape(&machine), escape(&hover)))
 }
 
+/// A time of an answer, as [`moment`]; a text that is none as it is.
+#[must_use]
+pub fn moment_of(text: &str, format: Format) -> Markup {
+    parse(text).map_or_else(|| text.into(), |at| moment(at, format))
+}
+
+/// A time of an answer, as [`ago`]; a text that is none as it is.
+#[must_use]
+pub fn ago_of(text: &str, now_ms: i64) -> Markup {
+    parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms))
+}
+
+/// A step as what something is counted by: `hour`, `15 min`.
+#[must_use]
+pub fn per(step_ms: i64) -> String {
+    match step_ms {
+        1000 => "second".to_owned(),
+        60_000 => "minute".to_owned(),
+        3_600_000 => "hour".to_owned(),
+        86_400_000 => "day".to_owned(),
+        604_800_000 => "week".to_owned(),
+        other => duration(other),
+    }
+}
+
 /// A length of time in its largest unit, or two where the second one matters: `12 min`, `1 h 5 min`, `5 d`.
 #[must_use]
 pub fn duration(ms: i64) -> String {
@@ -130,6 +155,8 @@ mod tests {
         assert!(ago(at, at - 90_000).as_str().ends_with(">in 1 min 30 s</time>"));
         assert!(ago(at, at + 5).as_str().ends_with(">now</time>"));
         assert!(!moment(i64::MAX, Format::Full).is_empty());
+        assert_eq!(ago_of("2026-11-17T14:02:07Z", at + 5), ago(at, at + 5));
+        assert_eq!(moment_of("<soon>", Format::Day).as_str(), "&lt;soon&gt;");
         assert_eq!((parse("2026-11-17T14:02:07Z"), parse("soon")), (Some(at), None));
     }
 }

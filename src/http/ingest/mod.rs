@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     decode::{Format, Refusal},
+    erase::arrivals::Arrival,
     spool::AppendError,
     state::TokenInfo,
 };
@@ -109,22 +110,28 @@ async fn ship(shared: Shared, token: TokenInfo, headers: &HeaderMap, body: &mut 
     {
         return Err(ApiError::rate_limited(until(allowance.reset_ms, now_ms)));
     }
-    let sent = arrived(&shared, format, headers, body).await?;
+    let (sent, arrival) = arrived(&shared, format, headers, body).await?;
     // A task of its own: what is kept is counted, and memory is held while it is used, also when the client has gone.
-    let taken = tokio::spawn(take(shared, token, sent).in_current_span())
+    let taken = tokio::spawn(take(shared, token, sent, arrival).in_current_span())
         .await
         .map_err(|error| ApiError::internal("taking events", &error))??;
     Ok(Data(StatusCode::ACCEPTED, taken))
 }
 
-/// Reads a body to its end.
-async fn arrived(shared: &Shared, format: Format, headers: &HeaderMap, body: &mut Body) -> Result<Sent, ApiError> {
+/// Reads a body to its end; it is on its way into the spool then.
+async fn arrived(
+    shared: &Shared,
+    format: Format,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<(Sent, Arrival), ApiError> {
     let patience = Duration::from_secs(u64::from(shared.config.ingest.body_timeout_seconds));
     let body = body::read(headers, body, shared.limits.body, patience, &shared.receiving).await?;
     shared.metrics.ingest_bytes.inc_by(body.bytes.len() as u64);
     let encoding = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
     // Read now: a body may take a minute to arrive, and its quota is that of its arrival.
-    Ok(Sent { format, encoding, body, received_at_ms: shared.clock.now_ms() })
+    let arrival = shared.eraser.arrivals.enter(&shared.clock);
+    Ok((Sent { format, encoding, body, received_at_ms: arrival.received_at_ms() }, arrival))
 }
 
 /// Counts and times requests that ship events or totals, whatever became of them.

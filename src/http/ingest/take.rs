@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     decode::{self, Format, Memo, Reject},
+    erase::arrivals::Arrival,
     event::{codec, request_id, view::EventView},
     http::{Shared, answer::ApiError, body::Received, quota::Charge},
     memory,
@@ -35,8 +36,8 @@ pub(super) struct Sent {
 }
 
 /// Makes the good events durable and accounts for the bad ones. A batch that is refused as a whole (quota, spool) costs nothing and
-/// counts nothing: the client sends it again.
-pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent) -> Result<Taken, ApiError> {
+/// counts nothing: the client sends it again. The arrival ends when everything is in the spool that will be.
+pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent, _arrival: Arrival) -> Result<Taken, ApiError> {
     let _memory = reserve(&shared, &sent).await?;
     let now_ms = sent.received_at_ms;
     let (sender, chunks) = mpsc::channel(1);

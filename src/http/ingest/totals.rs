@@ -158,7 +158,8 @@ async fn ship(
     if let Some(refusal) = shared.totals.spool.refusal() {
         return Err(refused_append_of(NOT_NOW, &refusal));
     }
-    let sent = arrived(&shared, format, headers, body).await?;
+    // Totals are nobody's: no erasure waits for them.
+    let (sent, _) = arrived(&shared, format, headers, body).await?;
     // A task of its own: what is kept is counted also when the client has gone.
     let taken = tokio::spawn(take(shared, token, sent))
         .await

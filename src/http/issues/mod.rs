@@ -168,28 +168,33 @@ pub(crate) async fn whole(
     range: (i64, i64),
     new_ms: i64,
 ) -> Result<IssueDetail, ApiError> {
-    let issue = one(shared, &token.project, fingerprint, range, new_ms).await?;
     let sight = shared.sight(token);
     let filter = IssueFilter::of(vec![fingerprint], range);
-    let newest = Filter {
-        from_ms: issue.last_ms,
-        to_ms: issue.last_ms.saturating_add(1),
-        fingerprints: vec![fingerprint],
-        ..Filter::default()
+    let accounts = async {
+        if sight.sees_people() {
+            shared.store.issue_top_accounts(&token.project, &filter, TOP_ACCOUNTS).await.map(Some)
+        } else {
+            Ok(None)
+        }
     };
-    let more = async {
-        let accounts = async {
-            if sight.sees_people() {
-                shared.store.issue_top_accounts(&token.project, &filter, TOP_ACCOUNTS).await.map(Some)
-            } else {
-                Ok(None)
-            }
+    let environments = shared.store.issue_environments(&token.project, &filter);
+    let counts = async {
+        let asked = shared.timed("issue_counts", async { tokio::try_join!(accounts, environments) });
+        asked.await.map_err(|error| unavailable(&error))
+    };
+    let issue = async {
+        let issue = one(shared, &token.project, fingerprint, range, new_ms).await?;
+        let at = Filter {
+            from_ms: issue.last_ms,
+            to_ms: issue.last_ms.saturating_add(1),
+            fingerprints: vec![fingerprint],
+            ..Filter::default()
         };
-        let environments = shared.store.issue_environments(&token.project, &filter);
-        tokio::try_join!(accounts, environments, shared.store.search(&token.project, &newest, 1, None))
+        let newest = shared.timed("issue_newest", shared.store.search(&token.project, &at, 1, None)).await;
+        let newest = newest.map_err(|error| unavailable(&error))?.events.into_iter().next();
+        Ok((issue, newest))
     };
-    let (accounts, environments, newest) = shared.timed("issue", more).await.map_err(|error| unavailable(&error))?;
-    let newest = newest.events.into_iter().next();
+    let ((accounts, environments), (issue, newest)) = tokio::try_join!(Box::pin(counts), Box::pin(issue))?;
     let explanation = newest.as_ref().map(|event| sight.explanation(shared.catalog.explain(event), event));
     let thrown = newest.as_ref().and_then(|event| event.exception.as_ref());
     let frame = thrown.and_then(|exception| frame::top(&exception.stacktrace));

@@ -20,6 +20,10 @@ use crate::{
 /// How long "related" looks to each side of a request.
 const RELATED_WINDOW_MS: i64 = 10 * 60_000;
 
+/// How far the days around a request look back and ahead.
+const DAYS_BEFORE_MS: i64 = 5 * DAY_MS;
+const DAYS_AFTER_MS: i64 = 2 * DAY_MS;
+
 /// How long a lookup waits for an id that is durable and not yet queryable, and how often it looks.
 const PENDING_WAIT: Duration = Duration::from_secs(1);
 const PENDING_STEP: Duration = Duration::from_millis(50);
@@ -44,6 +48,15 @@ pub enum Known {
     Nothing(Unknown),
 }
 
+/// How much is asked of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What an answer of the API has.
+    Answer,
+    /// Also how its error has gone in the days around it: what a page shows.
+    Days,
+}
+
 /// A request and what is around it.
 #[derive(Debug)]
 pub struct Request {
@@ -55,6 +68,8 @@ pub struct Request {
     pub explanation: Vec<Explanation>,
     /// How widespread the latest event's error is.
     pub impact: Impact,
+    /// How that error has gone in the days around; none where it was not asked for.
+    pub days: Option<IssueHours>,
     /// The rate limit of the latest event that reported one.
     pub rate_limit: Option<Limited>,
     /// The account's other errors around the request, oldest first.
@@ -172,7 +187,7 @@ impl fmt::Display for Unknown {
 ///
 /// # Errors
 /// 503 when ClickHouse does not answer, 500 when the state cannot be read.
-pub async fn ask(shared: &Shared, token: &TokenInfo, id: &RequestId) -> Result<Known, ApiError> {
+pub async fn ask(shared: &Shared, token: &TokenInfo, id: &RequestId, depth: Depth) -> Result<Known, ApiError> {
     let deadline = Instant::now() + PENDING_WAIT;
     loop {
         // Asked before ClickHouse: an event that becomes visible in between is found, never missed.
@@ -184,7 +199,7 @@ pub async fn ask(shared: &Shared, token: &TokenInfo, id: &RequestId) -> Result<K
             Err(error) => return Err(unavailable(&error)),
         };
         if !found.events.is_empty() {
-            return Ok(Known::Request(Box::new(Box::pin(around(shared, token, id, found)).await?)));
+            return Ok(Known::Request(Box::new(Box::pin(around(shared, token, id, found, depth)).await?)));
         }
         if !queued {
             return Ok(Known::Nothing(why_unknown(shared, &token.project, id, &found).await?));
@@ -197,13 +212,20 @@ pub async fn ask(shared: &Shared, token: &TokenInfo, id: &RequestId) -> Result<K
     }
 }
 
-async fn around(shared: &Shared, token: &TokenInfo, id: &RequestId, found: Found) -> Result<Request, ApiError> {
+async fn around(
+    shared: &Shared,
+    token: &TokenInfo,
+    id: &RequestId,
+    found: Found,
+    depth: Depth,
+) -> Result<Request, ApiError> {
     let Found { events, more, .. } = found;
     let Some(last) = events.last() else { return Err(ApiError::internal("looking up", &"a request without an event")) };
     let project = &token.project;
     let explanation: Vec<_> = events.iter().map(|event| shared.catalog.explain(event)).collect();
-    let (impact, mut related, rate_limit) = tokio::try_join!(
+    let (impact, days, mut related, rate_limit) = tokio::try_join!(
         shared.timed("impact", shared.store.impact(project, last)),
+        days(shared, project, last, depth),
         related(shared, project, last),
         rate_limit(shared, project, &events),
     )
@@ -211,7 +233,19 @@ async fn around(shared: &Shared, token: &TokenInfo, id: &RequestId, found: Found
     related.retain(|other| other.request_id != id.as_str());
     let customer_reply = explanation.last().map(|explanation| shared.catalog.customer_reply(last, explanation));
     let customer_reply = customer_reply.unwrap_or_default();
-    Ok(Request { events, more, explanation, impact, rate_limit, related, customer_reply })
+    Ok(Request { events, more, explanation, impact, days, rate_limit, related, customer_reply })
+}
+
+/// How an error has gone around an event, by the hour.
+async fn days(shared: &Shared, project: &str, event: &Event, depth: Depth) -> Result<Option<IssueHours>, StoreError> {
+    if depth == Depth::Answer {
+        return Ok(None);
+    }
+    let at_ms = event.timestamp_ms;
+    let to_ms = at_ms.saturating_add(DAYS_AFTER_MS).min(shared.clock.now_ms().max(at_ms.saturating_add(1)));
+    let range = (at_ms.saturating_sub(DAYS_BEFORE_MS), to_ms);
+    let hours = shared.store.issue_hours(project, event.fingerprint, range);
+    shared.timed("issue_hours", hours).await.map(Some)
 }
 
 async fn related(shared: &Shared, project: &str, event: &Event) -> Result<Vec<EventSummary>, StoreError> {
@@ -231,22 +265,6 @@ async fn rate_limit(shared: &Shared, project: &str, events: &[Event]) -> Result<
     let limit = event.rate_limit.unwrap_or_default();
     let is_closed = event.status == 429 || limit.remaining == Some(0);
     Ok(Some(Limited { limit, at_ms: event.timestamp_ms, is_closed, episode }))
-}
-
-/// How far the trend of a request's error looks back and ahead.
-const TREND_BEFORE_MS: i64 = 5 * DAY_MS;
-const TREND_AFTER_MS: i64 = 2 * DAY_MS;
-
-/// How the error of a request has gone in the days around it, by the hour.
-///
-/// # Errors
-/// 503 when ClickHouse does not answer.
-pub async fn trend(shared: &Shared, token: &TokenInfo, event: &Event) -> Result<IssueHours, ApiError> {
-    let at_ms = event.timestamp_ms;
-    let to_ms = at_ms.saturating_add(TREND_AFTER_MS).min(shared.clock.now_ms().max(at_ms.saturating_add(1)));
-    let range = (at_ms.saturating_sub(TREND_BEFORE_MS), to_ms);
-    let hours = shared.store.issue_hours(&token.project, event.fingerprint, range);
-    shared.timed("issue_hours", hours).await.map_err(|error| unavailable(&error))
 }
 
 /// Why nothing is known of an id.

@@ -14,7 +14,7 @@ use axum::{
 pub(crate) use answer::percent;
 pub use answer::{Lookup, LookupState};
 use answer::{found, pending};
-pub use ask::{Known, Limited, RELATED, Request, Unknown, ask, trend};
+pub use ask::{Depth, Known, Limited, RELATED, Request, Unknown, ask};
 
 use super::{
     Shared,
@@ -43,7 +43,7 @@ pub async fn request(
 ) -> Result<Data<Lookup>, ApiError> {
     let Path(id) = id.map_err(|error| ApiError::invalid("request_id", error.body_text()))?;
     let id = RequestId::parse(&id).map_err(|error| ApiError::invalid("request_id", error.to_string()))?;
-    match ask(&shared, &token, &id).await? {
+    match ask(&shared, &token, &id, Depth::Answer).await? {
         Known::Request(request) => Ok(Data::ok(found(&shared, &shared.sight(&token), &id, *request))),
         Known::Pending { store_answers } => Ok(Data::ok(pending(&shared, &id, store_answers))),
         Known::Nothing(why) => Err(ApiError::not_found().field("request_id", why.to_string())),

@@ -4,10 +4,11 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Sql, Store, StoreError, Value};
+use super::{
+    Sql, Store, StoreError, Value,
+    rollup::{HOUR_MS, MINUTE_MS, Range, take_whole},
+};
 use crate::event::Event;
-
-const MINUTE_MS: i64 = 60_000;
 
 /// Half of "the hour around".
 const HALF_WINDOW_MS: i64 = 30 * MINUTE_MS;
@@ -109,14 +110,49 @@ impl Store {
         near.into_iter().next().ok_or_else(|| StoreError::Answer("an aggregate without a row".to_owned()))
     }
 
-    /// The first event of the same kind in the day before the hour around. Read in the order of the primary key, which ends at the first
-    /// one: an error that has been there for long is found in a few granules.
+    /// The first event of the same kind in the day before the hour around. The rollup tells the first whole hour that has one, so that at
+    /// most that hour and the day's edges are read: a rare error would be looked for among all events of a day.
     async fn impact_before(&self, project: &str, event: &Event, from_ms: i64) -> Result<Option<i64>, StoreError> {
+        let since_ms = self.issues_since_ms().await?;
+        let mut edges = vec![(event.timestamp_ms - LOOK_BACK_MS, from_ms)];
+        let hours = take_whole(&mut edges, HOUR_MS, since_ms);
+        let (at_edges, hour) = tokio::try_join!(
+            self.first_event_of(project, event.fingerprint, &edges),
+            self.first_hour_of(project, event.fingerprint, &hours),
+        )?;
+        let Some(hour) = hour.filter(|hour| at_edges.is_none_or(|first| *hour < first)) else { return Ok(at_edges) };
+        let in_hour = self.first_event_of(project, event.fingerprint, &[(hour, hour + HOUR_MS)]).await?;
+        Ok(in_hour.into_iter().chain(at_edges).min())
+    }
+
+    /// Begin of the first whole hour with an event of an issue.
+    async fn first_hour_of(&self, project: &str, fingerprint: u64, hours: &[Range]) -> Result<Option<i64>, StoreError> {
+        if hours.is_empty() {
+            return Ok(None);
+        }
+        let cells: Vec<_> = hours.iter().map(|range| (None, *range)).collect();
+        let mut sql = Sql::new("SELECT toInt64(toUnixTimestamp(min(at))) * 1000 AS first_seen FROM ");
+        sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
+        sql.push_value(" AND fingerprint = {} HAVING count() > 0", Value::UInt(fingerprint));
+        Ok(self.rows("looking for an error's first hour", &sql).await?.pop())
+    }
+
+    /// The first event of an issue in some ranges, the earliest range first. Read in the order of the primary key, which ends at the first one.
+    async fn first_event_of(
+        &self,
+        project: &str,
+        fingerprint: u64,
+        ranges: &[Range],
+    ) -> Result<Option<i64>, StoreError> {
+        let (Some((from_ms, _)), Some((_, to_ms))) = (ranges.first(), ranges.last()) else { return Ok(None) };
         let mut sql = Sql::new("SELECT toUnixTimestamp64Milli(timestamp) AS first_seen FROM ");
-        sql.push(&self.table("events")).push_range(project, event.timestamp_ms - LOOK_BACK_MS, from_ms);
-        sql.push_value(" AND fingerprint = {} ORDER BY timestamp LIMIT 1", Value::UInt(event.fingerprint));
-        let first: Vec<i64> = self.rows("looking for an error's first event", &sql).await?;
-        Ok(first.into_iter().next())
+        sql.push(&self.table("events")).push_range(project, *from_ms, *to_ms).push(" AND (0");
+        for (from_ms, to_ms) in ranges {
+            sql.push_value(" OR (timestamp >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(*from_ms));
+            sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC'))", Value::Int(*to_ms));
+        }
+        sql.push_value(") AND fingerprint = {} ORDER BY timestamp LIMIT 1", Value::UInt(fingerprint));
+        Ok(self.rows("looking for an error's first event", &sql).await?.pop())
     }
 
     /// The account's errors within `window_ms` before and after a moment: the `limit` nearest to it, oldest first.

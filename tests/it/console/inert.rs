@@ -93,5 +93,7 @@ async fn hostile_texts_are_inert_on_every_page() {
     }
     let words = browser.get("/requests/req_hostile_0").await.words();
     assert!(words.contains("<script>alert(1)</script>"), "it is shown as it was sent: {words}");
+    let words = browser.get("/requests/req_hostile_5").await.words();
+    assert!(words.contains("\\u{202e}gnp.exe\\u{2066}\\u{1b}[31m"), "what turns text is shown as an escape: {words}");
     collector.stop().await.unwrap();
 }

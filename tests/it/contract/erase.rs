@@ -250,10 +250,10 @@ async fn an_erasure_that_is_interrupted_anywhere_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(dir.path()).await;
     let steps = [
-        "INSERT ON erased_requests",                      // before anything
-        "UPDATE ON erasures WHEN NEW.state = 'deleting'", // request ids are remembered
-        "UPDATE ON alerts WHEN NEW.evidence IS NULL",     // the index, the rollups, the issues are done
-        "UPDATE ON erasures WHEN NEW.state = 'done'",     // everything is
+        "UPDATE ON erasures WHEN NEW.state = 'deleting'", // before anything
+        "INSERT ON erased_requests",                      // the events are counted
+        "UPDATE ON alerts WHEN NEW.evidence IS NULL",     // ClickHouse has nothing any more
+        "UPDATE ON erasures WHEN NEW.state = 'done'",     // nobody has
     ];
     for (round, step) in steps.into_iter().enumerate() {
         let id = |what: &str| format!("req_{what}_{round}");

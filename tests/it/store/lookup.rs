@@ -161,7 +161,7 @@ async fn impact_is_the_same_error_in_the_hour_around() {
         at(6, -31, "d", "0"),
         Event { fingerprint: 78, ..at(7, 0, "e", "4") },
     ];
-    insert(store, &events).await;
+    deliver(store, &events).await;
     let impact = store.impact("shop", &events[0]).await.unwrap();
     assert_eq!((impact.from_ms, impact.to_ms), (noon() - 30 * MINUTE, noon() + 30 * MINUTE));
     assert_eq!((impact.events, impact.accounts, impact.account_events), (4, 2, 2));
@@ -182,7 +182,7 @@ async fn impact_is_the_same_error_in_the_hour_around() {
     let none = store.impact("shop", &unheard).await.unwrap();
     assert_eq!((none.events, none.first_seen_ms, none.per_minute), (0, noon(), vec![0; 60]));
     // What is more than a day before is too far to be looked for.
-    insert(store, &[at(8, -24 * 60 - 1, "f", "0"), at(9, -24 * 60, "f", "0")]).await;
+    deliver(store, &[at(8, -24 * 60 - 1, "f", "0"), at(9, -24 * 60, "f", "0")]).await;
     assert_eq!(store.impact("shop", &events[0]).await.unwrap().first_seen_ms, noon() - 24 * 60 * MINUTE);
 }
 

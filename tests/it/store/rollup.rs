@@ -178,11 +178,17 @@ async fn rollups_and_events_give_the_same_answer() {
         }
     }
     // Told that no event is in them, a store reads the events alone.
-    started.run("INSERT INTO {}.rollup_start VALUES ('2100-01-01')").await;
+    for table in ["rollup_start", "issue_start"] {
+        started.run(&format!("INSERT INTO {{}}.{table} VALUES ('2100-01-01')")).await;
+    }
     let without = Store::new(started.clients.clone());
     let (from_events, _) = answers(&without, &filters()).await;
     for (rollups, events) in from_rollups.iter().zip(&from_events) {
         assert_eq!(rollups, events);
+    }
+    for event in batches.iter().flat_map(|(_, events)| events).step_by(97) {
+        let impact = without.impact("shop", event).await.unwrap();
+        assert_eq!(store.impact("shop", event).await.unwrap(), impact, "{event:?}");
     }
 }
 
