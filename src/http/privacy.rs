@@ -327,4 +327,13 @@ mod tests {
         assert_eq!(privacy.known.lock().unwrap().len(), 1);
         assert_eq!(privacy.recall("p", Person::Account, &name).as_deref(), Some("17"));
     }
+
+    #[test]
+    fn texts_are_masked_or_left_out_for_who_sees_no_people() {
+        let privacy = Privacy::new(Pseudonyms::new(&[7; SECRET_BYTES]));
+        let (veiled, plain) = (Sight { veil: Some((privacy, "p".to_owned())) }, Sight { veil: None });
+        let text = || "\"anna\" is not a valid choice".to_owned();
+        assert_eq!((plain.message(text()).to_string(), plain.whole(text()).to_string()), (text(), text()));
+        assert_eq!((veiled.message(text()).as_str(), veiled.whole(text()).as_str()), ("… is not a valid choice", ""));
+    }
 }

@@ -162,7 +162,8 @@ impl Store {
         answer: impl Future<Output = clickhouse::error::Result<T>>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
-        let answer = within(READ_TIMEOUT + Duration::from_secs(5), what, answer).await;
+        // Boxed: every question's future would hold it several times over.
+        let answer = within(READ_TIMEOUT + Duration::from_secs(5), what, Box::pin(answer)).await;
         self.log_if_slow(what, started.elapsed(), answer.as_ref().err());
         answer
     }

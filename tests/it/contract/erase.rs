@@ -10,7 +10,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Answer, token};
-use crate::collector::{Collector, NOW_MS, config, event};
+use crate::{
+    collector::{Collector, NOW_MS, config, event},
+    faults::{engine::Engine, proxy::Proxy},
+};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -217,6 +220,34 @@ async fn what_is_queued_when_it_is_erased_never_appears_also_after_a_crash() {
     // A client that sends it again sends a duplicate.
     let (_, body) = collector.ship(&[event_of("req_1", "acme", "anna")]).await;
     assert_eq!(body["data"]["duplicates"], 1, "{body}");
+    collector.stop().await.unwrap();
+}
+
+/// The same without a restart: what waits is left out from the moment of the erasure on, and of its project alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_clickhouse_when_it_is_erased_never_gets_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let proxy = Proxy::start(engine.port()).await;
+    let data = dir.path().join("data");
+    let mut config = config(&data);
+    config.clickhouse.url = Engine::url_through(proxy.port());
+    let collector = Collector::with(config).await;
+    collector.ship(&[event_of("req_0", "zeta", "anna")]).await;
+    collector.delivered().await;
+    proxy.refuse();
+    let foreign = token(&data, "other", &[errata::state::Role::Admin], None, None);
+    collector.ship(&[event_of("req_1", "acme", "anna"), event_of("req_2", "zeta", "anna")]).await;
+    collector.ship_as(&foreign, &[event_of("req_3", "acme", "anna")]).await;
+    let receipt = erase(&collector, &json!({"account_id": "acme"})).await;
+    proxy.pass();
+    let receipt = done(&collector, &receipt).await;
+    assert_eq!((&receipt["stored"], &receipt["withheld"]), (&json!(0), &json!(1)), "{receipt}");
+    collector.delivered().await;
+    assert_eq!(ids(&collector, "").await, ["req_0", "req_2"]);
+    let (_, body) = collector.read(&foreign, "/api/v1/requests/req_3").await;
+    assert_eq!(body["data"]["state"], "found", "{body}");
+    assert_eq!(collector.metric("errata_books_imbalance_events").await, 0.0);
     collector.stop().await.unwrap();
 }
 

@@ -134,6 +134,7 @@ async fn a_pseudonym_is_stable_is_nobodys_elsewhere_and_filters() {
         assert_eq!(issues(&collector.token, text).await, of_admin, "{text}");
     }
     let many: Vec<_> = (0..51).map(|number| format!("acct_{number:012x}")).collect();
+    assert_eq!(ids(&collector, &product, &format!("account_id={},{acme}", many[..49].join(","))).await, both);
     let (status, body) = collector.read(&product, &format!("/api/v1/events?account_id={}", many.join(","))).await;
     assert_eq!(status, 400);
     assert!(body["errors"]["account_id"][0].as_str().unwrap().contains("50 pseudonyms at most"), "{body}");
@@ -161,6 +162,24 @@ async fn ids(collector: &Collector, token: &str, query: &str) -> Vec<String> {
     let mut ids: Vec<_> = events.iter().map(|event| event["request_id"].as_str().unwrap().to_owned()).collect();
     ids.sort();
     ids
+}
+
+/// An id of three characters is not shown in an event's messages: so it is not found there either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_id_is_not_found_by_trying() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    collector.ship(&[event_of("req_1", "a17", "u42"), event_of("req_2", "b18", "u43")]).await;
+    collector.delivered().await;
+    let shown = json!(events(&collector, &product, "").await).to_string();
+    for id in ["a17", "u42"] {
+        assert!(!shown.contains(&format!(" {id} ")), "{shown}");
+        assert_eq!(ids(&collector, &product, &format!("q={id}")).await, [""; 0], "{id}");
+        assert_eq!(ids(&collector, &collector.token, &format!("q={id}")).await, ["req_1"], "{id}");
+    }
+    assert_eq!(ids(&collector, &product, "q=may%20not").await, ["req_1", "req_2"]);
+    collector.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
