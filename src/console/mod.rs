@@ -76,6 +76,7 @@ const ADMIN: Access = Access::Page(&[]);
 pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/", READERS, get(overview::overview)).audited("overview"),
+        Route::get("/accounts", WATCH, get(overview::accounts)).audited("overview"),
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
@@ -94,6 +95,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/alerts/end-silence", WATCH, post(alerts::end_silence)).audited("silence ended"),
         Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
         Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
+        Route::get("/validation/friction", PRODUCT, get(validation::friction_page)).audited("validation"),
         Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
         Route::get("/reference", READERS, get(reference::page)).audited_of_people("reference"),
         Route::get("/settings", ADMIN, get(settings::page)),

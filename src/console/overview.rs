@@ -42,6 +42,9 @@ use crate::{
 /// Rows of each list.
 const ROWS: usize = 8;
 
+/// Errors up to which the page shows at once whom they met.
+const ACCOUNTS_AT_ONCE: u64 = 300_000;
+
 /// New issues shown.
 const NEW: usize = 6;
 
@@ -59,9 +62,19 @@ struct OverviewPage {
     routes: Markup,
     services: Markup,
     accounts: Markup,
+    /// Where the accounts are asked for by the page itself, because they take long.
+    accounts_later: Option<String>,
     /// The newest kinds of error that were first seen in the range.
     issues: Vec<IssueLine>,
     checks: Vec<Check>,
+}
+
+#[derive(Template)]
+#[template(path = "overview/accounts_page.html")]
+struct AccountsPage {
+    layout: Layout,
+    accounts: Markup,
+    back: String,
 }
 
 struct IssueLine {
@@ -89,7 +102,6 @@ struct Answers {
     by_status: Vec<RatedSeries>,
     by_route: Vec<RatedSeries>,
     by_service: Vec<RatedSeries>,
-    accounts: Top,
     /// With how many events each has in the range.
     issues: Vec<(IssueKind, u64)>,
     releases: Vec<ReleaseStart>,
@@ -113,6 +125,10 @@ pub(super) async fn overview(
     let step_s = (default_step(range.length_ms()) / 1000).max(60) as u32;
     let answers = Box::pin(ask(&shared, &token.project, &range, step_s)).await?;
     let errors: u64 = answers.by_status.iter().map(|series| series.errors).sum();
+    let accounts = match errors {
+        0..=ACCOUNTS_AT_ONCE => ask_accounts(&shared, &token.project, &range).await?,
+        _ => Top::default(),
+    };
     let shades = shades(&answers.alerts.alerts, visit.now_ms);
     let marks = answers.releases.into_iter().map(mark).collect();
     let page = OverviewPage {
@@ -120,7 +136,8 @@ pub(super) async fn overview(
         shape: Shape::new(&answers.by_status, &range, step_s, (shades, marks)),
         routes: top("Routes with most errors", &["service", "route"], &answers.by_route, errors, &range),
         services: top("Services with most errors", &["service"], &answers.by_service, errors, &range),
-        accounts: top_accounts(&answers.accounts, &range),
+        accounts: top_accounts(&accounts, &range),
+        accounts_later: (errors > ACCOUNTS_AT_ONCE).then(|| visit.elsewhere("/accounts", &[])),
         issues: answers
             .issues
             .iter()
@@ -133,28 +150,46 @@ pub(super) async fn overview(
     Ok(render(&page)?.into_response())
 }
 
+/// `GET /accounts`: the accounts with most errors, by themselves; of many errors, the overview asks for them here when it is there.
+pub(super) async fn accounts(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let range = Range::read(&mut params, &visit);
+    params.finish()?;
+    let page = AccountsPage {
+        accounts: top_accounts(&ask_accounts(&shared, &token.project, &range).await?, &range),
+        back: visit.elsewhere("/", &[]),
+        layout: visit.layout("Accounts with most errors").with_range(&range, &visit),
+    };
+    Ok(render(&page)?.into_response())
+}
+
+async fn ask_accounts(shared: &Shared, project: &str, range: &Range) -> Result<Top, ApiError> {
+    let filter = range.filter(Filter::default());
+    let asked = shared.store.top(project, &filter, &[RateKey::Account], ROWS);
+    shared.timed("top_accounts", asked).await.map_err(|error| unavailable(&error))
+}
+
 /// Everything at once: the page takes as long as the slowest of its questions.
 async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Result<Answers, ApiError> {
     let filter = range.filter(Filter::default());
-    let accounts = async {
-        let asked = shared.store.top(project, &filter, &[RateKey::Account], ROWS);
-        shared.timed("top_accounts", asked).await.map_err(|error| unavailable(&error))
-    };
     let releases = async {
         let asked = shared.store.release_starts(project, (range.from_ms, range.to_ms), MARKS);
         shared.timed("release_starts", asked).await.map_err(|error| unavailable(&error))
     };
-    let (alerts, by_status, by_route, by_service, accounts, issues, releases, intake) = tokio::try_join!(
+    let (alerts, by_status, by_route, by_service, issues, releases, intake) = tokio::try_join!(
         alerts::standing(shared, project.to_owned()),
         ask_rates(shared, project, &filter, &[RateKey::Status], step_s),
         ask_rates(shared, project, &filter, &[RateKey::Service, RateKey::Route], NO_STEPS_S),
         ask_rates(shared, project, &filter, &[RateKey::Service], NO_STEPS_S),
-        accounts,
         new_issues(shared, project, (range.from_ms, range.to_ms)),
         releases,
         intake(shared),
     )?;
-    Ok(Answers { alerts, by_status, by_route, by_service, accounts, issues, releases, intake })
+    Ok(Answers { alerts, by_status, by_route, by_service, issues, releases, intake })
 }
 
 /// The newest issues of a range, and how many events each has in it.

@@ -250,6 +250,20 @@
   }
   if (document.querySelector("[data-tail]")) for (const help of all("[data-without-scripts]")) help.querySelector("details").open = false;
 
+  // What takes long to find is asked for when the rest of the page is there; its link stays where that fails.
+  for (const section of all("[data-later]")) {
+    const until = section.querySelector("[data-until]");
+    section.setAttribute("aria-busy", "true");
+    until.classList.add("faint");
+    fetch(section.dataset.later).then(async (answer) => {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const part = answer.ok && page.querySelector("[data-part]");
+      if (!part) throw new Error(`status ${answer.status}`);
+      until.replaceWith(...part.childNodes);
+      localise(section);
+    }).catch((problem) => until.append(` That failed just now (${problem.message}).`)).finally(() => section.removeAttribute("aria-busy"));
+  }
+
   // A download that says how far it is. What would not fit the browser's memory well is left to the browser.
   for (const link of all("[data-export]")) {
     const total = Number(link.dataset.export), state = document.querySelector("[data-export-state]");

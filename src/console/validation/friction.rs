@@ -1,21 +1,85 @@
 //! Who cannot get on, as a table.
 
-use super::{
-    Context, FRICTION_ROWS,
-    failures::{explore, field_link},
-};
-use crate::{
-    console::view::{Column, Markup, duration, escape, number, plural, route_code, scroll, time::ago_of},
-    http::validation::friction::{Friction, FrictionAccount, FrictionAt},
+use askama::Template;
+use axum::{
+    Extension,
+    extract::State as AxumState,
+    response::{IntoResponse, Response},
 };
 
+use super::{
+    Context, chips,
+    failures::{explore, field_link},
+    step_ms,
+};
+use crate::{
+    console::{
+        Layout, Range, Visit, render,
+        view::{
+            Column, Markup, duration, escape, number, plural, route_code, scroll,
+            time::{Format, ago_of, moment_of, parse},
+        },
+    },
+    http::{
+        Shared,
+        answer::ApiError,
+        params::Params,
+        validation::friction::{self, Asked, Friction, FrictionAccount, FrictionAt},
+    },
+    state::TokenInfo,
+    store::query::Filter,
+};
+
+/// Rows of the table.
+const ROWS: usize = 20;
+
+#[derive(Template)]
+#[template(path = "validation/friction_page.html")]
+struct FrictionPage {
+    layout: Layout,
+    sentence: String,
+    chips: Vec<Markup>,
+    friction: FrictionView,
+    back: String,
+}
+
 pub(super) struct FrictionView {
+    /// From when on the range was gone through, if not all of it was.
+    pub(super) since: Option<Markup>,
     pub(super) is_empty: bool,
     /// What the words of the table mean.
     pub(super) legend: String,
     pub(super) table: Markup,
     /// How many rows are shown, where there may be others.
     pub(super) cut: Option<usize>,
+}
+
+/// `GET /validation/friction`: who cannot get on, by itself; where many failures are to be gone through, [the page](super::page) asks for it here
+/// when it is there.
+pub(in crate::console) async fn page(
+    AxumState(shared): AxumState<Shared>,
+    Extension(token): Extension<TokenInfo>,
+    visit: Visit,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let range = Range::read(&mut params, &visit);
+    let filter = range.filter(params.conditions());
+    params.finish()?;
+    let friction = measure(&shared, &token, &filter).await?;
+    let context = Context { shared: &shared, visit: &visit, range: &range, step_ms: step_ms(&filter), filter: &filter };
+    let page = FrictionPage {
+        sentence: friction.sentence.clone(),
+        chips: chips(&visit),
+        friction: FrictionView::new(&friction, &context),
+        back: visit.elsewhere("/validation", &[]),
+        layout: visit.layout("Who cannot get on").with_range(&range, &visit),
+    };
+    Ok(render(&page)?.into_response())
+}
+
+pub(super) async fn measure(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<Friction, ApiError> {
+    let quiet_ms = friction::default_quiet_ms(filter);
+    friction::measure(shared, token, &Asked { filter: filter.clone(), quiet_ms, limit: ROWS }).await
 }
 
 impl FrictionView {
@@ -32,9 +96,11 @@ impl FrictionView {
         ];
         let quiet = duration(friction.quiet_seconds * 1000);
         let rows: Vec<_> = friction.rows.iter().filter(|row| row.accounts > 0).map(|row| cells(row, context)).collect();
+        let is_cut = parse(&friction.from).is_some_and(|from_ms| from_ms > context.filter.from_ms);
         Self {
+            since: is_cut.then(|| moment_of(&friction.from, Format::Minute)),
             is_empty: rows.is_empty(),
-            cut: (friction.rows.len() >= FRICTION_ROWS).then_some(rows.len()),
+            cut: (friction.rows.len() >= ROWS).then_some(rows.len()),
             legend: format!(
                 "A try is an hour in which an account failed. Who failed in the last {quiet} still fails; who tried more than once and still \
                  fails is stuck; the others got on, or gave up."

@@ -12,6 +12,7 @@ use axum::{
 };
 
 pub(super) use detail::failure;
+pub(super) use friction::page as friction_page;
 
 use super::{
     Layout, Range, Visit, render,
@@ -22,7 +23,7 @@ use crate::{
         Shared,
         answer::ApiError,
         params::Params,
-        validation::{self, Asked, FailureSummary, csv, friction as frictions},
+        validation::{self, Asked, FailureSummary, csv},
     },
     state::TokenInfo,
     store::query::{FailureKey, FailureTrend, Filter},
@@ -31,8 +32,8 @@ use crate::{
 /// Rows of the table of failures; the CSV has more.
 const ROWS: usize = 50;
 
-/// Rows of the table of who cannot get on.
-const FRICTION_ROWS: usize = 20;
+/// Failures up to which the page says at once who cannot get on.
+const FRICTION_AT_ONCE: u64 = 50_000;
 
 /// Rows of the CSV.
 const CSV_ROWS: usize = 1000;
@@ -61,7 +62,9 @@ struct ValidationPage {
     table: Markup,
     /// Failures that have no row.
     more: bool,
-    friction: friction::FrictionView,
+    /// None where it takes long, and is asked for by the page itself.
+    friction: Option<friction::FrictionView>,
+    friction_path: String,
     csv: String,
 }
 
@@ -84,16 +87,16 @@ pub(super) async fn page(
     let filter = range.filter(params.conditions());
     params.finish()?;
     let asked = asked(filter.clone(), ROWS);
-    let quiet_ms = frictions::default_quiet_ms(&filter);
-    let friction = frictions::Asked { filter: filter.clone(), quiet_ms, limit: FRICTION_ROWS };
     let step_ms = step_ms(&filter);
-    let ((failures, trends), friction) = tokio::try_join!(
-        validation::count_and_trends(&shared, &token, &asked, Some(step_ms)),
-        frictions::measure(&shared, &token, &friction),
-    )?;
+    let (failures, trends) = validation::count_and_trends(&shared, &token, &asked, Some(step_ms)).await?;
+    let friction = if failures.summary.failures <= FRICTION_AT_ONCE {
+        Some(friction::measure(&shared, &token, &filter).await?)
+    } else {
+        None
+    };
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
-        sentence: sentence(&failures.summary, friction.stuck_accounts),
+        sentence: sentence(&failures.summary, friction.as_ref().map_or(0, |friction| friction.stuck_accounts)),
         range: range.within(),
         chips: chips(&visit),
         filters: FilterForm::new(&visit),
@@ -101,7 +104,8 @@ pub(super) async fn page(
         top: failures.summary.top.iter().map(|rule| failures::Top::new(rule, &context)).collect(),
         more: failures.rows.len() >= ROWS,
         table: failures::table(&failures, &trends, &context),
-        friction: friction::FrictionView::new(&friction, &context),
+        friction: friction.map(|friction| friction::FrictionView::new(&friction, &context)),
+        friction_path: visit.elsewhere("/validation/friction", &[]),
         csv: visit.elsewhere("/validation.csv", &[]),
         layout: visit.layout("Validation").with_range(&range, &visit),
     };

@@ -23,6 +23,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// Where accounts fail again and again.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Friction {
+    /// What was gone through; later than what was asked for where that has more than three million field errors.
     pub from: String,
     pub to: String,
     /// An account whose last attempt was in the last seconds of the range, as many as this, still fails.
@@ -114,6 +115,9 @@ pub(crate) fn default_quiet_ms(filter: &Filter) -> i64 {
 
 pub(crate) async fn measure(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Friction, ApiError> {
     let Asked { filter, quiet_ms, limit } = asked;
+    let from_ms = shared.store.friction_from_ms(&token.project, filter);
+    let from_ms = shared.timed("friction_from", from_ms).await.map_err(|error| unavailable(&error))?;
+    let filter = &Filter { from_ms, ..filter.clone() };
     let rows = shared.store.friction(&token.project, filter, *quiet_ms, *limit);
     let rows = shared.timed("friction", rows).await.map_err(|error| unavailable(&error))?;
     let stuck_accounts = rows.first().map_or(0, |row| row.stuck_in_all);

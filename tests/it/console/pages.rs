@@ -89,6 +89,7 @@ fn roles_reach_the_pages_of_their_work() {
         (
             &[Role::Sre],
             &[
+                "GET /accounts",
                 "GET /alerts",
                 "GET /rate-limits",
                 "GET /rate-limits.csv",
@@ -97,7 +98,10 @@ fn roles_reach_the_pages_of_their_work() {
                 "POST /alerts/silence",
             ],
         ),
-        (&[Role::Product], &["GET /validation", "GET /validation.csv", "GET /validation/failure"]),
+        (
+            &[Role::Product],
+            &["GET /validation", "GET /validation.csv", "GET /validation/failure", "GET /validation/friction"],
+        ),
         (&[], &["GET /settings", "GET /settings/audit"]),
     ];
     let pages: BTreeMap<String, Vec<Role>> = routes()
