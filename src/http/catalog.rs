@@ -216,13 +216,20 @@ pub(crate) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter)
     let keys = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, message];
     let project = &token.project;
     let step = u32::try_from((filter.to_ms - filter.from_ms) / 1000 + 1).unwrap_or(u32::MAX);
-    let (statuses, messages, errors) = tokio::try_join!(
-        shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], step)),
-        shared.timed("observed_messages", shared.store.validation_failures(project, filter, &keys, None, MESSAGES + 1)),
-        shared
-            .timed("observed_errors", shared.store.general_errors(project, filter, !sight.sees_people(), MESSAGES + 1)),
-    )
-    .map_err(|error| unavailable(&error))?;
+    let asked = async {
+        tokio::try_join!(
+            shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], step)),
+            shared.timed(
+                "observed_messages",
+                shared.store.validation_failures(project, filter, &keys, None, MESSAGES + 1)
+            ),
+            shared.timed(
+                "observed_errors",
+                shared.store.general_errors(project, filter, !sight.sees_people(), MESSAGES + 1)
+            ),
+        )
+    };
+    let (statuses, messages, errors) = Box::pin(asked).await.map_err(|error| unavailable(&error))?;
     let status = |series: &crate::store::query::Series| series.labels.get("status").and_then(|text| text.parse().ok());
     let statuses = statuses.iter().filter_map(|series| Some((status(series)?, series.total)));
     let more = messages.len() > MESSAGES || errors.len() > MESSAGES;

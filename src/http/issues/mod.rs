@@ -180,7 +180,7 @@ pub(crate) async fn whole(
     let environments = shared.store.issue_environments(&token.project, &filter);
     let counts = async {
         let asked = shared.timed("issue_counts", async { tokio::try_join!(accounts, environments) });
-        asked.await.map_err(|error| unavailable(&error))
+        Box::pin(asked).await.map_err(|error| unavailable(&error))
     };
     let issue = async {
         let issue = one(shared, &token.project, fingerprint, range, new_ms).await?;
