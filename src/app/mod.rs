@@ -135,6 +135,7 @@ impl App {
                 metrics: Arc::clone(&metrics),
                 clock: clock.clone(),
                 arrivals: Arc::default(),
+                evaluation: Arc::default(),
                 begun: Arc::default(),
             },
             limits: Limits {

@@ -234,7 +234,10 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
     };
     loop {
         match shared.health.get() {
-            Ok(()) => evaluator.tick(horizon(&shared)).await,
+            Ok(()) => {
+                let _step = shared.eraser.evaluation.lock().await;
+                evaluator.tick(horizon(&shared)).await;
+            }
             // No rule may be due before what is queued is stored: that nothing is known is to be said at once.
             Err(problem) => evaluator.freeze(horizon(&shared), &problem),
         }

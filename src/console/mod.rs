@@ -3,7 +3,7 @@
 //! # How a page is made
 //!
 //! `shell` is around everything that is not the API: it knows the visitor by the cookie ([`Visit`]), turns an
-//! [`ApiError`] into a page for browsers, and gives each page its headers and its compression. A page's route is
+//! [`ApiError`](crate::http::answer::ApiError) into a page for browsers, and gives each page its headers and its compression. A page's route is
 //! a row of [`routes()`] with [`Access::Page`]: `gate` lets pass who has the role, sends others to sign in, and checks every form that is sent.
 //! The handler asks what the API's handler asks (the same function, never HTTP, never SQL), fills a struct with what its template shows, and
 //! [`render`]s it, which is the one way to an [`Html`]: whatever a template shows is inert.
@@ -75,14 +75,14 @@ const ADMIN: Access = Access::Page(&[]);
 #[must_use]
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/", READERS, get(overview::overview)),
+        Route::get("/", READERS, get(overview::overview)).audited("overview"),
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
         Route::get("/explore", READERS, get(explore::page)).audited("search"),
         Route::get("/explore/export", READERS, get(explore::download)).audited("export"),
         Route::get("/explore/tail", READERS, get(explore::follow)).audited("tail"),
-        Route::get("/issues", READERS, get(issues::list)),
+        Route::get("/issues", READERS, get(issues::list)).audited_of_people("issues"),
         Route::get("/issues/{fingerprint}", READERS, get(issues::show)).audited("issue"),
         Route::post("/issues/{fingerprint}/resolve", MENDERS, post(issues::resolve)).audited("resolve"),
         Route::post("/issues/{fingerprint}/reopen", MENDERS, post(issues::reopen)).audited("reopen"),
@@ -95,7 +95,7 @@ pub fn routes() -> Vec<Route> {
         Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
         Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
         Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
-        Route::get("/reference", READERS, get(reference::page)),
+        Route::get("/reference", READERS, get(reference::page)).audited_of_people("reference"),
         Route::get("/settings", ADMIN, get(settings::page)),
         Route::get("/settings/audit", ADMIN, get(settings::audit)).audited("audit"),
         Route::get("/sign-in", Access::OpenPage, get(sign_in::page)),

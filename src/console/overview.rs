@@ -30,12 +30,13 @@ use crate::{
         alerts::{self, Alert, Alerts},
         analyse::{ask_rates, default_step},
         answer::ApiError,
+        audit::{Subject, about},
         operate::{Intake, intake},
         params::Params,
         unavailable,
     },
     state::{Role, TokenInfo},
-    store::query::{Filter, IssueFilter, IssueKind, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
+    store::query::{Filter, IssueFilter, IssueKind, NO_STEPS_S, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
 };
 
 /// Rows of each list.
@@ -46,9 +47,6 @@ const NEW: usize = 6;
 
 /// Releases marked in the chart.
 const MARKS: usize = 12;
-
-/// A step longer than every range: for sums without steps. Whole hours, so that they come from the rollups of hours.
-const NO_STEPS_S: u32 = 10 * 365 * 86_400;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -102,10 +100,12 @@ struct Answers {
 pub(super) async fn overview(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    subject: Option<Extension<Subject>>,
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     if let Some(place) = first_place(&token).filter(|_| !token.has_any(&[Role::Sre])) {
+        about(subject, String::new); // nothing is shown
         return Ok(see_other(place));
     }
     let range = Range::read(&mut params, &visit);

@@ -131,14 +131,24 @@ impl<D: Destination> Deliverer<D> {
                         return Ok(());
                     }
                 }
-                Err(error) if matches!(error, DeliverError::Erasures(_)) || shortage::is_cause_of(&error) => {
+                Err(error) => {
                     let pause = self.options.retry.1;
-                    tracing::warn!("delivery: {error}; going on in {pause:?}, when there may be room again");
+                    match error {
+                        DeliverError::Erasures(_) => {
+                            tracing::warn!(
+                                "delivery: {error}; what is erased must not go out: trying again in {pause:?}"
+                            );
+                        }
+                        error if shortage::is_cause_of(&error) => {
+                            tracing::warn!("delivery: {error}; going on in {pause:?}, when there may be room again");
+                        }
+                        error => return Err(error),
+                    }
                     if !wait(pause, &mut stop).await {
                         return Ok(());
                     }
                 }
-                ended => return ended,
+                Ok(()) => return Ok(()),
             }
         }
     }

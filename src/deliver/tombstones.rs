@@ -49,7 +49,7 @@ pub struct Tombstones {
 #[derive(Default)]
 struct Set {
     tombstones: Arc<[Tombstone]>,
-    /// Keys of what was left out.
+    /// Keys of what was left out of the plan under way; after a start, of all plans since the erasures began.
     withheld: Arc<HashSet<EventKey>>,
 }
 
@@ -92,7 +92,7 @@ impl Tombstones {
         })
     }
 
-    /// Keys of what was left out of plans.
+    /// Keys of what was left out of the plan under way, and perhaps of earlier ones.
     pub(super) fn withheld(&self) -> Arc<HashSet<EventKey>> {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner).withheld)
     }
@@ -104,7 +104,8 @@ impl Tombstones {
         }
         (self.note)(events)?;
         let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-        set.withheld = Arc::new(set.withheld.iter().copied().chain(events.iter().map(|event| event.key)).collect());
+        // What was left out of plans before is done with.
+        set.withheld = Arc::new(events.iter().map(|event| event.key).collect());
         Ok(())
     }
 }
@@ -123,4 +124,29 @@ pub(super) fn tombstone_of(tombstones: &[Tombstone], payload: &[u8]) -> Option<W
         key: event.key,
         request_id: event.request_id.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_kept_of_the_plan_under_way_alone() {
+        let noted = Arc::new(std::sync::Mutex::new(0));
+        let count = Arc::clone(&noted);
+        let note = move |events: &[Withheld]| {
+            *count.lock().unwrap() += events.len();
+            Ok(())
+        };
+        let tombstones = Tombstones::new(vec![], HashSet::from([EventKey(0)]), Box::new(note));
+        let event =
+            |key| Withheld { erasure: "e".into(), project: "p".into(), key: EventKey(key), request_id: "r".into() };
+        tombstones.leave_out(&[]).unwrap();
+        assert!(tombstones.withheld().contains(&EventKey(0)), "the plan that a start takes up");
+        tombstones.leave_out(&[event(1), event(2)]).unwrap();
+        tombstones.leave_out(&[event(3)]).unwrap();
+        tombstones.leave_out(&[]).unwrap();
+        assert_eq!(*tombstones.withheld(), HashSet::from([EventKey(3)]), "memory does not grow with an erasure");
+        assert_eq!(*noted.lock().unwrap(), 3);
+    }
 }

@@ -8,7 +8,8 @@
 //!    then on nothing of it comes any more.
 //! 4. In rounds, the request ids are remembered as keyed hashes, so that a lookup can say "erased", and go from the lookup index and
 //!    the samples ([`crate::store::erase`]); then what else the other tables keep. Then the events: they alone say which requests they
-//!    were. The evidence of alerts and the notes of rejections go last, by the hashes: nobody can read it from the events again.
+//!    were. The evidence of alerts and the notes of rejections go last, by the hashes, between two steps of the alert rules: nobody can
+//!    read it from the events again, and nobody who has read it writes it down any more.
 //! 5. It is done: whose events they were is forgotten.
 //!
 //! Every step can be repeated; after a start, unfinished erasures go on from what the state database says.
@@ -17,7 +18,7 @@ pub mod arrivals;
 
 use std::{collections::HashSet, sync::Arc};
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use arrivals::Arrivals;
 
@@ -29,12 +30,15 @@ use crate::{
     },
     event::{EventKey, erasure::Erasable, pseudonym::Pseudonyms},
     metrics::Metrics,
-    state::{Erasure, ErasureState, State, StateError},
+    state::{Erasure, State, StateError},
     store::{
         Store, StoreError,
         erase::{Doomed, Scope},
     },
 };
+
+/// Events that are noted as left out in one transaction: others write to the state database in between.
+const NOTED_AT_ONCE: usize = 5000;
 
 /// Why an erasure does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +79,8 @@ pub struct Eraser {
     pub tombstones: Arc<Tombstones>,
     /// What is on its way into the spool.
     pub arrivals: Arc<Arrivals>,
+    /// Held during a step of the alert rules: what it has read of events as evidence is written down when it ends.
+    pub evaluation: Arc<Mutex<()>>,
     pub pseudonyms: Pseudonyms,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
@@ -92,11 +98,13 @@ pub fn tombstones(state: &State, pseudonyms: &Pseudonyms, clock: &Clock) -> Resu
     let withheld: HashSet<_> = state.withheld_keys()?.into_iter().map(EventKey).collect();
     let (state, pseudonyms, clock) = (state.clone(), pseudonyms.clone(), clock.clone());
     let note = move |events: &[Withheld]| {
-        let events = events.iter().map(|event| {
-            let hash = pseudonyms.of_erased(&event.project, &event.request_id);
-            (event.erasure.clone(), event.key.0, event.project.clone(), hash)
-        });
-        state.withhold(events, clock.now_ms()).map_err(|error| error.to_string())
+        events.chunks(NOTED_AT_ONCE).try_for_each(|events| {
+            let events = events.iter().map(|event| {
+                let hash = pseudonyms.of_erased(&event.project, &event.request_id);
+                (event.erasure.clone(), event.key.0, event.project.clone(), hash)
+            });
+            state.withhold(events, clock.now_ms()).map_err(|error| error.to_string())
+        })
     };
     Ok(Tombstones::new(tombstones, withheld, Box::new(note)))
 }
@@ -138,18 +146,8 @@ impl Eraser {
     /// When the state database cannot be written: nothing is erased then.
     pub fn begin(&self, project: &str, what: &Erasable, by: &str) -> Result<Erasure, StateError> {
         let begun = self.state.begin_erasure(&Erasure {
-            id: uuid::Uuid::now_v7().to_string(),
-            project: project.to_owned(),
-            kind: what.kind().to_owned(),
-            value: Some(what.value().to_owned()),
-            requested_ms: self.clock.now_ms(),
             by: by.to_owned(),
-            state: ErasureState::Waiting,
-            stored: None,
-            quarantined: 0,
-            withheld: 0,
-            done_ms: None,
-            problem: None,
+            ..Erasure::new(project, what.kind(), what.value(), self.arrivals.erased_ms(&self.clock))
         })?;
         if let Some(tombstone) = tombstone(&begun) {
             self.tombstones.add(tombstone);
@@ -200,7 +198,8 @@ impl Eraser {
         loop {
             let places = self.store.doomed_after(scope, after.as_ref()).await?;
             let Some(last) = places.last().cloned() else { break };
-            self.remember(scope.project, places.iter().map(|place| place.request_id.as_str())).await?;
+            let ids = places.iter().map(|place| place.request_id.clone()).collect();
+            self.remember(scope.project, ids).await?;
             self.store.erase_places(scope, &places).await?;
             after = Some(last);
         }
@@ -210,19 +209,22 @@ impl Eraser {
     }
 
     /// Remembers that requests were erased.
-    async fn remember(&self, project: &str, request_ids: impl Iterator<Item = &str>) -> Result<(), EraseError> {
-        let hashes: HashSet<_> = request_ids.map(|id| self.pseudonyms.of_erased(project, id)).collect();
+    async fn remember(&self, project: &str, request_ids: Vec<String>) -> Result<(), EraseError> {
         let project = project.to_owned();
-        self.blocking(move |eraser| Ok(eraser.state.remember_erased(&project, hashes.iter(), eraser.clock.now_ms())?))
-            .await
+        self.blocking(move |Self { state, pseudonyms, clock, .. }| {
+            let hashes: HashSet<_> = request_ids.iter().map(|id| pseudonyms.of_erased(&project, id)).collect();
+            Ok(state.remember_erased(&project, hashes.iter(), clock.now_ms())?)
+        })
+        .await
     }
 
     async fn finish(&self, erasure: &Erasure, project: String, what: Erasable) -> Result<(), EraseError> {
         if let Erasable::Request(id) = &what {
             // Asked for by its id, whether there was an event or not.
-            self.remember(&project, std::iter::once(id.as_str())).await?;
+            self.remember(&project, vec![id.as_str().to_owned()]).await?;
         }
         let id = erasure.id.clone();
+        let _between_steps = self.evaluation.lock().await;
         self.blocking(move |eraser| {
             eraser.state.forget_erased(&project, what.value(), |id| eraser.pseudonyms.of_erased(&project, id))?;
             Ok(eraser.state.finish_erasure(&id, eraser.clock.now_ms())?)
@@ -279,7 +281,10 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::store::client::{Access, Database};
+    use crate::{
+        state::{AlertChanges, AlertRow},
+        store::client::{Access, Database},
+    };
 
     fn eraser(dir: &std::path::Path, now: &Arc<AtomicI64>) -> Eraser {
         let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
@@ -291,6 +296,7 @@ mod tests {
             quarantine: Quarantine::open(dir.join("quarantine")).unwrap(),
             tombstones: Arc::new(tombstones(&state, &pseudonyms, &clock).unwrap()),
             arrivals: Arc::default(),
+            evaluation: Arc::default(),
             metrics: Arc::new(Metrics::new().unwrap()),
             begun: Arc::default(),
             state,
@@ -307,8 +313,8 @@ mod tests {
         let before = eraser.arrivals.enter(&eraser.clock);
         now.store(101, Ordering::Relaxed);
         let erasure = eraser.begin("p", &Erasable::Account("17".into()), "anna").unwrap();
-        now.store(105, Ordering::Relaxed);
         let _later = eraser.arrivals.enter(&eraser.clock);
+        now.store(105, Ordering::Relaxed);
         let mut course = Course::default();
         let waits = eraser.advance(&erasure, &mut course, |_| true).await;
         assert_eq!(waits.unwrap(), Progress::Waits, "the spool is empty, and something is on its way into it");
@@ -322,5 +328,24 @@ mod tests {
         assert_eq!(waits.unwrap(), Progress::Waits);
         let deletes = eraser.advance(&erasure, &mut course, |at_ms| at_ms <= 110).await;
         assert!(matches!(deletes, Err(EraseError::Store(_))), "{deletes:?}");
+    }
+
+    /// A step of the alert rules that has read its evidence before the events were deleted writes it down when it ends.
+    #[tokio::test]
+    async fn evidence_is_forgotten_when_the_step_that_reads_it_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let eraser = eraser(dir.path(), &Arc::new(AtomicI64::new(100)));
+        let account = Erasable::Account("17".into());
+        let erasure = eraser.begin("p", &account, "anna").unwrap();
+        let step = eraser.evaluation.lock().await;
+        let mut finishing = Box::pin(eraser.finish(&erasure, "p".into(), account));
+        let too_early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut finishing).await;
+        assert!(too_early.is_err(), "it has forgotten what the step goes on to write");
+        let evidence = Some(r#"{"accounts":[{"account":"17"}]}"#.to_owned());
+        let put = vec![AlertRow { evidence, ..AlertRow::firing(5) }];
+        eraser.state.apply_alerts(&AlertChanges { put, ..AlertChanges::default() }).unwrap();
+        drop(step);
+        finishing.await.unwrap();
+        assert_eq!(eraser.state.alerts(None).unwrap()[0].evidence, None);
     }
 }

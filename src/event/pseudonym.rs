@@ -28,7 +28,7 @@ pub const PERSONAL: &str = concat!(
 pub const MASK: &str = "…";
 
 /// Shortest id that is looked for in texts: a shorter one is any number.
-const SHORTEST_IN_TEXT: usize = 3;
+pub const SHORTEST_IN_TEXT: usize = 3;
 
 static PERSONAL_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(PERSONAL).ok());
 

@@ -164,7 +164,7 @@ pub async fn rates(
     mut params: Params,
 ) -> Result<Data<Rates>, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
-    let group_by = params.parsed_list("group_by", &one_of(&RateKey::ALL.map(RateKey::as_str)), RateKey::parse);
+    let group_by = params.choices("group_by", &RateKey::ALL, RateKey::as_str);
     let step = step_of(&mut params, filter.to_ms - filter.from_ms);
     params.finish()?;
     let series = ask_rates(&shared, &token.project, &filter, &group_by, step).await?;
@@ -218,11 +218,6 @@ impl From<RatedPoint> for RatePoint {
     fn from(RatedPoint { at_ms, errors, requests, ratio }: RatedPoint) -> Self {
         Self { at: rfc3339(at_ms), errors, requests, ratio }
     }
-}
-
-/// What a parameter takes, in words.
-pub(super) fn one_of(names: &[&str]) -> String {
-    names.join(", ")
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{AnswerId, ApiError, Data},
-    auth, in_state, is_api,
+    auth, in_state, is_api, page_of,
     params::Params,
     serve::Peer,
 };
@@ -156,6 +156,8 @@ pub(crate) fn about(subject: Option<Extension<Subject>>, text: impl FnOnce() -> 
 pub(super) struct Audited {
     pub path: &'static str,
     pub action: &'static str,
+    /// Entered only where it asks for somebody.
+    pub of_people: bool,
 }
 
 /// Enters what a request was and what became of it. Outside of the check of roles: what was denied is entered too. A request without a
@@ -168,6 +170,9 @@ pub(super) async fn record(
     let Some(token) = auth::token_of(&request).or_else(|| console::visitor_of(&request)) else {
         return next.run(request).await;
     };
+    if audited.of_people && !Params::of(request.uri()).is_ok_and(|params| params.ask_for_people()) {
+        return next.run(request).await;
+    }
     let subject = Subject::default();
     request.extensions_mut().insert(subject.clone());
     let (uri, is_read) = (request.uri().clone(), request.method() == Method::GET);
@@ -327,11 +332,9 @@ pub(crate) async fn read(
     limit: usize,
 ) -> Result<Audit, ApiError> {
     let project = token.project.clone();
-    let mut entries =
+    let entries =
         in_state(shared, "reading the audit log", move |state| state.audit(&project, &filter, limit + 1)).await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next_cursor = entries.last().filter(|_| more).map(|entry| entry.id.to_string());
+    let (entries, next_cursor) = page_of(entries, limit, |entry| entry.id);
     Ok(Audit { entries: entries.into_iter().map(AuditLine::from).collect(), next_cursor })
 }
 

@@ -17,7 +17,7 @@ use crate::{
     clock::rfc3339,
     event::catalog::{Api, Catalog as Entries, FieldEntry, Module, Practice, RuleEntry, ScenarioEntry, StatusEntry},
     state::TokenInfo,
-    store::query::{FailureKey, FailureRow, Filter, GeneralError, RateKey},
+    store::query::{FailureKey, FailureRow, Filter, GeneralError, NO_STEPS_S, RateKey},
 };
 
 /// Different messages that are told apart at most, the most frequent.
@@ -212,13 +212,11 @@ pub(crate) struct Observed {
 pub(crate) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<Observed, ApiError> {
     let sight = shared.sight(token);
     // Before they are counted: of an event alone it is known whose ids are in its message.
-    let message = if sight.sees_people() { FailureKey::Message } else { FailureKey::MaskedMessage };
-    let keys = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, message];
+    let keys = [FailureKey::Route, FailureKey::Field, FailureKey::Rule, sight.message_key()];
     let project = &token.project;
-    let step = u32::try_from((filter.to_ms - filter.from_ms) / 1000 + 1).unwrap_or(u32::MAX);
-    let asked = async {
+    let questions = async {
         tokio::try_join!(
-            shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], step)),
+            shared.timed("observed_statuses", shared.store.rates(project, filter, &[RateKey::Status], NO_STEPS_S)),
             shared.timed(
                 "observed_messages",
                 shared.store.validation_failures(project, filter, &keys, None, MESSAGES + 1)
@@ -229,7 +227,7 @@ pub(crate) async fn observe(shared: &Shared, token: &TokenInfo, filter: &Filter)
             ),
         )
     };
-    let (statuses, messages, errors) = Box::pin(asked).await.map_err(|error| unavailable(&error))?;
+    let (statuses, messages, errors) = Box::pin(questions).await.map_err(|error| unavailable(&error))?;
     let status = |series: &crate::store::query::Series| series.labels.get("status").and_then(|text| text.parse().ok());
     let statuses = statuses.iter().filter_map(|series| Some((status(series)?, series.total)));
     let more = messages.len() > MESSAGES || errors.len() > MESSAGES;

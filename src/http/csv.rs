@@ -5,14 +5,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use super::params::Params;
 use crate::inert::csv_cell;
 
 /// A file: its name without `.csv`, and its lines, of which the first has the names of the columns.
 pub(super) fn file(name: &str, lines: impl Iterator<Item = Vec<String>>) -> Response {
-    let text = lines.fold(String::new(), |mut text, line| {
-        push_line(&mut text, &line);
-        text
-    });
+    let text: String = lines.map(|line| record(&line)).collect();
     let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}.csv\""));
     let kind = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
@@ -22,14 +20,14 @@ pub(super) fn file(name: &str, lines: impl Iterator<Item = Vec<String>>) -> Resp
     (kind, text).into_response()
 }
 
-fn push_line(text: &mut String, cells: &[String]) {
-    for (index, value) in cells.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        text.push_str(&csv_cell(value));
-    }
-    text.push_str("\r\n");
+/// Whether `format` asks for a file in the place of an envelope.
+pub(super) fn is_asked(params: &mut Params) -> bool {
+    params.choice("format", &["json", "csv"], |name| name) == Some("csv")
+}
+
+/// One line.
+pub(super) fn record(cells: &[impl AsRef<str>]) -> String {
+    cells.iter().map(|text| csv_cell(text.as_ref())).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 #[cfg(test)]
@@ -38,9 +36,6 @@ mod tests {
 
     #[test]
     fn a_line_ends_as_the_standard_says() {
-        let mut text = String::new();
-        push_line(&mut text, &["a".to_owned(), "=b,c".to_owned()]);
-        push_line(&mut text, &[String::new()]);
-        assert_eq!(text, "a,\"'=b,c\"\r\n\r\n");
+        assert_eq!(record(&["a", "=b,c"]) + &record(&[""]), "a,\"'=b,c\"\r\n\r\n");
     }
 }

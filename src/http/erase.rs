@@ -14,7 +14,7 @@ use super::{
     Shared,
     answer::{ApiError, Data},
     audit::{Subject, about},
-    body, in_state,
+    body, in_state, part_of_path,
 };
 use crate::{
     clock::rfc3339,
@@ -53,7 +53,7 @@ pub struct NewErasure {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Receipt {
     pub id: String,
-    /// `waiting` (until what was received before has left the spool), `deleting`, `done`.
+    /// `waiting` (until nothing of it comes any more), `deleting`, `done`.
     pub state: &'static str,
     /// `account_id`, `user_id` or `request_id`. Whose it was is forgotten when it is done, and no receipt says it.
     pub kind: String,
@@ -166,7 +166,7 @@ pub async fn show(
     Extension(token): Extension<TokenInfo>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<Receipt>, ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::invalid("id", error.body_text()))?;
+    let id = part_of_path("id", id)?;
     let asked = id.clone();
     let found = in_state(&shared, "reading erasures", move |state| state.erasure(&token.project, &asked)).await?;
     let found = found.ok_or_else(|| {

@@ -33,7 +33,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Path, Request, rejection::PathRejection},
     http::{StatusCode, Uri, uri::PathAndQuery},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -146,6 +146,19 @@ pub(crate) async fn in_state<T: Send + 'static>(
     done.map_err(|error| ApiError::internal(doing, &error))
 }
 
+/// What stands in a path for a placeholder; `name` is for the answer where it cannot be read.
+pub(crate) fn part_of_path<T>(name: &str, part: Result<Path<T>, PathRejection>) -> Result<T, ApiError> {
+    part.map(|Path(part)| part).map_err(|error| ApiError::invalid(name, error.body_text()))
+}
+
+/// Of rows that were asked for with one more than a page has: the page, and the cursor of the next one, if there is one.
+fn page_of<T>(mut rows: Vec<T>, limit: usize, id: impl Fn(&T) -> i64) -> (Vec<T>, Option<String>) {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| id(row).to_string());
+    (rows, next)
+}
+
 /// What the last check of ClickHouse said.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<Result<(), String>>>);
@@ -168,7 +181,8 @@ impl Health {
 
 /// Every route of [`routes()`], and the middleware around them.
 pub fn router(shared: Shared) -> Router {
-    let table = routes().into_iter().fold(Router::new(), |router, Route { path, access, audit, handler, .. }| {
+    let table = routes().into_iter().fold(Router::new(), |router, route| {
+        let Route { path, access, audit, of_people, handler, .. } = route;
         let handler = match access {
             Access::Open => handler,
             Access::Roles(roles) => handler.route_layer(from_fn_with_state(roles, auth::require)),
@@ -180,7 +194,7 @@ pub fn router(shared: Shared) -> Router {
         let handler = match audit {
             None => handler,
             Some(action) => {
-                let audited = audit::Audited { path, action };
+                let audited = audit::Audited { path, action, of_people };
                 handler.route_layer(from_fn_with_state((Arc::clone(&shared), audited), audit::record))
             }
         };

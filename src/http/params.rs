@@ -53,6 +53,11 @@ impl Params {
         Ok(Self { pairs, ..Self::default() })
     }
 
+    /// Whether they ask for somebody: by account, by user, or by words of a message.
+    pub fn ask_for_people(&self) -> bool {
+        self.pairs.iter().any(|(name, _)| ["account_id", "user_id", "q"].contains(&name.as_str()))
+    }
+
     /// All values of a parameter, of which each may hold several separated by commas.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let values = self.take(name);
@@ -99,6 +104,16 @@ impl Params {
             }
         }
         values
+    }
+
+    /// The one value of a parameter that takes one of some names.
+    pub fn choice<T: Copy>(&mut self, name: &str, all: &[T], as_str: fn(T) -> &'static str) -> Option<T> {
+        self.parsed(name, &names(all, as_str), |text| named(all, as_str, text))
+    }
+
+    /// Each value of a list of such names.
+    pub fn choices<T: Copy>(&mut self, name: &str, all: &[T], as_str: fn(T) -> &'static str) -> Vec<T> {
+        self.parsed_list(name, &names(all, as_str), |text| named(all, as_str, text))
     }
 
     /// `limit`: a whole number from 1 to `most`.
@@ -175,6 +190,15 @@ impl Params {
     }
 }
 
+/// What a parameter takes, in words.
+fn names<T: Copy>(all: &[T], as_str: fn(T) -> &'static str) -> String {
+    all.iter().map(|one| as_str(*one)).collect::<Vec<_>>().join(", ")
+}
+
+fn named<T: Copy>(all: &[T], as_str: fn(T) -> &'static str, text: &str) -> Option<T> {
+    all.iter().copied().find(|one| as_str(*one) == text)
+}
+
 /// The range of a query that is not read yet; where it is wrong, the default.
 pub(super) fn range_of(pairs: &[(String, String)], now_ms: i64) -> (i64, i64) {
     let time = |name: &str| pairs.iter().find(|(key, _)| key == name).and_then(|(_, text)| when(text, now_ms));
@@ -239,6 +263,16 @@ mod tests {
         let expected = [StatusFilter::Code(422), StatusFilter::Class(5), StatusFilter::Code(400)];
         assert_eq!(filter.statuses, expected);
         assert!(params.finish().is_ok());
+    }
+
+    #[test]
+    fn what_takes_names_takes_them_and_lists_them() {
+        let as_str = |number: u8| if number == 1 { "one" } else { "two" };
+        let mut params = params(&[("by", "two,one,two"), ("sort", "two"), ("state", "one,three")]);
+        assert_eq!(params.choices("by", &[1, 2], as_str), [2, 1, 2]);
+        assert_eq!((params.choice("sort", &[1, 2], as_str), params.choice("format", &[1, 2], as_str)), (Some(2), None));
+        assert_eq!(params.choices("state", &[1, 2], as_str), [1]);
+        assert_eq!(params.problems["state"], ["expected one, two, got \"three\""]);
     }
 
     #[test]

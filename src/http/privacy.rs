@@ -1,7 +1,8 @@
 //! Who may see whom: what an asker sees of the people behind events.
 //!
 //! - [`Sight`] is made of a token. Stored events become answers through it alone ([`super::stored`]), and so does every id of an
-//!   account or a user ([`Shown`]): a handler that forgot would not compile.
+//!   account or a user ([`Shown`]) in an answer that somebody who sees no people may ask for: a handler that forgot would not compile.
+//!   What only those roles may ask that see people (lookups, rate limits, alerts) has ids as they are.
 //! - A token with a role that works with people (`support`, `sre`, `admin`) sees them; one that has only `product` sees
 //!   pseudonyms. Of several roles the one that reaches furthest counts.
 //! - `translate` turns pseudonyms in `account_id` and `user_id` into the ids they stand for, wherever query parameters are read
@@ -23,6 +24,7 @@ use crate::{
         pseudonym::{self, Person, Pseudonyms},
     },
     state::{Role, TokenInfo},
+    store::query::FailureKey,
 };
 
 /// Pseudonyms whose ids are remembered; past it they are found in the store.
@@ -164,6 +166,12 @@ impl Sight {
     #[must_use]
     pub fn message(&self, text: String) -> Shown {
         Shown(if self.sees_people() { text } else { pseudonym::masked(&text).into_owned() })
+    }
+
+    /// What messages are counted by, so that two that are shown alike are one.
+    #[must_use]
+    pub const fn message_key(&self) -> FailureKey {
+        if self.sees_people() { FailureKey::Message } else { FailureKey::MaskedMessage }
     }
 
     /// A message of an event whose account and user are known: they are not named in it either.
@@ -318,5 +326,14 @@ mod tests {
         assert_eq!(found, [(name.clone(), "17".to_owned())]);
         assert_eq!(privacy.known.lock().unwrap().len(), 1);
         assert_eq!(privacy.recall("p", Person::Account, &name).as_deref(), Some("17"));
+    }
+
+    #[test]
+    fn texts_are_masked_or_left_out_for_who_sees_no_people() {
+        let privacy = Privacy::new(Pseudonyms::new(&[7; SECRET_BYTES]));
+        let (veiled, plain) = (Sight { veil: Some((privacy, "p".to_owned())) }, Sight { veil: None });
+        let text = || "\"anna\" is not a valid choice".to_owned();
+        assert_eq!((plain.message(text()).to_string(), plain.whole(text()).to_string()), (text(), text()));
+        assert_eq!((veiled.message(text()).as_str(), veiled.whole(text()).as_str()), ("… is not a valid choice", ""));
     }
 }

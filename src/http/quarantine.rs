@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     answer::{ApiError, Data},
+    part_of_path,
     stored::StoredEvent,
 };
 use crate::{
@@ -113,7 +114,10 @@ async fn append_and_remove(shared: &Shared, id: String, item: Item) -> Result<()
     let claimed = id.clone();
     read(shared, move |quarantine| quarantine.claim(&claimed)).await?;
     if let Err(error) = shared.spool.append_again(vec![item]).await {
-        read(shared, move |quarantine| quarantine.release(&id)).await?;
+        // Where it is in doubt, the claim ends with the next start, as a crash's: an erasure waits for it.
+        if !error.leaves_doubt() {
+            read(shared, move |quarantine| quarantine.release(&id)).await?;
+        }
         return Err(super::ingest::refused_append(&error));
     }
     read(shared, move |quarantine| quarantine.remove(&id)).await
@@ -124,7 +128,7 @@ async fn find(
     token: &TokenInfo,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<(Entry, Item, Option<Event>), ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::invalid("id", error.body_text()))?;
+    let id = part_of_path("id", id)?;
     let asked = id.clone();
     let found = read(shared, move |quarantine| quarantine.get(&asked)).await?;
     if is_of(token, &found.0) { Ok(found) } else { Err(failed(&QuarantineError::Unknown(id))) }

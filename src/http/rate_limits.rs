@@ -123,10 +123,10 @@ pub async fn rate_limits(
 ) -> Result<Response, ApiError> {
     let filter = filter(&mut params, shared.clock.now_ms());
     let limit = params.limit(EPISODES.0, EPISODES.1);
-    let format = params.parsed("format", "json or csv", |text| ["json", "csv"].into_iter().find(|name| *name == text));
+    let is_file = csv::is_asked(&mut params);
     params.finish()?;
     let found = limited(&shared, &token.project, &filter, limit).await?;
-    Ok(if format == Some("csv") { as_csv(&found) } else { Data::ok(found).into_response() })
+    Ok(if is_file { as_csv(&found) } else { Data::ok(found).into_response() })
 }
 
 /// Which 429s a question is about.

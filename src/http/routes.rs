@@ -42,21 +42,29 @@ pub struct Route {
     pub access: Access,
     /// What the audit log calls it; absent: it is not entered.
     pub audit: Option<&'static str>,
+    /// Whether it is entered only where it asks for somebody: by account, by user, or by words of a message.
+    pub of_people: bool,
     pub(super) handler: MethodRouter<Shared>,
 }
 
 impl Route {
     pub(crate) const fn get(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
-        Self { method: Method::GET, path, access, audit: None, handler }
+        Self { method: Method::GET, path, access, audit: None, of_people: false, handler }
     }
 
     pub(crate) const fn post(path: &'static str, access: Access, handler: MethodRouter<Shared>) -> Self {
-        Self { method: Method::POST, path, access, audit: None, handler }
+        Self { method: Method::POST, path, access, audit: None, of_people: false, handler }
     }
 
     /// The same route, each request to it entered in the audit log.
     pub(crate) fn audited(self, action: &'static str) -> Self {
         Self { audit: Some(action), ..self }
+    }
+
+    /// The same route, each request to it that asks for somebody entered in the audit log. What is counted of everybody names nobody, and
+    /// dashboards ask for it all day.
+    pub(crate) fn audited_of_people(self, action: &'static str) -> Self {
+        Self { audit: Some(action), of_people: true, ..self }
     }
 }
 
@@ -73,13 +81,13 @@ pub fn routes() -> Vec<Route> {
         writes(ingest::totals::PATH, INGEST, post(ingest::totals::request_totals)),
         writes("/api/v1/requests/lookup", SUPPORT, post(lookup::ticket::ticket)).audited("ticket"),
         reads("/api/v1/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),
-        reads("/api/v1/rates", WATCH, get(analyse::rates)),
+        reads("/api/v1/rates", WATCH, get(analyse::rates)).audited_of_people("rates"),
         reads("/api/v1/rate-limits", WATCH, get(rate_limits::rate_limits)).audited("rate limits"),
         reads("/api/v1/validation/failures", PRODUCT, get(validation::failures)).audited("validation"),
         reads("/api/v1/validation/friction", PRODUCT, get(validation::friction)).audited("validation"),
-        reads("/api/v1/catalog", SEARCH, get(catalog::catalog)),
-        reads("/api/v1/catalog/drift", SEARCH, get(catalog::drift)),
-        reads("/api/v1/issues", SEARCH, get(issues::list)),
+        reads("/api/v1/catalog", SEARCH, get(catalog::catalog)).audited_of_people("reference"),
+        reads("/api/v1/catalog/drift", SEARCH, get(catalog::drift)).audited_of_people("reference"),
+        reads("/api/v1/issues", SEARCH, get(issues::list)).audited_of_people("issues"),
         reads("/api/v1/issues/{fingerprint}", SEARCH, get(issues::show)).audited("issue"),
         writes("/api/v1/issues/{fingerprint}/resolve", MEND, post(issues::resolve)).audited("resolve"),
         writes("/api/v1/issues/{fingerprint}/reopen", MEND, post(issues::reopen)).audited("reopen"),
@@ -91,6 +99,7 @@ pub fn routes() -> Vec<Route> {
             path: "/api/v1/alerts/silences/{id}",
             access: WATCH,
             audit: Some("silence ended"),
+            of_people: false,
             handler: delete(alerts::end_silence),
         },
         writes("/api/v1/alerts/{rule}/acknowledge", WATCH, post(alerts::acknowledge)).audited("acknowledge"),

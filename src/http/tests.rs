@@ -55,6 +55,7 @@ fn shared_on(dir: &Path, disk: &Simulated, totals_disk: &Simulated) -> (Shared, 
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             arrivals: Arc::default(),
+            evaluation: Arc::default(),
             begun: Arc::default(),
         },
         audit: audit::Trail::start(state.clone(), clock.clone(), Arc::clone(&metrics)).unwrap(),
@@ -154,11 +155,47 @@ async fn a_failed_spool_is_503_not_ready_and_costs_no_quota() {
         assert_eq!(response.headers()["x-throttle-remaining"], "9");
         assert!(body["errors"]["spool"][0].as_str().unwrap().starts_with("the spool failed"), "{body}");
     }
+    assert!(!shared.eraser.arrivals.have_arrived(NOW_MS), "the next start may find them: no erasure is done before");
     let (response, body) = ask(&router, request("GET", "/readyz", &token, "")).await;
     assert_eq!((response.status().as_u16(), &body["spool"]["writable"]), (503, &json!(false)), "{body}");
     assert!(body["spool"]["reason"].as_str().unwrap().starts_with("the spool failed"), "{body}");
     let text = String::from_utf8(shared.metrics.encode().unwrap()).unwrap();
     assert!(text.contains(r#"errata_ingest_events_total{outcome="accepted",protocol="json"} 1"#), "{text}");
+}
+
+/// Promise: an erasure knows of every body that is not durable yet, also when its client has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_arriving_until_its_events_are_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Simulated::default();
+    let (shared, token) = shared(dir.path(), &disk);
+    let router = router(Arc::clone(&shared));
+    let arrivals = &shared.eraser.arrivals;
+    assert!(arrivals.have_arrived(NOW_MS));
+    for (event, client_goes) in [("{\"status\": 400}\n", false), ("{\"status\": 401}\n", true)] {
+        let before = shared.spool.stats().items;
+        disk.hold_syncs(true);
+        let shipping = {
+            let (router, request) = (router.clone(), request("POST", "/api/v1/events", &token, event));
+            tokio::spawn(async move { ask(&router, request).await.0.status() })
+        };
+        let waiting = disk.clone();
+        tokio::task::spawn_blocking(move || waiting.wait_for_held_sync()).await.unwrap();
+        if client_goes {
+            shipping.abort();
+        }
+        assert_eq!((arrivals.have_arrived(NOW_MS), shared.spool.stats().items), (false, before));
+        assert!(arrivals.have_arrived(NOW_MS - 1));
+        disk.hold_syncs(false);
+        match shipping.await {
+            Ok(status) => assert_eq!(status, StatusCode::ACCEPTED),
+            Err(gone) => assert!(gone.is_cancelled()),
+        }
+        while !arrivals.have_arrived(NOW_MS) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shared.spool.stats().items, before + 1, "it is in the spool when it has arrived");
+    }
 }
 
 #[tokio::test]
@@ -221,11 +258,16 @@ async fn a_retry_that_fails_leaves_the_event_where_it_was() {
     let disk = Simulated::default();
     let (shared, token) = shared(dir.path(), &disk);
     set_aside(&shared, 1, "p");
-    disk.fail_syncs(true);
     let router = router(Arc::clone(&shared));
-    let (response, body) = ask(&router, request("POST", "/api/v1/quarantine/1/retry", &token, "")).await;
-    assert_eq!(response.status(), 503, "{body}");
-    assert_eq!(shared.quarantine.list().unwrap().len(), 1);
+    let retry = async || ask(&router, request("POST", "/api/v1/quarantine/1/retry", &token, "")).await.0.status();
+    disk.set_capacity(Some(disk.used()));
+    assert_eq!((retry().await.as_u16(), shared.quarantine.list().unwrap().len()), (503, 1));
+    disk.set_capacity(None);
+    disk.fail_syncs(true);
+    assert_eq!(retry().await, 503);
+    // The next start may find it in the spool too: until then it is neither erased from the quarantine nor tried again.
+    assert_eq!(shared.quarantine.erase(|_| true).unwrap(), (0, true));
+    assert_eq!(Quarantine::open(dir.path().join("quarantine")).unwrap().list().unwrap().len(), 1);
 }
 
 #[tokio::test]

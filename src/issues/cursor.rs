@@ -25,11 +25,6 @@ impl Sort {
             Self::FirstSeen => "first_seen",
         }
     }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|sort| sort.as_str() == text)
-    }
 }
 
 /// The last issue of a page, and the range of the first page: the next one is of the same moment, whatever has come in since.

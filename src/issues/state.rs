@@ -50,11 +50,6 @@ impl IssueState {
             Self::Ongoing => "ongoing",
         }
     }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
 }
 
 /// What an issue has in an hour usually, by the hours before the last one in which nothing happened too.
@@ -242,7 +237,5 @@ mod tests {
         assert_eq!(at(NOON - day - 1, None, false), IssueState::Ongoing);
         // A client's clock may run ahead.
         assert_eq!(at(NOON + 5, None, false), IssueState::New);
-        assert!(IssueState::ALL.iter().all(|state| IssueState::parse(state.as_str()) == Some(*state)));
-        assert_eq!(IssueState::parse("broken"), None);
     }
 }

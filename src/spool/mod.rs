@@ -145,6 +145,17 @@ pub enum AppendError {
     Closed,
 }
 
+impl AppendError {
+    /// Whether the items may be found at the next start all the same.
+    #[must_use]
+    pub const fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::DiskFull { .. } => false,
+            Self::Poisoned(_) | Self::Closed => true,
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     #[error("{action} {path}: {source}")]

@@ -39,6 +39,33 @@ pub struct AlertRow {
     pub acknowledged: Option<Acknowledged>,
 }
 
+#[cfg(test)]
+impl AlertRow {
+    /// One that fires since it is active, with no evidence.
+    pub(crate) fn firing(active_ms: i64) -> Self {
+        Self {
+            project: "p".into(),
+            rule: "r".into(),
+            fingerprint: "f".into(),
+            labels: "{}".into(),
+            severity: "page".into(),
+            phase: "firing".into(),
+            active_ms,
+            fired_ms: Some(active_ms),
+            resolved_ms: None,
+            held_ms: active_ms,
+            value: 1.5,
+            threshold: 1.0,
+            summary: "s".into(),
+            window: (0, active_ms),
+            evidence: None,
+            frozen: String::new(),
+            told_ms: None,
+            acknowledged: None,
+        }
+    }
+}
+
 /// Who looks after an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
@@ -347,26 +374,7 @@ mod tests {
     use super::*;
 
     fn row(phase: &str, active_ms: i64) -> AlertRow {
-        AlertRow {
-            project: "p".into(),
-            rule: "r".into(),
-            fingerprint: "f".into(),
-            labels: "{}".into(),
-            severity: "page".into(),
-            phase: phase.into(),
-            active_ms,
-            fired_ms: Some(active_ms),
-            resolved_ms: None,
-            held_ms: active_ms,
-            value: 1.5,
-            threshold: 1.0,
-            summary: "s".into(),
-            window: (0, active_ms),
-            evidence: None,
-            frozen: String::new(),
-            told_ms: Some(5),
-            acknowledged: None,
-        }
+        AlertRow { phase: phase.into(), told_ms: Some(5), ..AlertRow::firing(active_ms) }
     }
 
     fn put(state: &State, row: AlertRow) {

@@ -39,9 +39,9 @@ pub const KEPT_DAYS: i64 = 400;
 /// How far an erasure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErasureState {
-    /// Until what was received before it has left the spool.
+    /// Until nothing of it comes any more: from bodies that were arriving, the spool, or the quarantine.
     Waiting,
-    /// From ClickHouse, the quarantine and the alerts' evidence.
+    /// From ClickHouse, then from the evidence of alerts and the notes of rejections. The queue and the quarantine have nothing any more.
     Deleting,
     Done,
 }
@@ -90,12 +90,33 @@ pub struct Erasure {
     pub problem: Option<String>,
 }
 
+impl Erasure {
+    /// One that is asked for, of nobody yet.
+    #[must_use]
+    pub fn new(project: &str, kind: &str, value: &str, requested_ms: i64) -> Self {
+        Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            project: project.to_owned(),
+            kind: kind.to_owned(),
+            value: Some(value.to_owned()),
+            requested_ms,
+            by: String::new(),
+            state: ErasureState::Waiting,
+            stored: None,
+            quarantined: 0,
+            withheld: 0,
+            done_ms: None,
+            problem: None,
+        }
+    }
+}
+
 const COLUMNS: &str =
     "id, project, kind, value, requested_ms, by, state, stored, quarantined, withheld, done_ms, problem";
 
 impl State {
-    /// Enters an erasure, unless one of the same is waiting already, which is returned then: it covers what came up to then, and the
-    /// new one what came since, so only one that has not begun is the same.
+    /// Enters an erasure, unless there is one of the same up to the same time, which is returned then. One of an earlier time is another:
+    /// something may have come since.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -304,20 +325,7 @@ mod tests {
     use super::*;
 
     fn new(id: &str, requested_ms: i64) -> Erasure {
-        Erasure {
-            id: id.into(),
-            project: "p".into(),
-            kind: "account_id".into(),
-            value: Some("17".into()),
-            requested_ms,
-            by: "anna".into(),
-            state: ErasureState::Waiting,
-            stored: None,
-            quarantined: 0,
-            withheld: 0,
-            done_ms: None,
-            problem: None,
-        }
+        Erasure { id: id.into(), ..Erasure::new("p", "account_id", "17", requested_ms) }
     }
 
     #[test]

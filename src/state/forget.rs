@@ -110,24 +110,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         let row = |active_ms: i64, fired_ms: Option<i64>, evidence: Option<&str>| AlertRow {
-            project: "p".into(),
-            rule: "r".into(),
-            fingerprint: "f".into(),
-            labels: "{}".into(),
-            severity: "page".into(),
             phase: if fired_ms.is_some() { "firing" } else { "pending" }.into(),
-            active_ms,
             fired_ms,
-            resolved_ms: None,
-            held_ms: active_ms,
-            value: 1.5,
-            threshold: 1.0,
-            summary: "s".into(),
-            window: (0, active_ms),
             evidence: evidence.map(str::to_owned),
-            frozen: String::new(),
-            told_ms: None,
-            acknowledged: None,
+            ..AlertRow::firing(active_ms)
         };
         let named = r#"{"accounts":[{"account":"17"}],"samples":["req_1"]}"#;
         let message = |project: &str| OutboxRow {

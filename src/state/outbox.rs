@@ -1,7 +1,7 @@
 //! What receivers of alerts are still to be told. A message leaves the outbox when its receiver has taken it, so each is delivered at
 //! least once; of one alert in the order in which it happened.
 
-use rusqlite::{Row, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::{State, StateError};
 
@@ -50,6 +50,16 @@ impl State {
         ))?;
         let rows = statement.query_map(params![now_ms, limit as i64], message)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What a message says now, if it is there still: an erasure takes the evidence out of it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn message_body(&self, id: i64) -> Result<Option<String>, StateError> {
+        let connection = self.read();
+        let mut statement = connection.prepare_cached("SELECT body FROM outbox WHERE id = ?")?;
+        Ok(statement.query_row([id], |row| row.get(0)).optional()?)
     }
 
     /// Forgets a message.

@@ -7,26 +7,7 @@ use crate::store::client::{Access, Database};
 
 /// An alert that fires, as it is stored, with a request as its evidence.
 fn row(active_ms: i64) -> AlertRow {
-    AlertRow {
-        project: "p".into(),
-        rule: "r".into(),
-        fingerprint: "f".into(),
-        labels: "{}".into(),
-        severity: "page".into(),
-        phase: "firing".into(),
-        active_ms,
-        fired_ms: Some(active_ms),
-        resolved_ms: None,
-        held_ms: active_ms,
-        value: 1.5,
-        threshold: 1.0,
-        summary: "s".into(),
-        window: (0, active_ms),
-        evidence: Some(r#"{"samples":[{"request_id":"req_1"}]}"#.into()),
-        frozen: String::new(),
-        told_ms: None,
-        acknowledged: None,
-    }
+    AlertRow { evidence: Some(r#"{"samples":[{"request_id":"req_1"}]}"#.into()), ..AlertRow::firing(active_ms) }
 }
 
 #[test]

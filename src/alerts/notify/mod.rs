@@ -152,7 +152,9 @@ impl Notifier {
                 break;
             }
             let now_ms = self.clock.now_ms();
-            let sent = match (self.rules.receiver(name), serde_json::from_str::<Notification>(&row.body)) {
+            // As it is now: the round may have waited for others, and an erasure have come.
+            let Some(body) = self.state.message_body(row.id)? else { continue };
+            let sent = match (self.rules.receiver(name), serde_json::from_str::<Notification>(&body)) {
                 (Some(receiver), Ok(notification)) => send(receiver, &notification, now_ms).await,
                 (None, _) => {
                     Err(SendError::BadAddress("is gone: alerts.toml has no such receiver any more".to_owned()))
@@ -262,8 +264,16 @@ fn pause_ms(attempts: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
-    use crate::alerts::receiver::{Email, MailTls, SecretText};
+    use crate::{
+        alerts::{
+            evidence::{AccountShare, Evidence},
+            receiver::{Email, MailTls, SecretText},
+        },
+        state::AlertChanges,
+    };
 
     #[test]
     fn pauses_double_up_to_five_minutes_with_jitter() {
@@ -305,5 +315,60 @@ mod tests {
             let error = send(&receiver, &Notification::test(0, "http://e"), 0).await.unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{}: {error:?}", receiver.kind.as_str());
         }
+    }
+
+    /// A webhook that answers 200 once; what it was sent.
+    async fn receive(listener: tokio::net::TcpListener) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+        while !received.ends_with(b"}") {
+            let read = stream.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "it ended early: {}", String::from_utf8_lossy(&received));
+            received.extend_from_slice(&buffer[..read]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.unwrap();
+        String::from_utf8(received).unwrap()
+    }
+
+    /// Promise: what a round has read and not sent yet goes without what was erased since.
+    #[tokio::test]
+    async fn a_message_that_waits_in_a_round_goes_without_what_was_erased_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = SecretText::Here(format!("http://{}/", listener.local_addr().unwrap()));
+        let allow = vec!["127.0.0.1".parse().unwrap()];
+        let kind = ReceiverKind::Webhook { url, secret: None };
+        let receiver = Receiver { name: "r".into(), kind, allow, repeat_ms: 0 };
+        let notifier = Notifier {
+            state: State::open(dir.path()).unwrap(),
+            rules: Arc::new(RuleSet { receivers: vec![receiver], ..RuleSet::default() }),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            clock: Clock::manual(Arc::default()),
+            base_url: String::new(),
+        };
+        let mut body = serde_json::to_value(Notification::test(0, "http://e")).unwrap();
+        let account = AccountShare { account: "acme".into(), events: 5, share: 0.5 };
+        body["evidence"] = serde_json::to_value(Evidence { accounts: vec![account], ..Evidence::default() }).unwrap();
+        let row = OutboxRow {
+            id: 0,
+            receiver: "r".into(),
+            project: "p".into(),
+            fingerprint: "f".into(),
+            body: body.to_string(),
+            created_ms: 0,
+            due_ms: 0,
+            attempts: 0,
+        };
+        let outbox = vec![row];
+        notifier.state.apply_alerts(&AlertChanges { outbox, ..AlertChanges::default() }).unwrap();
+        let read = notifier.state.due_messages(0, 10).unwrap();
+        assert!(read[0].body.contains("acme"), "{read:?}");
+        notifier.state.forget_erased("p", "acme", |_| [0; 16]).unwrap();
+        let (sent, received) = tokio::join!(notifier.deliver_to("r", read.clone()), receive(listener));
+        sent.unwrap();
+        assert!(received.contains("POST / ") && !received.contains("acme"), "{received}");
+        // It has left the outbox, and who holds it still tells nobody.
+        notifier.deliver_to("r", read).await.unwrap();
+        assert_eq!(notifier.metrics.notifications.with_label_values(&["r", "failed"]).get(), 0);
     }
 }

@@ -17,7 +17,10 @@ use axum::{
 
 use super::{Form, Layout, Visit, render, see_other, view};
 use crate::{
-    event::{RequestId, request_id},
+    event::{
+        RequestId,
+        request_id::{self, Candidate},
+    },
     http::{
         Shared,
         answer::ApiError,
@@ -65,19 +68,20 @@ pub(super) async fn entry(
         return Ok(render(&EntryPage { layout: visit.layout("Lookup"), nothing_found: false })?.into_response());
     }
     let ids = ids_in(&text);
-    // The ids, never the text: a customer may have written it.
-    about(subject, || ids.iter().map(RequestId::as_str).collect::<Vec<_>>().join(" "));
+    // The ids, never the text, nor a word of it that only might be one: a customer may have written it.
+    about(subject.clone(), || joined(ids.iter().filter(|candidate| candidate.is_certain)));
     match ids.as_slice() {
         [] => {
             let layout = visit.layout("Lookup").with_asked(text);
             Ok(render(&EntryPage { layout, nothing_found: true })?.into_response())
         }
-        [id] if view::lookup_path(id.as_str()).starts_with("/requests/") => {
+        [Candidate { id, .. }] if view::lookup_path(id.as_str()).starts_with("/requests/") => {
             Ok(see_other(&view::lookup_path(id.as_str())))
         }
-        [id] => shown(&shared, &token, &visit, id).await,
+        [Candidate { id, .. }] => shown(&shared, &token, &visit, id).await,
         _ => {
             let answer = tickets::ask(&shared, &token, &text).await?;
+            about(subject, || answer.ids());
             Ok(render(&ticket::page(&visit, answer))?.into_response())
         }
     }
@@ -94,10 +98,9 @@ pub(super) async fn search(visit: Visit, form: Form) -> Response {
             see_other(&format!("/lookup?id={}", word.collect::<String>()))
         }
         [] => visit.send_on("/lookup", "There is no request id in that text. It was not kept."),
-        [id] => see_other(&view::lookup_path(id.as_str())),
+        [Candidate { id, .. }] => see_other(&view::lookup_path(id.as_str())),
         ids => {
-            let all: Vec<_> = ids.iter().map(RequestId::as_str).collect();
-            let list: String = url::form_urlencoded::byte_serialize(all.join(" ").as_bytes()).collect();
+            let list: String = url::form_urlencoded::byte_serialize(joined(ids.iter()).as_bytes()).collect();
             see_other(&format!("/lookup?id={list}"))
         }
     }
@@ -137,7 +140,7 @@ async fn shown(shared: &Shared, token: &TokenInfo, visit: &Visit, id: &RequestId
 }
 
 /// The ids that a text asks for: the one word it is, or all in it.
-fn ids_in(text: &str) -> Vec<RequestId> {
+fn ids_in(text: &str) -> Vec<Candidate> {
     let text = text.trim();
     if !text.contains(char::is_whitespace)
         && let Ok(id) = RequestId::parse(text)
@@ -145,10 +148,14 @@ fn ids_in(text: &str) -> Vec<RequestId> {
         // A link that was pasted is not an id; the id is in it.
         let is_link = text.contains("://");
         if !is_link {
-            return vec![id];
+            return vec![Candidate { id, is_certain: true }];
         }
     }
-    request_id::find_all(text, MOST_IDS).into_iter().map(|candidate| candidate.id).collect()
+    request_id::find_all(text, MOST_IDS)
+}
+
+fn joined<'a>(ids: impl Iterator<Item = &'a Candidate>) -> String {
+    ids.map(|candidate| candidate.id.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -156,7 +163,7 @@ mod tests {
     use super::*;
 
     fn ids(text: &str) -> Vec<String> {
-        ids_in(text).iter().map(ToString::to_string).collect()
+        ids_in(text).iter().map(|candidate| candidate.id.to_string()).collect()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use axum::{
 use super::{
     Context, chips,
     failures::{documented_tag, explore},
-    step_ms, trends,
+    step_ms,
 };
 use crate::{
     console::{
@@ -26,10 +26,11 @@ use crate::{
         Shared,
         answer::ApiError,
         params::Params,
+        unavailable,
         validation::{self, Asked, Failure},
     },
     state::TokenInfo,
-    store::query::{FailureKey, Filter},
+    store::query::{FailureKey, FailureTrend, Filter},
 };
 
 /// Rows of each list.
@@ -70,12 +71,11 @@ pub(in crate::console) async fn failure(
     let filter = range.filter(params.conditions());
     params.finish()?;
     let sight = shared.sight(&token);
-    let message = if sight.sees_people() { FailureKey::Message } else { FailureKey::MaskedMessage };
     let by =
         |keys: &[FailureKey]| Asked { filter: filter.clone(), group_by: keys.to_vec(), compared: false, limit: ROWS };
     let (whole, messages, who, places) = (
         by(&[]),
-        by(&[FailureKey::Field, message]),
+        by(&[FailureKey::Field, sight.message_key()]),
         by(&[FailureKey::Account]),
         by(&[FailureKey::Route, FailureKey::Rule]),
     );
@@ -85,7 +85,7 @@ pub(in crate::console) async fn failure(
         validation::rows(&shared, &token, &messages),
         validation::rows(&shared, &token, &who),
         validation::rows(&shared, &token, &places),
-        trends(&shared, &token, &filter, step_ms, TRENDS),
+        trends(&shared, &token, &filter, step_ms),
     )?;
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let mut counts: Vec<u64> = Vec::new();
@@ -116,6 +116,17 @@ pub(in crate::console) async fn failure(
         title,
     };
     Ok(render(&page)?.into_response())
+}
+
+/// How each failure of the filter went over the range.
+async fn trends(
+    shared: &Shared,
+    token: &TokenInfo,
+    filter: &Filter,
+    step_ms: i64,
+) -> Result<Vec<FailureTrend>, ApiError> {
+    let trends = shared.store.failure_trends(&token.project, filter, step_ms, TRENDS);
+    shared.timed("failure_trends", trends).await.map_err(|error| unavailable(&error))
 }
 
 /// What the page is about, in words.

@@ -22,7 +22,6 @@ use crate::{
         Shared,
         answer::ApiError,
         params::Params,
-        unavailable,
         validation::{self, Asked, FailureSummary, csv, friction as frictions},
     },
     state::TokenInfo,
@@ -88,10 +87,9 @@ pub(super) async fn page(
     let quiet_ms = frictions::default_quiet_ms(&filter);
     let friction = frictions::Asked { filter: filter.clone(), quiet_ms, limit: FRICTION_ROWS };
     let step_ms = step_ms(&filter);
-    let (failures, friction, trends) = tokio::try_join!(
-        validation::count(&shared, &token, &asked),
+    let ((failures, trends), friction) = tokio::try_join!(
+        validation::count_and_trends(&shared, &token, &asked, Some(step_ms)),
         frictions::measure(&shared, &token, &friction),
-        trends(&shared, &token, &filter, step_ms, ROWS),
     )?;
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
@@ -154,22 +152,10 @@ impl Context<'_> {
     }
 }
 
-/// How each failure went over the range, in steps: the `limit` most frequent.
-async fn trends(
-    shared: &Shared,
-    token: &TokenInfo,
-    filter: &Filter,
-    step_ms: i64,
-    limit: usize,
-) -> Result<Vec<FailureTrend>, ApiError> {
-    let trends = shared.store.failure_trends(&token.project, filter, step_ms, limit);
-    shared.timed("failure_trends", trends).await.map_err(|error| unavailable(&error))
-}
-
 /// Whole hours for long ranges, which the rollup answers; a part of the range for short ones.
 fn step_ms(filter: &Filter) -> i64 {
     let step_ms = ((filter.to_ms - filter.from_ms) / BARS).max(1000);
-    if step_ms >= HOUR_MS { (step_ms + HOUR_MS - 1) / HOUR_MS * HOUR_MS } else { step_ms }
+    if step_ms > HOUR_MS / 3 { (step_ms + HOUR_MS - 1) / HOUR_MS * HOUR_MS } else { step_ms }
 }
 
 fn sentence(summary: &FailureSummary, stuck: u64) -> String {

@@ -15,8 +15,9 @@ use super::{
     Shared,
     answer::{ApiError, Data},
     audit::{Subject, about},
-    body,
+    body, page_of,
     params::{Params, duration_ms, when},
+    part_of_path,
 };
 use crate::{
     alerts::{
@@ -104,11 +105,9 @@ pub(crate) async fn changes(
     before: Option<i64>,
     limit: usize,
 ) -> Result<AlertHistory, ApiError> {
-    let mut events =
+    let events =
         in_state(shared, move |state| state.alert_history(&project, rule.as_deref(), before, limit + 1)).await?;
-    let more = events.len() > limit;
-    events.truncate(limit);
-    let next_cursor = events.last().filter(|_| more).map(|event| event.id.to_string());
+    let (events, next_cursor) = page_of(events, limit, |event| event.id);
     Ok(AlertHistory { changes: events.into_iter().map(AlertChange::from).collect(), next_cursor })
 }
 
@@ -179,7 +178,7 @@ pub async fn end_silence(
     Extension(token): Extension<TokenInfo>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<EndedSilence>, ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::invalid("id", error.body_text()))?;
+    let id = part_of_path("id", id)?;
     stop_silence(&shared, token.project, id.clone()).await?;
     Ok(Data::ok(EndedSilence { id }))
 }
@@ -212,7 +211,7 @@ pub async fn acknowledge(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Data<Vec<Alert>>, ApiError> {
-    let Path(rule) = rule.map_err(|error| ApiError::invalid("rule", error.body_text()))?;
+    let rule = part_of_path("rule", rule)?;
     let asked: NewAcknowledgement = read(&shared, &headers, body, "{\"labels\": {…}, \"comment\": …}").await?;
     Ok(Data::ok(look_after(&shared, token, rule, asked).await?))
 }

@@ -129,9 +129,7 @@ pub async fn top(
     mut params: Params,
 ) -> Result<Data<TopGroups>, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
-    let expected = RateKey::WITH_PEOPLE.map(RateKey::as_str).join(", ");
-    let parse = |text: &str| RateKey::WITH_PEOPLE.into_iter().find(|key| key.as_str() == text);
-    let mut by = params.parsed_list("by", &expected, parse);
+    let mut by = params.choices("by", &RateKey::WITH_PEOPLE, RateKey::as_str);
     if by.is_empty() {
         by = vec![RateKey::Route];
     }

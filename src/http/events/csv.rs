@@ -1,6 +1,6 @@
-//! Events as CSV: RFC 4180, UTF-8, a record an event. Their cells are inert ([`csv_cell`]).
+//! Events as CSV: RFC 4180, UTF-8, a record an event. Their cells are inert ([`csv::record`]).
 
-use crate::{http::stored::StoredEvent, inert::csv_cell};
+use crate::http::{csv, stored::StoredEvent};
 
 /// The columns. Bodies, headers, attributes and stack traces are in NDJSON only.
 pub(super) const COLUMNS: [&str; 24] = [
@@ -68,7 +68,7 @@ pub(super) fn record(event: &StoredEvent) -> String {
         &event.fingerprint,
         &event.event_id,
     ];
-    row(&cells)
+    csv::record(&cells)
 }
 
 /// A record that says in its first cell why there are no more.
@@ -76,11 +76,7 @@ pub(super) fn broken(why: &str) -> String {
     let mut cells = [""; COLUMNS.len()];
     let text = format!("export_error: {why}");
     cells[0] = &text;
-    row(&cells)
-}
-
-fn row(cells: &[&str]) -> String {
-    cells.iter().map(|text| csv_cell(text)).collect::<Vec<_>>().join(",") + "\r\n"
+    csv::record(&cells)
 }
 
 #[cfg(test)]

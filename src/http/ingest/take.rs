@@ -37,7 +37,7 @@ pub(super) struct Sent {
 
 /// Makes the good events durable and accounts for the bad ones. A batch that is refused as a whole (quota, spool) costs nothing and
 /// counts nothing: the client sends it again. The arrival ends when everything is in the spool that will be.
-pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent, _arrival: Arrival) -> Result<Taken, ApiError> {
+pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent, arrival: Arrival) -> Result<Taken, ApiError> {
     let _memory = reserve(&shared, &sent).await?;
     let now_ms = sent.received_at_ms;
     let (sender, chunks) = mpsc::channel(1);
@@ -55,7 +55,13 @@ pub(super) async fn take(shared: Shared, token: TokenInfo, sent: Sent, _arrival:
         // What was charged and is not kept is given back.
         shared.quota.give_back(&charge, charge.events() - (taken.accepted + taken.duplicates) as u64);
     }
-    kept?;
+    if let Err(error) = kept {
+        if error.leaves_doubt() {
+            arrival.stays();
+        }
+        return Err(refused_append(&error));
+    }
+    drop(arrival);
     let rejected = decoded?;
     rejects::account_for(&shared, &token, &rejected, now_ms).await;
     taken.rejected = rejected.len();
@@ -81,7 +87,7 @@ pub(super) async fn reserve(shared: &Shared, sent: &Sent) -> Result<OwnedSemapho
 }
 
 /// Makes each chunk durable and counts it, while the next one is decoded.
-async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), ApiError> {
+async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Taken) -> Result<(), AppendError> {
     while let Some(Chunk { counters, items, .. }) = chunks.recv().await {
         let span = tracing::info_span!(
             target: SPANS,
@@ -90,7 +96,7 @@ async fn keep(shared: &Shared, mut chunks: mpsc::Receiver<Chunk>, taken: &mut Ta
             messaging.batch.message_count = items.len()
         );
         let append = append(shared, items).instrument(span);
-        let appended = append.await.map_err(|error| refused_append(&error))?;
+        let appended = append.await?;
         let duplicates = appended.duplicates.len();
         let accepted = counters.ends.len() - duplicates;
         counters.count_all_but(&appended.duplicates);

@@ -16,7 +16,7 @@ use super::{
     alerts::{in_state, read},
     answer::{ApiError, Data},
     params::{Params, duration_ms},
-    unavailable,
+    part_of_path, unavailable,
 };
 use crate::{
     clock::rfc3339,
@@ -114,7 +114,6 @@ pub(crate) async fn page(shared: &Shared, token: &TokenInfo, question: &Question
 pub(crate) fn question(params: &mut Params, range: (i64, i64)) -> Question {
     let cursor = params.parsed("cursor", "the next_cursor of a page", |text| text.parse::<IssueCursor>().ok());
     let (from_ms, to_ms) = cursor.map_or(range, |cursor| (cursor.from_ms, cursor.to_ms));
-    let names = |names: &[&str]| names.join(", ");
     Question {
         filter: IssueFilter {
             from_ms,
@@ -127,8 +126,8 @@ pub(crate) fn question(params: &mut Params, range: (i64, i64)) -> Question {
             templates: None,
             fingerprints: Vec::new(),
         },
-        states: params.parsed_list("state", &names(&IssueState::ALL.map(IssueState::as_str)), IssueState::parse),
-        sort: params.parsed("sort", &names(&Sort::ALL.map(Sort::as_str)), Sort::parse).unwrap_or_default(),
+        states: params.choices("state", &IssueState::ALL, IssueState::as_str),
+        sort: params.choice("sort", &Sort::ALL, Sort::as_str).unwrap_or_default(),
         limit: params.limit(PAGE.0, PAGE.1),
         after: cursor.map(|cursor| (cursor.key, cursor.fingerprint)),
         new_ms: new_within(params),
@@ -302,7 +301,7 @@ async fn one(
 }
 
 pub(crate) fn parse(fingerprint: Result<Path<String>, PathRejection>) -> Result<u64, ApiError> {
-    let Path(text) = fingerprint.map_err(|error| ApiError::invalid("fingerprint", error.body_text()))?;
+    let text = part_of_path("fingerprint", fingerprint)?;
     let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parsed = is_hex.then(|| u64::from_str_radix(&text, 16).ok()).flatten();
     parsed.ok_or_else(|| {

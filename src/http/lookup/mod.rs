@@ -19,7 +19,7 @@ pub use ask::{Depth, Known, Limited, RELATED, Request, Unknown, ask};
 use super::{
     Shared,
     answer::{ApiError, Data},
-    unavailable,
+    part_of_path, unavailable,
 };
 use crate::{event::RequestId, state::TokenInfo};
 
@@ -41,7 +41,7 @@ pub async fn request(
     Extension(token): Extension<TokenInfo>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Data<Lookup>, ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::invalid("request_id", error.body_text()))?;
+    let id = part_of_path("request_id", id)?;
     let id = RequestId::parse(&id).map_err(|error| ApiError::invalid("request_id", error.to_string()))?;
     match ask(&shared, &token, &id, Depth::Answer).await? {
         Known::Request(request) => Ok(Data::ok(found(&shared, &shared.sight(&token), &id, *request))),

@@ -17,7 +17,6 @@ pub use friction::{__path_friction, friction};
 
 use super::{
     Shared,
-    analyse::one_of,
     answer::{ApiError, Data},
     params::Params,
     privacy::{Shown, Sight},
@@ -27,7 +26,7 @@ use crate::{
     clock::rfc3339,
     event::catalog::Catalog,
     state::TokenInfo,
-    store::query::{FailureKey, FailureRow, Filter},
+    store::query::{FailureKey, FailureRanking, FailureRow, FailureTrend, Filter, RankedFailure},
 };
 
 /// Rows of an analysis unless `limit` says otherwise, and at most.
@@ -127,25 +126,21 @@ pub async fn failures(
 ) -> Result<Response, ApiError> {
     let sight = shared.sight(&token);
     let asked = read(&mut params, &sight, shared.clock.now_ms());
-    let format = params.parsed("format", "json or csv", |text| ["json", "csv"].into_iter().find(|name| *name == text));
+    let as_csv = super::csv::is_asked(&mut params);
     params.finish()?;
     let failures = count(&shared, &token, &asked).await?;
-    Ok(match format {
-        Some("csv") => csv::answer(&asked, &failures),
-        _ => Data::ok(failures).into_response(),
-    })
+    Ok(if as_csv { csv::answer(&asked, &failures) } else { Data::ok(failures).into_response() })
 }
 
 /// Reads what is asked; those who may not see people get messages without their traces.
 pub(crate) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
     let filter = params.filter(now_ms);
-    let expected = one_of(&FailureKey::ALL.map(FailureKey::as_str));
-    let mut group_by = params.parsed_list("group_by", &expected, FailureKey::parse);
+    let mut group_by = params.choices("group_by", &FailureKey::ALL, FailureKey::as_str);
     if group_by.is_empty() {
         group_by = vec![FailureKey::Field, FailureKey::Rule];
     }
-    for key in group_by.iter_mut().filter(|key| **key == FailureKey::Message && !sight.sees_people()) {
-        *key = FailureKey::MaskedMessage;
+    for key in group_by.iter_mut().filter(|key| **key == FailureKey::Message) {
+        *key = sight.message_key();
     }
     let limit = params.limit(ROWS.0, ROWS.1);
     let compared = params.parsed("compare", "previous", |text| (text == "previous").then_some(())).is_some();
@@ -154,56 +149,61 @@ pub(crate) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
 
 /// Counts what is asked, and which rules cause most of it.
 pub(crate) async fn count(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Failures, ApiError> {
+    Ok(count_and_trends(shared, token, asked, None).await?.0)
+}
+
+/// The same, and how what was counted went over the range, in steps of so many milliseconds.
+pub(crate) async fn count_and_trends(
+    shared: &Shared,
+    token: &TokenInfo,
+    asked: &Asked,
+    trend_step_ms: Option<i64>,
+) -> Result<(Failures, Vec<FailureTrend>), ApiError> {
     const BY_RULE: [FailureKey; 2] = [FailureKey::Field, FailureKey::Rule];
     let filter = &asked.filter;
-    let (rows, by_rule) = if asked.group_by == BY_RULE && asked.limit >= TOP_RULES {
-        (counted(shared, token, asked).await?, None)
-    } else {
-        let by_rule = shared.store.validation_failures(&token.project, filter, &BY_RULE, None, TOP_RULES);
-        let by_rule =
-            async { shared.timed("validation_summary", by_rule).await.map_err(|error| unavailable(&error)).map(Some) };
-        tokio::try_join!(counted(shared, token, asked), by_rule)?
+    let by_rule = async {
+        let ranking = shared.store.rank_failures(&token.project, filter, &BY_RULE, TOP_RULES);
+        shared.timed("validation_summary", ranking).await.map_err(|error| unavailable(&error))
     };
-    let summary = FailureSummary::of(by_rule.as_deref().unwrap_or(&rows));
+    let ((rows, trends), by_rule) = tokio::try_join!(counted(shared, token, asked, trend_step_ms), by_rule)?;
+    let summary = FailureSummary::of(&by_rule);
     let sight = shared.sight(token);
     let rows = rows.into_iter().map(|row| sight.failure(row, shared.catalog, filter)).collect();
-    Ok(Failures { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), summary, rows })
+    Ok((Failures { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), summary, rows }, trends))
 }
 
 /// Counts what is asked.
 pub(crate) async fn rows(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Vec<Failure>, ApiError> {
     let sight = shared.sight(token);
-    let rows = counted(shared, token, asked).await?;
+    let (rows, _) = counted(shared, token, asked, None).await?;
     Ok(rows.into_iter().map(|row| sight.failure(row, shared.catalog, &asked.filter)).collect())
 }
 
-async fn counted(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Vec<FailureRow>, ApiError> {
+async fn counted(
+    shared: &Shared,
+    token: &TokenInfo,
+    asked: &Asked,
+    trend_step_ms: Option<i64>,
+) -> Result<(Vec<FailureRow>, Vec<FailureTrend>), ApiError> {
     let Asked { filter, group_by, compared, limit } = asked;
     let previous = compared.then(|| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
-    let rows = shared.store.validation_failures(&token.project, filter, group_by, previous, *limit);
+    let rows = shared.store.failures_and_trends(&token.project, filter, group_by, previous, *limit, trend_step_ms);
     shared.timed("validation_failures", rows).await.map_err(|error| unavailable(&error))
 }
 
 impl FailureSummary {
-    /// Of rows by field and rule, the most frequent first.
-    fn of(rows: &[FailureRow]) -> Self {
-        let text = |row: &FailureRow, key: &str| row.keys.get(key).cloned().unwrap_or_default();
-        // Each row's share is of all rows, also of those past the limit.
-        let failures = rows.first().map_or(0, |row| (row.count as f64 / row.share).round() as u64);
-        let top: Vec<_> = rows
-            .iter()
-            .take(TOP_RULES)
-            .map(|row| TopRule {
-                field: text(row, "field"),
-                rule: text(row, "rule"),
-                count: row.count,
-                share: row.share,
-            })
-            .collect();
+    /// Of field errors ranked by field and rule.
+    fn of(ranking: &FailureRanking) -> Self {
+        let failures = ranking.total;
+        let share = |count: u64| if failures == 0 { 0.0 } else { count as f64 / failures as f64 };
+        let rule = |group: &RankedFailure| {
+            let [field, rule] = [0, 1].map(|index| group.labels.get(index).cloned().unwrap_or_default());
+            TopRule { field, rule, count: group.count, share: share(group.count) }
+        };
+        let top: Vec<_> = ranking.groups.iter().take(TOP_RULES).map(rule).collect();
         let caused: u64 = top.iter().map(|rule| rule.count).sum();
-        let top_share = if failures == 0 { 0.0 } else { caused as f64 / failures as f64 };
         let sentence = sentence(top.len(), caused, failures);
-        Self { failures, top, top_share, sentence }
+        Self { failures, top, top_share: share(caused), sentence }
     }
 }
 
@@ -275,28 +275,21 @@ impl Sight {
 mod tests {
     use super::*;
 
-    fn row(field: &str, count: u64, share: f64) -> FailureRow {
-        FailureRow {
-            keys: [("field", field.to_owned()), ("rule", "required".to_owned())].into(),
-            count,
-            events: count,
-            accounts: 1,
-            share,
-            previous_count: None,
-            first_seen_ms: 0,
-            last_seen_ms: 0,
-            sample_request_ids: vec![],
-        }
-    }
-
     #[test]
     fn the_summary_says_what_would_fix_most() {
-        let rows = [row("a", 5000, 0.5), row("b", 1500, 0.15), row("c", 600, 0.06), row("d", 500, 0.05)];
-        let summary = FailureSummary::of(&rows);
+        let of = |groups: &[(&str, u64)], total| {
+            let group = |(field, count): &(&str, u64)| RankedFailure {
+                labels: vec![(*field).to_owned(), "required".to_owned()],
+                count: *count,
+                total,
+            };
+            FailureSummary::of(&FailureRanking { groups: groups.iter().map(group).collect(), total })
+        };
+        let summary = of(&[("a", 5000), ("b", 1500), ("c", 600), ("d", 500)], 10_000);
         assert_eq!((summary.failures, summary.top.len()), (10_000, 3));
         assert_eq!(summary.sentence, "Three rules cause 71 % of 10,000 validation failures.");
-        assert_eq!(FailureSummary::of(&[row("a", 1, 1.0)]).sentence, "One rule causes all 1 validation failure.");
-        assert_eq!(FailureSummary::of(&[]).sentence, "No validation failed.");
+        assert_eq!(of(&[("a", 1)], 1).sentence, "One rule causes all 1 validation failure.");
+        assert_eq!(of(&[], 0).sentence, "No validation failed.");
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Sql {
 
     pub(super) fn push_one_of(&mut self, column: &str, values: &[String]) -> &mut Self {
         if !values.is_empty() {
-            self.push(" AND has(").push_value("{}, ", Value::Texts(values.to_vec())).push(column).push(")");
+            self.push(" AND ").push(column).push_value(" IN {}", Value::Texts(values.to_vec()));
         }
         self
     }
@@ -193,6 +193,6 @@ mod tests {
         let mut sql = Sql::new("SELECT 1 FROM events");
         sql.push_filter(&hostile, &filter);
         assert!(!sql.text.contains("OR 1 --"), "{}", sql.text);
-        assert_eq!(sql.params.len(), 18);
+        assert_eq!(sql.params.len(), 20);
     }
 }

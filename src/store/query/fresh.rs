@@ -52,10 +52,15 @@ impl Store {
              toUnixTimestamp64Milli(min(first_seen)) AS first_ms, toUnixTimestamp64Milli(max(last_seen)) AS last_ms FROM ",
         );
         sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
-        sql.push_value(" GROUP BY fingerprint HAVING first_ms >= {}", Value::Int(range_ms.0));
-        sql.push_value(" AND first_ms < {}", Value::Int(range_ms.1));
-        sql.push(&format!(" ORDER BY first_ms DESC, fingerprint LIMIT {limit})"));
-        self.rows("listing new issues", &sql).await
+        // Which they are is told by two columns; what they are is read of those.
+        sql.push(" AND fingerprint IN (SELECT fingerprint FROM ");
+        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        sql.push(" GROUP BY fingerprint HAVING ");
+        sql.push_value("min(first_seen) >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(range_ms.0));
+        sql.push_value(" AND min(first_seen) < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(range_ms.1));
+        sql.push(&format!(" ORDER BY min(first_seen) DESC, fingerprint LIMIT {limit})"));
+        sql.push(" GROUP BY fingerprint) ORDER BY first_ms DESC, fingerprint");
+        self.rows_of("listing new issues", self.ask_wide(&sql)).await
     }
 
     /// The releases that came to an environment within a range, the earliest first: those with errors there only after another one had some.

@@ -49,7 +49,7 @@ pub use impact::{EventSummary, Impact};
 pub use issues::{IssueFilter, IssueKind, IssueRelease, IssueSamples, IssueStep, NamedCount, SeenIssue};
 pub use observed::GeneralError;
 pub use rate_limit::Episode;
-pub use rates::{RateKey, Series};
+pub use rates::{NO_STEPS_S, RateKey, Series};
 pub use ratio::{RatedPoint, RatedSeries};
 pub use received::Received;
 pub use request::Found;
@@ -57,7 +57,7 @@ pub use search::Page;
 pub use status::{ProjectSpan, TableParts};
 pub use top::{Top, TopRow};
 pub use trend::FailureTrend;
-pub use validation::{FailureKey, FailureRow};
+pub use validation::{FailureKey, FailureRanking, FailureRow, RankedFailure};
 
 /// Past this, a person is told that the question was too large.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -162,7 +162,8 @@ impl Store {
         answer: impl Future<Output = clickhouse::error::Result<T>>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
-        let answer = within(READ_TIMEOUT + Duration::from_secs(5), what, answer).await;
+        // Boxed: every question's future would hold it several times over.
+        let answer = within(READ_TIMEOUT + Duration::from_secs(5), what, Box::pin(answer)).await;
         self.log_if_slow(what, started.elapsed(), answer.as_ref().err());
         answer
     }

@@ -14,6 +14,9 @@ use super::{
 /// Series returned at most, the largest.
 pub const MAX_SERIES: usize = 500;
 
+/// A step that holds any range, seconds: for sums without steps. A hundred years; whole days, so that rollups tell them.
+pub const NO_STEPS_S: u32 = 36_500 * 86_400;
+
 /// What errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RateKey {
@@ -57,11 +60,6 @@ impl RateKey {
             Self::Account => "account_id",
             Self::User => "user_id",
         }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.as_str() == text)
     }
 }
 
@@ -230,4 +228,18 @@ fn series(group_by: &[RateKey], points: Vec<Point>) -> Vec<Series> {
     series.sort_by_key(|series| std::cmp::Reverse(series.total));
     series.truncate(MAX_SERIES);
     series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_without_steps_come_from_the_rollups_alone_where_the_range_is_whole() {
+        let filter = Filter { from_ms: 3 * HOUR_MS, to_ms: 50 * HOUR_MS, ..Filter::default() };
+        let of = |step_s: u32| sources(&filter, &[RateKey::Status], i64::from(step_s) * 1000, 0);
+        assert!(matches!(of(NO_STEPS_S).as_slice(), [Source::Counts(_)]));
+        // The length of the range and a second, say: no step of whole minutes.
+        assert!(matches!(of(47 * 3600 + 1).as_slice(), [Source::Events(_)]));
+    }
 }

@@ -3,10 +3,7 @@
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{Filter, RateKey, Sql, Store, StoreError};
-
-/// One step that holds any range: a hundred years, whole hours as the rollups need it.
-const ALL_TIME_S: u32 = 876_000 * 3600;
+use super::{Filter, NO_STEPS_S, RateKey, Sql, Store, StoreError};
 
 /// The largest groups of a filter's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,12 +32,12 @@ impl Store {
         limit: usize,
     ) -> Result<Top, StoreError> {
         let since_ms = self.rollups_since_ms().await?;
-        let step_ms = i64::from(ALL_TIME_S) * 1000;
+        let step_ms = i64::from(NO_STEPS_S) * 1000;
         let mut sql = Sql::new("SELECT labels, sum(counted) AS events FROM (");
         self.push_counts(&mut sql, project, filter, group_by, step_ms, since_ms);
         sql.push(&format!(") GROUP BY labels ORDER BY events DESC, labels LIMIT {limit}"));
         let rows = self.rows_of("counting the largest groups", self.ask_wide(&sql));
-        let all = self.rates(project, filter, &[], ALL_TIME_S);
+        let all = self.rates(project, filter, &[], NO_STEPS_S);
         let (rows, all) = tokio::try_join!(rows, all)?;
         Ok(Top { rows, events: all.iter().map(|series| series.total).sum() })
     }

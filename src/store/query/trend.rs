@@ -34,12 +34,13 @@ impl Store {
         let mut rest = vec![(filter.from_ms, filter.to_ms)];
         let whole = if in_rollup { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
         let mut sql = Sql::new(
-            "SELECT f AS field, ru AS rule, ro AS route, groupArray((step, n)) AS steps FROM (SELECT f, ru, ro, step, sum(n_) AS n FROM (",
+            "SELECT toString(f) AS field, toString(ru) AS rule, toString(ro) AS route, groupArray((step, n)) AS steps FROM \
+             (SELECT f, ru, ro, step, sum(n_) AS n FROM (",
         );
         let from_ms = filter.from_ms;
         for (index, range) in whole.iter().enumerate() {
             sql.push(if index == 0 { "" } else { " UNION ALL " });
-            sql.push("SELECT toString(field) AS f, toString(rule) AS ru, toString(route) AS ro, ");
+            sql.push("SELECT field AS f, rule AS ru, route AS ro, ");
             sql.push(&format!(
                 "toUInt32(intDiv(greatest(toInt64(toUnixTimestamp(at)) * 1000, {from_ms}) - {from_ms}, {step_ms})) AS step, "
             ));
@@ -49,7 +50,7 @@ impl Store {
         }
         for (index, (from, to)) in rest.into_iter().enumerate() {
             sql.push(if index == 0 && whole.is_empty() { "" } else { " UNION ALL " });
-            sql.push("SELECT toString(error_field) AS f, toString(error_rule) AS ru, toString(route_) AS ro, ");
+            sql.push("SELECT error_field AS f, error_rule AS ru, route_ AS ro, ");
             sql.push(&format!("toUInt32(intDiv(at_ms - {from_ms}, {step_ms})) AS step, count() AS n_ FROM ("));
             sql.push(
                 "SELECT route AS route_, toUnixTimestamp64Milli(timestamp) AS at_ms, `errors.field` AS error_fields, \
@@ -62,7 +63,7 @@ impl Store {
             );
             sql.push_errors_conditions(filter, "error_field", "error_rule").push(" GROUP BY f, ru, ro, step");
         }
-        sql.push(") GROUP BY f, ru, ro, step) GROUP BY field, rule, route ORDER BY sum(n) DESC, field, rule, route");
+        sql.push(") GROUP BY f, ru, ro, step) GROUP BY f, ru, ro ORDER BY sum(n) DESC, field, rule, route");
         sql.push(&format!(" LIMIT {limit}"));
         self.rows_of("reading the trend of field errors", self.ask_wide(&sql)).await
     }

@@ -1,16 +1,16 @@
 //! Which field errors users meet: counts per field, rule, route, message, account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Filter, Sql, Store, StoreError, Value,
+    FailureTrend, Filter, Sql, Store, StoreError, Value,
     rollup::{HOUR_MS, Range, take_whole},
 };
-use crate::event::pseudonym::{MASK, PERSONAL};
+use crate::event::pseudonym::{MASK, PERSONAL, SHORTEST_IN_TEXT};
 
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +40,6 @@ impl FailureKey {
             Self::Account => "account",
             Self::Path => "path",
         }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.as_str() == text)
     }
 
     /// As the rollup names it, if it tells them apart.
@@ -111,6 +106,23 @@ struct Piece {
     in_rollup: bool,
 }
 
+/// The most frequent groups of a question, the largest first, and all occurrences that fit it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureRanking {
+    pub groups: Vec<RankedFailure>,
+    pub total: u64,
+}
+
+/// A group and how often it occurred.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
+pub struct RankedFailure {
+    /// In the order of the keys.
+    pub labels: Vec<String>,
+    pub count: u64,
+    /// Of all groups.
+    pub total: u64,
+}
+
 impl Store {
     /// Field errors by keys, the most frequent first. `previous` is a period (from, to; milliseconds) to compare with, before the
     /// filter's own.
@@ -125,47 +137,153 @@ impl Store {
         previous: Option<(i64, i64)>,
         limit: usize,
     ) -> Result<Vec<FailureRow>, StoreError> {
-        let since_ms = self.rollups_since_ms().await?;
-        let events = events_in_rollup(filter, group_by);
-        let periods = [Some((true, (filter.from_ms, filter.to_ms))), previous.map(|range| (false, range))];
-        let cut = |(current, range)| {
-            let mut rest = vec![range];
-            let whole = if events.is_some() { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
-            let piece = move |range, in_rollup| Piece { current, range, in_rollup };
-            let whole = whole.into_iter().map(move |range| piece(range, true));
-            whole.chain(rest.into_iter().map(move |range| piece(range, false)))
+        Ok(self.failures_and_trends(project, filter, group_by, previous, limit, None).await?.0)
+    }
+
+    /// The same, and how the most frequent field errors went over the range, in steps of so many milliseconds
+    /// ([`Store::failure_trends`]).
+    ///
+    /// What is counted by the rollup is first ranked by its counts alone: accounts, times and samples, which are most of the rollup, are read
+    /// for the groups that are shown.
+    pub async fn failures_and_trends(
+        &self,
+        project: &str,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        previous: Option<(i64, i64)>,
+        limit: usize,
+        trend_step_ms: Option<i64>,
+    ) -> Result<(Vec<FailureRow>, Vec<FailureTrend>), StoreError> {
+        let ranking = match events_in_rollup(filter, group_by) {
+            Some(_) => Some(self.rank_failures(project, filter, group_by, limit).await?),
+            None => None,
         };
-        let mut sql = Sql::new(
-            "SELECT labels, sumIf(occurrences, current) AS count, sumIf(with_any, current) AS events, \
+        if ranking.as_ref().is_some_and(|ranking| ranking.groups.is_empty()) {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let narrow = ranking.as_ref().map_or_else(|| filter.clone(), |ranking| ranking.narrowed(filter, group_by));
+        let trends = async {
+            match trend_step_ms {
+                Some(step_ms) => self.failure_trends(project, &narrow, step_ms, limit).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        // Of what is narrowed there may be more groups than are ranked: all values of one key with all of another.
+        let rows_at_most = if ranking.is_none() { limit } else { usize::MAX };
+        let rows = self.count_failures(project, &narrow, group_by, previous, rows_at_most);
+        let (mut rows, trends) = tokio::try_join!(rows, trends)?;
+        if let Some(ranking) = &ranking {
+            ranking.pick(&mut rows);
+        }
+        Ok((rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect(), trends))
+    }
+
+    /// The most frequent groups of field errors: how often, and nothing else of them.
+    pub async fn rank_failures(
+        &self,
+        project: &str,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        limit: usize,
+    ) -> Result<FailureRanking, StoreError> {
+        let keys = numbered(group_by.len());
+        let mut sql = Sql::new("SELECT ");
+        sql.push(&format!(
+            "{} AS labels, sum(occurrences) AS count, sum(count) OVER () AS total FROM (",
+            labels(group_by.len())
+        ));
+        for (index, piece) in self.pieces(filter, group_by, None).await?.into_iter().enumerate() {
+            sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
+            let filter = filter.within(piece.range);
+            if piece.in_rollup {
+                push_keys(&mut sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
+                sql.push("sum(count) AS occurrences FROM ");
+                self.push_cells_that_fit(&mut sql, project, &filter);
+            } else {
+                push_keys(&mut sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
+                sql.push("count() AS occurrences FROM ");
+                self.push_errors_that_fit(&mut sql, project, &filter, group_by);
+            }
+            sql.push(&grouped(&keys));
+        }
+        sql.push(&format!("){} HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}", grouped(&keys)));
+        let groups: Vec<RankedFailure> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
+        let total = groups.first().map_or(0, |group| group.total);
+        Ok(FailureRanking { groups, total })
+    }
+
+    /// Everything that a row tells, in one pass.
+    async fn count_failures(
+        &self,
+        project: &str,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        previous: Option<(i64, i64)>,
+        limit: usize,
+    ) -> Result<Vec<Counted>, StoreError> {
+        let events = events_in_rollup(filter, group_by);
+        let keys = numbered(group_by.len());
+        let mut sql = Sql::new("SELECT ");
+        sql.push(&labels(group_by.len())).push(
+            " AS labels, sumIf(occurrences, current) AS count, sumIf(with_any, current) AS events, \
              uniqExactArrayIf(account_ids, current) AS accounts, sum(count) OVER () AS total, \
              sumIf(occurrences, NOT current) AS previous, minIf(first, current) AS first_seen, \
              maxIf(last, current) AS last_seen, groupUniqArrayArrayIf(5)(ids, current) AS samples FROM (",
         );
-        for (index, piece) in periods.into_iter().flatten().flat_map(cut).enumerate() {
+        for (index, piece) in self.pieces(filter, group_by, previous).await?.into_iter().enumerate() {
             sql.push(if index == 0 { "" } else { " UNION ALL " });
             let filter = filter.within(piece.range);
             sql.push(if piece.current { "SELECT 1 AS current, " } else { "SELECT 0 AS current, " });
             match events.filter(|_| piece.in_rollup) {
-                Some(events) => self.push_cells_of(&mut sql, project, &filter, group_by, events),
-                None => self.push_events_of(&mut sql, project, &filter, group_by),
+                Some(events) => self.push_cells_of(&mut sql, project, &filter, group_by, (events, piece.current)),
+                None => self.push_events_of(&mut sql, project, &filter, group_by, piece.current),
             }
-            sql.push(" GROUP BY labels");
+            sql.push(&grouped(&keys));
         }
-        sql.push(&format!(") GROUP BY labels HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}"));
-        let rows: Vec<Counted> = self.rows_of("counting validation failures", self.ask_wide(&sql)).await?;
-        Ok(rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect())
+        sql.push(&format!("){} HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}", grouped(&keys)));
+        self.rows_of("counting validation failures", self.ask_wide(&sql)).await
     }
 
-    /// Field errors by labels, from the events of a range.
-    fn push_events_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey]) {
-        push_labels(sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
+    /// The question cut into what the rollup answers and what the events do.
+    async fn pieces(
+        &self,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        previous: Option<(i64, i64)>,
+    ) -> Result<Vec<Piece>, StoreError> {
+        let since_ms = self.rollups_since_ms().await?;
+        let told_apart = events_in_rollup(filter, group_by).is_some();
+        let periods = [Some((true, (filter.from_ms, filter.to_ms))), previous.map(|range| (false, range))];
+        let cut = |(current, range)| {
+            let mut rest = vec![range];
+            let whole = if told_apart { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
+            let piece = move |range, in_rollup| Piece { current, range, in_rollup };
+            let whole = whole.into_iter().map(move |range| piece(range, true));
+            whole.chain(rest.into_iter().map(move |range| piece(range, false)))
+        };
+        Ok(periods.into_iter().flatten().flat_map(cut).collect())
+    }
+
+    /// Field errors by labels, from the events of a range; of what is not the current period, only how many.
+    fn push_events_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey], is_current: bool) {
+        push_keys(sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
+        sql.push(if is_current {
+            "count() AS occurrences, uniqExact(key) AS with_any, \
+             groupUniqArrayIf(account_id, account_id != '') AS account_ids, min(at) AS first, max(at) AS last, \
+             groupUniqArray(5)(request_id) AS ids FROM "
+        } else {
+            "count() AS occurrences, 0 AS with_any, [] AS account_ids, 0 AS first, 0 AS last, [] AS ids FROM "
+        });
+        self.push_errors_that_fit(sql, project, filter, group_by);
+    }
+
+    /// The field errors of a range's events, each event once.
+    fn push_errors_that_fit(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey]) {
         // Paths are no column of their own: they are read only if asked for.
         let paths = if group_by.contains(&FailureKey::Path) { "path" } else { "field" };
         sql.push(
-            "count() AS occurrences, uniqExact(key) AS with_any, \
-             groupUniqArrayIf(account_id, account_id != '') AS account_ids, min(at) AS first, max(at) AS last, \
-             groupUniqArray(5)(request_id) AS ids FROM (SELECT key, request_id, account_id, route, \
-             toUnixTimestamp64Milli(timestamp) AS at, `errors.field` AS error_fields, ",
+            "(SELECT key, request_id, account_id, route, toUnixTimestamp64Milli(timestamp) AS at, \
+             `errors.field` AS error_fields, ",
         );
         sql.push(&format!("`errors.{paths}` AS error_paths, "));
         sql.push(if group_by.contains(&FailureKey::MaskedMessage) { "user_id, " } else { "" });
@@ -178,44 +296,117 @@ impl Store {
         sql.push_errors_conditions(filter, "error_field", "error_rule");
     }
 
-    /// Field errors by labels, from the whole hours of a range; `events` sums the events with at least one.
-    fn push_cells_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey], events: &str) {
-        push_labels(sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
-        sql.push("sum(count) AS occurrences, toUInt64(").push(events).push(
-            ") AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
-             toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
-             groupUniqArrayIf(5)(last_seen.2, last_seen.2 != '') AS ids FROM ",
-        );
+    /// Field errors by labels, from the whole hours of a range; `events` sums the events with at least one. Of what is not the current
+    /// period, only how many.
+    fn push_cells_of(
+        &self,
+        sql: &mut Sql,
+        project: &str,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        (events, is_current): (&str, bool),
+    ) {
+        push_keys(sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
+        if is_current {
+            sql.push("sum(count) AS occurrences, toUInt64(").push(events).push(
+                ") AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
+                 toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
+                 groupUniqArrayIf(5)(last_seen.2, last_seen.2 != '') AS ids FROM ",
+            );
+        } else {
+            sql.push(
+                "sum(count) AS occurrences, 0 AS with_any, [] AS account_ids, 0 AS first, 0 AS last, [] AS ids FROM ",
+            );
+        }
+        self.push_cells_that_fit(sql, project, filter);
+    }
+
+    fn push_cells_that_fit(&self, sql: &mut Sql, project: &str, filter: &Filter) {
         sql.push(&self.table("rollup_failures"));
         sql.push_cells(project, &[(None, (filter.from_ms, filter.to_ms))]).push_conditions(filter);
         sql.push_errors_conditions(filter, "field", "rule");
     }
 }
 
-/// Columns, and whether what may be somebody's is masked in each.
-fn push_labels<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>) {
-    sql.push("CAST([");
+impl FailureRanking {
+    /// The filter of the ranked groups, and of hardly anything else.
+    fn narrowed(&self, filter: &Filter, group_by: &[FailureKey]) -> Filter {
+        let mut narrow = filter.clone();
+        for (index, key) in group_by.iter().enumerate() {
+            let values: BTreeSet<&String> = self.groups.iter().filter_map(|group| group.labels.get(index)).collect();
+            let values = values.into_iter().cloned().collect();
+            match key {
+                FailureKey::Field => narrow.fields = values,
+                FailureKey::Rule => narrow.rules = values,
+                FailureKey::Route => narrow.routes = values,
+                FailureKey::Message | FailureKey::MaskedMessage | FailureKey::Account | FailureKey::Path => {}
+            }
+        }
+        narrow
+    }
+
+    /// Leaves the rows of the ranked groups, which are shares of all that was ranked.
+    fn pick(&self, rows: &mut Vec<Counted>) {
+        let ranked: HashSet<&Vec<String>> = self.groups.iter().map(|group| &group.labels).collect();
+        rows.retain(|row| ranked.contains(&row.labels));
+        for row in rows {
+            // What has come in since the ranking counts too.
+            row.total = self.total.max(row.count);
+        }
+    }
+}
+
+/// Names of the columns that are grouped by.
+fn numbered(keys: usize) -> Vec<String> {
+    (0..keys).map(|index| format!("key_{index}")).collect()
+}
+
+/// These columns as one. Grouping by texts in an array takes several times as long as by the columns.
+fn labels(keys: usize) -> String {
+    let texts: Vec<_> = numbered(keys).iter().map(|key| format!("toString({key})")).collect();
+    format!("CAST([{}], 'Array(String)')", texts.join(", "))
+}
+
+/// ` GROUP BY …`; of no key, one group, if there is anything.
+fn grouped(keys: &[String]) -> String {
+    if keys.is_empty() { " GROUP BY tuple()".to_owned() } else { format!(" GROUP BY {}", keys.join(", ")) }
+}
+
+/// Columns to group by, and whether what may be somebody's is masked in each.
+fn push_keys<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>) {
     for (index, (column, is_masked)) in columns.enumerate() {
-        sql.push(if index == 0 { "" } else { ", " });
         if is_masked {
             sql.push_masked(column);
         } else {
-            sql.push(&format!("toString({column})"));
+            sql.push(column);
         }
+        sql.push(&format!(" AS key_{index}, "));
     }
-    sql.push("], 'Array(String)') AS labels, ");
 }
 
 impl Sql {
     /// A text without [what may be somebody's](crate::event::pseudonym::PERSONAL), and without its event's own account and user, whose columns
-    /// must be there.
+    /// must be there: as [`without_word`](crate::event::pseudonym::without_word) finds them, or more where letters other than ASCII's are
+    /// around them.
     pub(super) fn push_masked(&mut self, column: &str) -> &mut Self {
-        // No text holds U+0000: what is too short to be told from a word is looked for in vain.
-        let own = |id: &str| format!("if(length({id}) >= 4, {id}, '\\0')");
-        self.push(&format!("replaceRegexpAll(replaceAll(replaceAll(toString({column}), {}, ", own("account_id")));
-        self.push_value("{}), ", Value::Text(MASK.to_owned())).push(&own("user_id"));
-        self.push_value(", {}), ", Value::Text(MASK.to_owned()));
-        self.push_value("{}, ", Value::Text(PERSONAL.to_owned()));
+        let ids = ["account_id", "user_id"];
+        let holds = ids.map(|id| format!("(length({id}) >= {SHORTEST_IN_TEXT} AND position({column}, {id}) > 0)"));
+        // U+0000 is in no text. An edge of the id that is no letter needs no edge of a word.
+        let word = ids.map(|id| {
+            format!(
+                "if(length({id}) >= {SHORTEST_IN_TEXT}, concat(if(match({id}, '^\\\\w'), '\\\\b', ''), regexpQuoteMeta({id}), \
+                 if(match({id}, '\\\\w$'), '\\\\b', '')), '\\\\x00')"
+            )
+        });
+        // A pattern for each row is dear: made for those alone whose text has an id in it.
+        self.push(&format!("if({}, replaceRegexpAll(", holds.join(" OR "))).push_impersonal(column);
+        self.push(&format!(", concat({}), ", word.join(", '|', "))).push_value("{}), ", Value::Text(MASK.to_owned()));
+        self.push_impersonal(column).push(")")
+    }
+
+    fn push_impersonal(&mut self, column: &str) -> &mut Self {
+        self.push(&format!("replaceRegexpAll(toString({column}), "))
+            .push_value("{}, ", Value::Text(PERSONAL.to_owned()));
         self.push_value("{})", Value::Text(MASK.to_owned()))
     }
 }

@@ -9,7 +9,7 @@ use errata::state::{Role, State};
 use serde_json::Value;
 
 use super::{
-    receivers::{Got, NOTHING, Receiver, collector, fire, receiver},
+    receivers::{Got, NOTHING, Receiver, collector, eventually, fire, receiver},
     running::{MINUTE, RULE, limit, with_rules},
 };
 use crate::{
@@ -162,5 +162,25 @@ async fn a_receiver_that_hangs_keeps_no_other_waiting() {
     assert_eq!(told[1].body()["labels"]["account"], "18");
     let failed = "errata_notifications_total{outcome=\"failed\",receiver=\"hanging\"}";
     assert_eq!((collector.metric(failed).await, hanging.got().len()), (0.0, 1), "it still hangs in its first attempt");
+    collector.stop().await.unwrap();
+}
+
+/// Whoever cannot be reached is tried with one message, and the others wait with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_reached_is_not_asked_for_each_message() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody listens there any more.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let collector = collector(dir.path(), &receiver("webhook", &format!("http://{address}"))).await;
+    for account in [18, 19] {
+        limit(&collector, account, 6, MINUTE / 2).await;
+    }
+    fire(&collector).await;
+    let state = State::open(dir.path()).unwrap();
+    let now_ms = collector.now_ms.load(Ordering::Relaxed);
+    eventually("a pause", || state.due_messages(now_ms, 10).unwrap().is_empty()).await;
+    let waiting = state.due_messages(i64::MAX, 10).unwrap();
+    let attempts: u32 = waiting.iter().map(|row| row.attempts).sum();
+    assert_eq!((waiting.len(), attempts), (3, 1), "{waiting:?}");
     collector.stop().await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Every page, to everybody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use errata::{
     http::{Access, routes},
@@ -62,6 +62,56 @@ async fn every_page_is_for_its_roles_and_the_navigation_shows_those() {
         assert_eq!(shown, reached, "{}", role.as_str());
     }
     collector.stop().await.unwrap();
+}
+
+/// Who works on which page, written down once more: a slip in the table of pages is seen here.
+#[test]
+fn roles_reach_the_pages_of_their_work() {
+    const READERS: &[Role] = &[Role::Support, Role::Sre, Role::Product];
+    const MENDERS: &[Role] = &[Role::Support, Role::Sre];
+    let expected: [(&[Role], &[&str]); 6] = [
+        (
+            READERS,
+            &[
+                "GET /",
+                "GET /explore",
+                "GET /explore/export",
+                "GET /explore/tail",
+                "GET /issues",
+                "GET /issues/{fingerprint}",
+                "GET /reference",
+                "POST /project",
+                "POST /sign-out",
+            ],
+        ),
+        (MENDERS, &["POST /issues/{fingerprint}/reopen", "POST /issues/{fingerprint}/resolve"]),
+        (&[Role::Support], &["GET /lookup", "GET /requests/{request_id}", "POST /lookup"]),
+        (
+            &[Role::Sre],
+            &[
+                "GET /alerts",
+                "GET /rate-limits",
+                "GET /rate-limits.csv",
+                "POST /alerts/acknowledge",
+                "POST /alerts/end-silence",
+                "POST /alerts/silence",
+            ],
+        ),
+        (&[Role::Product], &["GET /validation", "GET /validation.csv", "GET /validation/failure"]),
+        (&[], &["GET /settings", "GET /settings/audit"]),
+    ];
+    let pages: BTreeMap<String, Vec<Role>> = routes()
+        .into_iter()
+        .filter_map(|route| match route.access {
+            Access::Page(roles) => Some((format!("{} {}", route.method, route.path), roles.to_vec())),
+            _ => None,
+        })
+        .collect();
+    let expected: BTreeMap<String, Vec<Role>> = expected
+        .iter()
+        .flat_map(|(roles, pages)| pages.iter().map(|page| ((*page).to_owned(), roles.to_vec())))
+        .collect();
+    assert_eq!(pages, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

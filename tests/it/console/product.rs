@@ -108,3 +108,28 @@ async fn empty_pages_say_what_would_fill_them_and_settings_are_the_admins() {
     assert!(csv.text.lines().nth(1).unwrap().starts_with("'=cmd"), "{}", csv.text);
     collector.stop().await.unwrap();
 }
+
+/// The overview names the accounts with most errors; who is sent on from it has seen nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overview_is_in_the_audit_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let mut sent_on = Browser::signed_in(&collector, &product).await;
+    sent_on.get("/").await;
+    let mut admin = Browser::signed_in(&collector, &collector.token).await;
+    admin.get("/?from=-7d").await;
+    let began = std::time::Instant::now();
+    loop {
+        let (_, body) = collector.get("/api/v1/audit?action=overview").await;
+        let entries = body["data"]["entries"].as_array().unwrap();
+        // Signing in leads there too.
+        let seen: Vec<_> = entries.iter().filter(|entry| entry["subject"] == "?from=-7d").collect();
+        if !seen.is_empty() {
+            assert!(entries.iter().all(|entry| entry["roles"] != json!(["product"])), "{entries:?}");
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 20, "{body}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

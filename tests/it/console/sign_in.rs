@@ -134,6 +134,8 @@ async fn failed_attempts_are_told_counted_and_stopped() {
         page.status, 303,
         "who has a token is not locked out by who has none: behind a proxy they are one address"
     );
+    // And what failed before is forgotten.
+    assert_eq!(browser.sign_in("errata_0000", "/").await.status, 422);
     collector.stop().await.unwrap();
 }
 

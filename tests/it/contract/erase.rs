@@ -4,13 +4,16 @@ use std::{path::Path, time::Duration};
 
 use errata::{
     config::Config,
-    state::{AlertChanges, AlertRow, Erasure, ErasureState, State},
+    state::{AlertChanges, AlertRow, Erasure, State},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Answer, token};
-use crate::collector::{Collector, NOW_MS, config, event};
+use crate::{
+    collector::{Collector, NOW_MS, config, event},
+    faults::{engine::Engine, proxy::Proxy},
+};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -220,6 +223,34 @@ async fn what_is_queued_when_it_is_erased_never_appears_also_after_a_crash() {
     collector.stop().await.unwrap();
 }
 
+/// The same without a restart: what waits is left out from the moment of the erasure on, and of its project alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_clickhouse_when_it_is_erased_never_gets_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let proxy = Proxy::start(engine.port()).await;
+    let data = dir.path().join("data");
+    let mut config = config(&data);
+    config.clickhouse.url = Engine::url_through(proxy.port());
+    let collector = Collector::with(config).await;
+    collector.ship(&[event_of("req_0", "zeta", "anna")]).await;
+    collector.delivered().await;
+    proxy.refuse();
+    let foreign = token(&data, "other", &[errata::state::Role::Admin], None, None);
+    collector.ship(&[event_of("req_1", "acme", "anna"), event_of("req_2", "zeta", "anna")]).await;
+    collector.ship_as(&foreign, &[event_of("req_3", "acme", "anna")]).await;
+    let receipt = erase(&collector, &json!({"account_id": "acme"})).await;
+    proxy.pass();
+    let receipt = done(&collector, &receipt).await;
+    assert_eq!((&receipt["stored"], &receipt["withheld"]), (&json!(0), &json!(1)), "{receipt}");
+    collector.delivered().await;
+    assert_eq!(ids(&collector, "").await, ["req_0", "req_2"]);
+    let (_, body) = collector.read(&foreign, "/api/v1/requests/req_3").await;
+    assert_eq!(body["data"]["state"], "found", "{body}");
+    assert_eq!(collector.metric("errata_books_imbalance_events").await, 0.0);
+    collector.stop().await.unwrap();
+}
+
 /// An alert whose evidence names a request.
 fn alert_naming(request_id: &str) -> AlertRow {
     AlertRow {
@@ -319,6 +350,35 @@ async fn interrupted(collector: &Collector, receipt: &Value) {
     }
 }
 
+/// More requests than go at once, of a user who has some of them in common with somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_more_than_goes_at_once_goes_in_rounds() {
+    const EVENTS: usize = 20_500;
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    // The longest ids: as much text as there can be.
+    let id = |number: usize| format!("req_{number:0124}");
+    let line = |number: usize, user: &str| {
+        format!(
+            "{{\"request_id\":\"{}\",\"status\":422,\"account_id\":\"acme\",\"user_id\":\"{user}\",\"timestamp\":\"2026-11-22T11:{:02}:00Z\"}}\n",
+            id(number),
+            number % 60
+        )
+    };
+    let body: String = (0..EVENTS).map(|number| line(number, "anna")).chain([line(7, "zoe")]).collect();
+    let (status, body) = collector.ship_body("application/x-ndjson", body).await;
+    assert_eq!((status, &body["data"]["accepted"]), (StatusCode::ACCEPTED, &json!(EVENTS + 1)), "{body}");
+    collector.delivered().await;
+    let receipt = erase(&collector, &json!({"user_id": "anna"})).await;
+    assert_eq!(done(&collector, &receipt).await["stored"], EVENTS);
+    assert_eq!(ids(&collector, "").await, [id(7)]);
+    assert_eq!(collector.found(&id(7)).await["events"][0]["user_id"], "zoe");
+    for number in [0, 1, EVENTS - 2, EVENTS - 1] {
+        assert!(why_unknown(&collector, &id(number)).await.starts_with("erased at"), "{number}");
+    }
+    collector.stop().await.unwrap();
+}
+
 /// A crash between any two steps leaves the state database as it was after one of them: each is taken up from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_goes_on_after_a_crash_between_its_steps() {
@@ -335,20 +395,7 @@ async fn an_erasure_goes_on_after_a_crash_between_its_steps() {
 
     let begun = |id: &str, value: &str, stored: Option<u64>| {
         let state = State::open(dir.path()).unwrap();
-        let erasure = Erasure {
-            id: id.into(),
-            project: "default".into(),
-            kind: "account_id".into(),
-            value: Some(value.into()),
-            requested_ms: NOW_MS,
-            by: "admin".into(),
-            state: ErasureState::Waiting,
-            stored: None,
-            quarantined: 0,
-            withheld: 0,
-            done_ms: None,
-            problem: None,
-        };
+        let erasure = Erasure { id: id.into(), ..Erasure::new("default", "account_id", value, NOW_MS) };
         state.begin_erasure(&erasure).unwrap();
         if let Some(stored) = stored {
             state.erasure_deletes(id, stored).unwrap();

@@ -17,6 +17,47 @@ fn event_of(request_id: &str, account: &str, user: &str) -> Value {
     event
 }
 
+/// A short id is a word or a part of one: shown, searched and counted alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_three_characters_is_masked_where_it_is_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let mut own = event_of("req_1", "512", "a.c");
+    let message = "512 of 1512 sites: 512, says a.c, not abc";
+    own["response"]["error"] = json!(message);
+    own["response"]["errors"] = json!({"site_id": [message]});
+    let mut dashes = event_of("req_2", "-x-", "17");
+    dashes["response"]["error"] = json!("17 of -x- and b-x-c");
+    collector.ship(&[own, dashes]).await;
+    collector.delivered().await;
+
+    let all = events(&collector, &product, "").await;
+    let of = |id: &str| all.iter().find(|event| event["request_id"] == id).unwrap();
+    let (account, user) = (of("req_1")["account_id"].as_str().unwrap(), of("req_1")["user_id"].as_str().unwrap());
+    assert_eq!(of("req_1")["error"], format!("{account} of 1512 sites: {account}, says {user}, not abc"));
+    for (text, of_product, of_admin) in [
+        ("512 of", 0, 1),
+        ("512,", 0, 1),
+        ("512 sites", 1, 1), // of 1512
+        ("says a.c", 0, 1),
+        ("not abc", 1, 1),
+        ("17 of", 1, 1), // too short to tell from any number
+        ("-x-", 0, 1),
+        ("… of 1512", 1, 0),
+    ] {
+        let query = format!("q={}", text.replace(' ', "%20"));
+        assert_eq!(events(&collector, &product, &query).await.len(), of_product, "{text}");
+        assert_eq!(events(&collector, &collector.token, &query).await.len(), of_admin, "{text}");
+    }
+    let (_, body) = collector.read(&product, "/api/v1/validation/failures?group_by=message").await;
+    let counted: Vec<_> = body["data"]["rows"].as_array().unwrap().iter().map(|row| &row["message"]).collect();
+    let (status, body) = collector.read(&product, "/api/v1/catalog/drift").await;
+    assert!(status == 200 && body.to_string().contains("… of 1512 sites: …, says …, not abc"), "{body}");
+    assert!(counted.contains(&&json!("… of 1512 sites: …, says …, not abc")), "{counted:?}");
+    collector.stop().await.unwrap();
+}
+
 async fn events(collector: &Collector, token: &str, query: &str) -> Vec<Value> {
     let (status, body) = collector.read(token, &format!("/api/v1/events?{query}")).await;
     assert_eq!(status, 200, "{body}");
@@ -93,6 +134,7 @@ async fn a_pseudonym_is_stable_is_nobodys_elsewhere_and_filters() {
         assert_eq!(issues(&collector.token, text).await, of_admin, "{text}");
     }
     let many: Vec<_> = (0..51).map(|number| format!("acct_{number:012x}")).collect();
+    assert_eq!(ids(&collector, &product, &format!("account_id={},{acme}", many[..49].join(","))).await, both);
     let (status, body) = collector.read(&product, &format!("/api/v1/events?account_id={}", many.join(","))).await;
     assert_eq!(status, 400);
     assert!(body["errors"]["account_id"][0].as_str().unwrap().contains("50 pseudonyms at most"), "{body}");
@@ -120,6 +162,24 @@ async fn ids(collector: &Collector, token: &str, query: &str) -> Vec<String> {
     let mut ids: Vec<_> = events.iter().map(|event| event["request_id"].as_str().unwrap().to_owned()).collect();
     ids.sort();
     ids
+}
+
+/// An id of three characters is not shown in an event's messages: so it is not found there either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_id_is_not_found_by_trying() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    collector.ship(&[event_of("req_1", "a17", "u42"), event_of("req_2", "b18", "u43")]).await;
+    collector.delivered().await;
+    let shown = json!(events(&collector, &product, "").await).to_string();
+    for id in ["a17", "u42"] {
+        assert!(!shown.contains(&format!(" {id} ")), "{shown}");
+        assert_eq!(ids(&collector, &product, &format!("q={id}")).await, [""; 0], "{id}");
+        assert_eq!(ids(&collector, &collector.token, &format!("q={id}")).await, ["req_1"], "{id}");
+    }
+    assert_eq!(ids(&collector, &product, "q=may%20not").await, ["req_1", "req_2"]);
+    collector.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errata::state::Role;
+use errata::state::{Role, State};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -11,10 +11,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Answer, token};
+use super::{Answer, outage::eventually, token};
 use crate::{
     captured::{self, Readme, SPAN},
-    collector::{Collector, config, event},
+    collector::{Collector, NOW_MS, config, event},
     faults::{engine::Engine, proxy::Proxy},
 };
 
@@ -135,21 +135,33 @@ async fn an_export_that_ends_early_says_so_and_is_broken_off() {
     config.clickhouse.url = Engine::url_through(proxy.port());
     config.clickhouse.database = "errata".into();
     let collector = Collector::with(config).await;
-    // Pages are of 500 events or 8 MiB, so these are four; the buffers on the way hold one or two.
-    ship_large(&collector, 900, |_| {}).await;
-    let path = "/api/v1/events?format=ndjson";
-    let whole = Answer::to(collector.request(Method::GET, path)).await.text;
-    assert_eq!(whole.lines().count(), 900);
-    let mut wire = Wire::get(&collector, &collector.token, path, "").await;
+    // Pages are of 500 events or 8 MiB, so these are several; the buffers on the way hold one or two. A file of CSV has the messages alone.
+    let messages: Vec<_> = (0..14).map(|number| format!("{number} {}", "long ".repeat(400))).collect();
+    ship_large(&collector, 900, |event| event["response"] = json!({"errors": {"site_id": messages}})).await;
+    let broken = "export_error: this export ends before its end: the store does not answer";
+    for (format, broken) in [("ndjson", broken.replace(": this", "\":\"this")), ("csv", format!("\r\n{broken}"))] {
+        let path = format!("/api/v1/events?format={format}");
+        let whole = Answer::to(collector.request(Method::GET, &path)).await.text;
+        assert_eq!(whole.matches(",422,").count() + whole.matches("\"status\":422").count(), 900, "{format}");
+        let mut wire = Wire::get(&collector, &collector.token, &path, "").await;
+        wire.until(|text| text.contains("req_")).await;
+        proxy.refuse();
+        let text = wire.rest().await;
+        assert!(text.contains(&broken), "{format}: {:?}", tail(&text));
+        assert!(!text.ends_with("0\r\n\r\n"), "{format}: the transfer ends as if it were whole");
+        proxy.pass();
+        let is_up = async || collector.get("/api/v1/events?limit=1").await.0 == 200;
+        eventually("ClickHouse again", is_up).await;
+    }
+    // An export ends with its token.
+    let data = dir.path().join("data");
+    let sre = token(&data, "default", &[Role::Sre], None, None);
+    let mut wire = Wire::get(&collector, &sre, "/api/v1/events?format=ndjson", "").await;
     wire.until(|text| text.contains("req_")).await;
-    proxy.refuse();
+    let state = State::open(&data).unwrap();
+    state.revoke_token(&state.find_token(&sre, NOW_MS).unwrap().unwrap().id, 0).unwrap();
     let text = wire.rest().await;
-    assert!(
-        text.contains("{\"export_error\":\"this export ends before its end: the store does not answer"),
-        "{:?}",
-        tail(&text)
-    );
-    assert!(!text.ends_with("0\r\n\r\n"), "the transfer ends as if it were whole");
+    assert!(text.contains("before its end: the token is no longer valid"), "{:?}", tail(&text));
     collector.stop().await.unwrap();
 }
 

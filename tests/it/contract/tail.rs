@@ -7,7 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, outage::eventually, search::Wire, token};
-use crate::collector::{Collector, event};
+use crate::{
+    collector::{Collector, NOW_MS, config, event},
+    faults::{engine::Engine, proxy::Proxy},
+};
 
 const TAIL: &str = "/api/v1/events/tail";
 
@@ -94,6 +97,52 @@ async fn a_tail_tells_what_comes_and_fits_and_goes_on_after_the_last_id() {
     let text = unchunked(&of_other.until(|text| text.contains("req_of_other")).await);
     assert_eq!(ids(&text).len(), 1, "{text}");
     assert_eq!(collector.metric("errata_tail_events_total{outcome=\"missed\"}").await, 0.0);
+    collector.stop().await.unwrap();
+}
+
+/// A tail has no range: the account of a pseudonym is found however long ago it was seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_takes_the_pseudonym_of_somebody_seen_days_ago() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let mut old = event("req_old", 500);
+    old["timestamp"] = json!("2026-11-19T12:00:00Z");
+    ship(&collector, &[old]).await;
+    let (_, body) = collector.read(&product, "/api/v1/events?from=-7d").await;
+    let name = body["data"]["events"][0]["account_id"].as_str().unwrap().to_owned();
+    collector.stop().await.unwrap();
+    // Nothing is remembered after a restart.
+    let collector = Collector::with_clock(config(dir.path()), NOW_MS + 60_000).await;
+    let mut wire = open(&collector, &product, &format!("{TAIL}?account_id={name}"), "").await;
+    let mut other = event("req_other", 500);
+    other["account_id"] = json!(8);
+    ship(&collector, &[other, event("req_new", 500)]).await;
+    let text = unchunked(&wire.until(|text| text.contains("req_new") && text.ends_with("\n\n\r\n")).await);
+    assert_eq!(ids(&text), ["req_new"], "{text}");
+    collector.stop().await.unwrap();
+}
+
+/// Promise: while ClickHouse is away a tail says so, once, and afterwards tells what came meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_clickhouse_a_tail_says_that_it_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let proxy = Proxy::start(engine.port()).await;
+    let mut config = config(&dir.path().join("data"));
+    config.clickhouse.url = Engine::url_through(proxy.port());
+    let collector = Collector::with(config).await;
+    let mut wire = open(&collector, &collector.token, TAIL, "").await;
+    proxy.refuse();
+    // Time goes on, so that there may be news.
+    collector.advance_clock(3000);
+    let told = wire.until(|text| text.contains("event: waiting\ndata: {")).await;
+    assert_eq!(collector.ship(&[event("req_meanwhile", 500)]).await.0, 202);
+    proxy.pass();
+    collector.delivered().await;
+    collector.advance_clock(3000);
+    let told = told + &wire.until(|text| text.contains("req_meanwhile")).await;
+    assert_eq!(told.matches("event: waiting").count(), 1, "{told}");
     collector.stop().await.unwrap();
 }
 

@@ -145,6 +145,57 @@ async fn a_release_change_is_one_of_the_last_day() {
     assert_eq!(change().await, Some(("2".to_owned(), "3".to_owned())));
 }
 
+/// Where totals come the burn rate tells: of that service, as long as they come, and of no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_counted_where_no_totals_come() {
+    let started = started().await;
+    let failed = |number: u128, service: &str| Event {
+        timestamp_ms: noon() - MINUTE - 1,
+        status: 500,
+        service: service.to_owned(),
+        account_id: (number / 3 % 3).to_string(),
+        ..event(number)
+    };
+    let events: Vec<_> =
+        (0..180).map(|number| failed(number, ["reports", "reported", "never"][number as usize % 3])).collect();
+    deliver(&started.store, &events).await;
+    let total = |service: &str, minute: i64| RequestTotal {
+        project: "shop".to_owned(),
+        minute: u32::try_from((noon() + minute * MINUTE) / 1000).unwrap(),
+        service: service.to_owned(),
+        environment: "production".to_owned(),
+        release: "1".to_owned(),
+        route: "/api/v1/items/{id}/".to_owned(),
+        method: "POST".to_owned(),
+        status: 200,
+        reporter: "a".to_owned(),
+        count: 1000,
+        received_us: noon() * 1000,
+    };
+    let totals: Vec<_> = (-60..-8).flat_map(|minute| [total("reports", minute), total("reported", minute)]).collect();
+    let totals: Vec<_> = totals.into_iter().chain((-8..-1).map(|minute| total("reports", minute))).collect();
+    started.store.insert_totals(&totals).await.unwrap();
+    started.store.count_hours(&Hours::of(&totals)).await.unwrap();
+    let known = Known { first_ms: Some(noon() - 30 * DAY), listening_since_ms: 0 };
+    for (more, expected) in
+        [("", &["never", "reported"][..]), ("with_totals = true\n", &["never", "reported", "reports"])]
+    {
+        let rule = "defaults = false\n[[rule]]\nname = 'r'\nkind = 'server_error_count'\nseverity = 'page'\n";
+        let set = RuleSet::parse(&format!("{rule}{more}")).unwrap();
+        let series = started.series(&set.rules[0], noon(), noon()).await;
+        let mut firing: Vec<_> = series
+            .iter()
+            .filter(|series| {
+                let condition = evaluate(&set.rules[0], &set.objectives, series, known, noon());
+                matches!(condition, Condition::Holds(_))
+            })
+            .map(|series| series.labels["service"].as_str())
+            .collect();
+        firing.sort_unstable();
+        assert_eq!(firing, expected, "{more}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_that_comes_back_after_it_was_resolved_is_news() {
     let started = started().await;

@@ -107,7 +107,14 @@ async fn answers(store: &Store, filters: &[Filter]) -> (Vec<String>, Vec<Failure
     use FailureKey::{Field, Message, Route, Rule};
     let (mut all, mut rows) = (Vec::new(), Vec::new());
     for filter in filters {
-        for keys in [&[][..], &[RateKey::Status], &[RateKey::Service, RateKey::Environment], &RateKey::ALL] {
+        for keys in [
+            &[][..],
+            &[RateKey::Status],
+            &[RateKey::Service, RateKey::Environment],
+            &[RateKey::Status, RateKey::Route, RateKey::Method],
+            // Of releases the rollups know nothing.
+            &RateKey::ALL,
+        ] {
             for step in [10, 60, 900, 3600, 86_400] {
                 let mut series = store.rates("shop", filter, keys, step).await.unwrap();
                 series.sort_by(|left, right| left.labels.cmp(&right.labels));
