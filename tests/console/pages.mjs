@@ -4,7 +4,7 @@ export const pages = (data) => [
   { name: "sign-in", path: "/sign-in", as: null, ready: "text=Access token" },
   { name: "overview", path: `/?${data.span}`, ready: ".chart svg.wide", readme: "light" },
   { name: "overview-empty", path: "/?from=-1h", ready: "text=No error has arrived in this time" },
-  { name: "explore", path: `/explore?${data.span}`, ready: ".chart svg.wide" },
+  { name: "explore", path: `/explore?${data.span}`, ready: ".chart svg.wide", readme: "light" },
   { name: "explore-filtered", path: `/explore?${data.span}&status=422&service=igny8-api&method=POST`, as: "support", ready: ".chip" },
   { name: "explore-product", path: `/explore?${data.span}&status=4xx`, as: "product", ready: ".events tbody tr" },
   { name: "explore-empty", path: "/explore?from=-1h&service=nobody", ready: "text=No error fits" },
