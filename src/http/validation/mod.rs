@@ -149,7 +149,7 @@ pub(crate) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
 
 /// Counts what is asked, and which rules cause most of it.
 pub(crate) async fn count(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Failures, ApiError> {
-    Ok(count_and_trends(shared, token, asked, None).await?.0)
+    Ok(Box::pin(count_and_trends(shared, token, asked, None)).await?.0)
 }
 
 /// The same, and how what was counted went over the range, in steps of so many milliseconds.
