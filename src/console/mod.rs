@@ -76,7 +76,7 @@ const ADMIN: Access = Access::Page(&[]);
 pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/", READERS, get(overview::overview)).audited("overview"),
-        Route::get("/accounts", WATCH, get(overview::accounts)).audited("overview"),
+        Route::get("/overview/accounts", WATCH, get(overview::accounts)).audited("overview"),
         Route::get("/lookup", SUPPORT, get(lookup::entry)).audited("ticket"),
         Route::post("/lookup", SUPPORT, post(lookup::search)),
         Route::get("/requests/{request_id}", SUPPORT, get(lookup::request)).audited("lookup"),

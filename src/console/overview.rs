@@ -137,7 +137,7 @@ pub(super) async fn overview(
         routes: top("Routes with most errors", &["service", "route"], &answers.by_route, errors, &range),
         services: top("Services with most errors", &["service"], &answers.by_service, errors, &range),
         accounts: top_accounts(&accounts, &range),
-        accounts_later: (errors > ACCOUNTS_AT_ONCE).then(|| visit.elsewhere("/accounts", &[])),
+        accounts_later: (errors > ACCOUNTS_AT_ONCE).then(|| visit.elsewhere("/overview/accounts", &[])),
         issues: answers
             .issues
             .iter()
@@ -150,7 +150,7 @@ pub(super) async fn overview(
     Ok(render(&page)?.into_response())
 }
 
-/// `GET /accounts`: the accounts with most errors, by themselves; of many errors, the overview asks for them here when it is there.
+/// `GET /overview/accounts`: the accounts with most errors, by themselves; of many errors, the overview asks for them here when it is there.
 pub(super) async fn accounts(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,

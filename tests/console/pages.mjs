@@ -3,6 +3,7 @@
 export const pages = (data) => [
   { name: "sign-in", path: "/sign-in", as: null, ready: "text=Access token" },
   { name: "overview", path: `/?${data.span}`, ready: ".chart svg.wide", readme: "light" },
+  { name: "accounts", path: `/overview/accounts?${data.span}`, as: "sre", ready: "main table" },
   { name: "overview-empty", path: "/?from=-1h", ready: "text=No error has arrived in this time" },
   { name: "explore", path: `/explore?${data.span}`, ready: ".chart svg.wide", readme: "light" },
   { name: "explore-filtered", path: `/explore?${data.span}&status=422&service=igny8-api&method=POST`, as: "support", ready: ".chip" },
@@ -19,6 +20,9 @@ export const pages = (data) => [
   { name: "alerts", path: "/alerts", as: "sre", ready: "article.alert" },
   { name: "validation", path: `/validation?${data.span}`, ready: "main h1" },
   { name: "validation-product", path: `/validation?${data.span}`, as: "product", ready: "main h1" },
+  // Where there is much to go through, the page asks for the rest itself.
+  { name: "validation-crowd", path: `/validation?${data.crowd}`, as: "product", ready: "section[data-later] table" },
+  { name: "friction", path: `/validation/friction?${data.span}`, as: "product", ready: "main table" },
   { name: "failure", path: `/validation/failure?${data.span}&field=site_id&rule=not_owned`, ready: "text=What it says" },
   { name: "reference", path: `/reference?${data.span}`, as: "product", ready: "main h1" },
   { name: "undocumented", path: `/reference?${data.span}&show=undocumented`, as: "product", ready: "main table" },

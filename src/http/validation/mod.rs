@@ -26,7 +26,7 @@ use crate::{
     clock::rfc3339,
     event::catalog::Catalog,
     state::TokenInfo,
-    store::query::{FailureKey, FailureRanking, FailureRow, FailureTrend, Filter, RankedFailure},
+    store::query::{CountedFailures, FailureKey, FailureRow, FailureRule, FailureRules, FailureTrend, Filter},
 };
 
 /// Rows of an analysis unless `limit` says otherwise, and at most.
@@ -159,14 +159,16 @@ pub(crate) async fn count_and_trends(
     asked: &Asked,
     trend_step_ms: Option<i64>,
 ) -> Result<(Failures, Vec<FailureTrend>), ApiError> {
-    const BY_RULE: [FailureKey; 2] = [FailureKey::Field, FailureKey::Rule];
     let filter = &asked.filter;
-    let by_rule = async {
-        let ranking = shared.store.rank_failures(&token.project, filter, &BY_RULE, TOP_RULES);
-        shared.timed("validation_summary", ranking).await.map_err(|error| unavailable(&error))
+    let CountedFailures { rows, trends, rules } = counted(shared, token, asked, trend_step_ms).await?;
+    let rules = match rules {
+        Some(rules) => rules,
+        None => {
+            let rules = shared.store.failure_rules(&token.project, filter, TOP_RULES);
+            shared.timed("validation_summary", rules).await.map_err(|error| unavailable(&error))?
+        }
     };
-    let ((rows, trends), by_rule) = tokio::try_join!(counted(shared, token, asked, trend_step_ms), by_rule)?;
-    let summary = FailureSummary::of(&by_rule);
+    let summary = FailureSummary::of(rules);
     let sight = shared.sight(token);
     let rows = rows.into_iter().map(|row| sight.failure(row, shared.catalog, filter)).collect();
     Ok((Failures { from: rfc3339(filter.from_ms), to: rfc3339(filter.to_ms), summary, rows }, trends))
@@ -175,7 +177,7 @@ pub(crate) async fn count_and_trends(
 /// Counts what is asked.
 pub(crate) async fn rows(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Vec<Failure>, ApiError> {
     let sight = shared.sight(token);
-    let (rows, _) = counted(shared, token, asked, None).await?;
+    let rows = counted(shared, token, asked, None).await?.rows;
     Ok(rows.into_iter().map(|row| sight.failure(row, shared.catalog, &asked.filter)).collect())
 }
 
@@ -184,7 +186,7 @@ async fn counted(
     token: &TokenInfo,
     asked: &Asked,
     trend_step_ms: Option<i64>,
-) -> Result<(Vec<FailureRow>, Vec<FailureTrend>), ApiError> {
+) -> Result<CountedFailures, ApiError> {
     let Asked { filter, group_by, compared, limit } = asked;
     let previous = compared.then(|| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
     let rows = shared.store.failures_and_trends(&token.project, filter, group_by, previous, *limit, trend_step_ms);
@@ -192,18 +194,14 @@ async fn counted(
 }
 
 impl FailureSummary {
-    /// Of field errors ranked by field and rule.
-    fn of(ranking: &FailureRanking) -> Self {
-        let failures = ranking.total;
+    /// Of the rules, the most frequent first.
+    fn of(FailureRules { mut rules, total: failures }: FailureRules) -> Self {
         let share = |count: u64| if failures == 0 { 0.0 } else { count as f64 / failures as f64 };
-        let rule = |group: &RankedFailure| {
-            let [field, rule] = [0, 1].map(|index| group.labels.get(index).cloned().unwrap_or_default());
-            TopRule { field, rule, count: group.count, share: share(group.count) }
-        };
-        let top: Vec<_> = ranking.groups.iter().take(TOP_RULES).map(rule).collect();
-        let caused: u64 = top.iter().map(|rule| rule.count).sum();
-        let sentence = sentence(top.len(), caused, failures);
-        Self { failures, top, top_share: share(caused), sentence }
+        rules.truncate(TOP_RULES);
+        let caused: u64 = rules.iter().map(|rule| rule.count).sum();
+        let sentence = sentence(rules.len(), caused, failures);
+        let top = |FailureRule { field, rule, count }| TopRule { field, rule, count, share: share(count) };
+        Self { failures, top_share: share(caused), sentence, top: rules.into_iter().map(top).collect() }
     }
 }
 
@@ -278,12 +276,12 @@ mod tests {
     #[test]
     fn the_summary_says_what_would_fix_most() {
         let of = |groups: &[(&str, u64)], total| {
-            let group = |(field, count): &(&str, u64)| RankedFailure {
-                labels: vec![(*field).to_owned(), "required".to_owned()],
+            let rule = |(field, count): &(&str, u64)| FailureRule {
+                field: (*field).to_owned(),
+                rule: "required".to_owned(),
                 count: *count,
-                total,
             };
-            FailureSummary::of(&FailureRanking { groups: groups.iter().map(group).collect(), total })
+            FailureSummary::of(FailureRules { rules: groups.iter().map(rule).collect(), total })
         };
         let summary = of(&[("a", 5000), ("b", 1500), ("c", 600), ("d", 500)], 10_000);
         assert_eq!((summary.failures, summary.top.len()), (10_000, 3));

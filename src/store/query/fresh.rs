@@ -52,12 +52,18 @@ impl Store {
              toUnixTimestamp64Milli(min(first_seen)) AS first_ms, toUnixTimestamp64Milli(max(last_seen)) AS last_ms FROM ",
         );
         sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
-        // Which they are is told by two columns; what they are is read of those.
-        sql.push(" AND fingerprint IN (SELECT fingerprint FROM ");
-        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
-        sql.push(" GROUP BY fingerprint HAVING ");
-        sql.push_value("min(first_seen) >= fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(range_ms.0));
-        sql.push_value(" AND min(first_seen) < fromUnixTimestamp64Milli({}, 'UTC')", Value::Int(range_ms.1));
+        // Which they are is told by two columns; what they are is read of those. Most have no row from the range on, which is a look at one column.
+        let in_range = |sql: &mut Sql, first: &str| {
+            sql.push_value(&format!("{first} >= fromUnixTimestamp64Milli({{}}, 'UTC')"), Value::Int(range_ms.0));
+            sql.push_value(&format!(" AND {first} < fromUnixTimestamp64Milli({{}}, 'UTC')"), Value::Int(range_ms.1));
+        };
+        sql.push(" AND fingerprint IN (SELECT fingerprint FROM ").push(&self.table("issues"));
+        sql.push_value(" WHERE project = {} AND fingerprint IN (", Value::Text(project.to_owned()));
+        sql.push("SELECT fingerprint FROM ").push(&self.table("issues"));
+        sql.push_value(" WHERE project = {} AND ", Value::Text(project.to_owned()));
+        in_range(&mut sql, "first_seen");
+        sql.push(") GROUP BY fingerprint HAVING ");
+        in_range(&mut sql, "min(first_seen)");
         sql.push(&format!(" ORDER BY min(first_seen) DESC, fingerprint LIMIT {limit})"));
         sql.push(" GROUP BY fingerprint) ORDER BY first_ms DESC, fingerprint");
         self.rows_of("listing new issues", self.ask_wide(&sql)).await

@@ -57,7 +57,7 @@ pub use search::Page;
 pub use status::{ProjectSpan, TableParts};
 pub use top::{Top, TopRow};
 pub use trend::FailureTrend;
-pub use validation::{FailureKey, FailureRanking, FailureRow, RankedFailure};
+pub use validation::{CountedFailures, FailureKey, FailureRow, FailureRule, FailureRules};
 
 /// Past this, a person is told that the question was too large.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::overview::ship_capture;
 use crate::{
     captured::{self, SPAN},
-    collector::{Collector, NOW_MS, answer},
+    collector::{Collector, NOW_MS, answer, event},
     contract::{token, tools},
 };
 
@@ -59,6 +59,7 @@ fn ids() -> Value {
     let request = first(&|it, _| it["response"]["errors"] == json!({"site_id": ["Site must belong to your account"]}));
     json!({
         "span": SPAN,
+        "crowd": CROWD,
         "ids": kinds,
         "ticket": [kinds[0], kinds[1], kinds[2], request],
         "request": request,
@@ -97,6 +98,25 @@ fn firing() -> AlertRow {
     }
 }
 
+/// A day with more failures than the page of validation goes through at once.
+const CROWD: &str = "from=2026-11-20T00:00:00Z&to=2026-11-21T00:00:00Z";
+
+async fn ship_crowd(collector: &Collector) {
+    let messages = vec!["This field is required"; 200];
+    let failed = |number: usize| {
+        let mut failed = event(&format!("req_crowd_{number}"), 422);
+        failed["timestamp"] = json!(format!("2026-11-20T{:02}:{:02}:00Z", number / 60, number % 60));
+        failed["account_id"] = json!(format!("crowd-{}", number % 30));
+        failed["response"]["errors"] = json!({ "title": messages });
+        failed
+    };
+    let events: Vec<_> = (0..300).map(failed).collect();
+    for part in events.chunks(20) {
+        collector.ship(part).await;
+    }
+    collector.delivered().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_and_flow_in_chromium() {
     let needed = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
@@ -110,6 +130,7 @@ async fn every_page_and_flow_in_chromium() {
         .unwrap();
     let collector = Collector::start(dir.path()).await;
     ship_capture(&collector).await;
+    ship_crowd(&collector).await;
     let mut data = ids();
     let (_, issues) =
         answer(collector.request(Method::GET, &format!("/api/v1/issues?{SPAN}&status=500&limit=1"))).await;

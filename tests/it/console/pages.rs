@@ -89,7 +89,7 @@ fn roles_reach_the_pages_of_their_work() {
         (
             &[Role::Sre],
             &[
-                "GET /accounts",
+                "GET /overview/accounts",
                 "GET /alerts",
                 "GET /rate-limits",
                 "GET /rate-limits.csv",

@@ -2,7 +2,7 @@
 
 use errata::{
     event::{Exception, fingerprint},
-    store::query::{FailureKey, FailureRow, RateKey, StatusFilter},
+    store::query::{FailureKey, FailureRow, FailureRule, RateKey, StatusFilter},
 };
 
 use super::*;
@@ -221,6 +221,36 @@ async fn whole_hours_and_minutes_are_read_from_the_rollups_alone() {
     let before = ask().await;
     started.run("TRUNCATE TABLE {}.events").await;
     assert_eq!(ask().await, before);
+}
+
+/// The rules that cause most are counted over all routes, also of a list that shows one row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_list_of_failures_knows_all_rules_and_how_its_rows_went() {
+    use FailureKey::{Field, Route, Rule};
+    let started = started().await;
+    let store = &started.store;
+    let batches = filled(store).await;
+    roll_up(store, &batches).await;
+    let hours = Filter { from_ms: noon() - 48 * HOUR, to_ms: noon() + 7 * MINUTE, ..Filter::default() };
+    let by_rule = store.validation_failures("shop", &hours, &[Field, Rule], None, 100).await.unwrap();
+    let expected: Vec<_> = by_rule
+        .iter()
+        .map(|row| FailureRule { field: row.keys["field"].clone(), rule: row.keys["rule"].clone(), count: row.count })
+        .collect();
+    assert_eq!(expected.len(), 6);
+    let short = store.failures_and_trends("shop", &hours, &[Field, Rule, Route], None, 1, Some(HOUR)).await.unwrap();
+    let rules = short.rules.unwrap();
+    assert_eq!(rules.total, expected.iter().map(|rule| rule.count).sum::<u64>());
+    assert_eq!(rules.rules, expected);
+    assert_eq!(store.failure_rules("shop", &hours, 1).await.unwrap(), rules);
+    let all = store.validation_failures("shop", &hours, &[Field, Rule, Route], None, 100).await.unwrap();
+    assert_eq!(short.rows, all[..1]);
+    let trend = &short.trends[0];
+    assert_eq!([&trend.field, &trend.rule, &trend.route], ["field", "rule", "route"].map(|key| &all[0].keys[key]));
+    assert_eq!(trend.steps.iter().map(|(_, count)| count).sum::<u64>(), all[0].count);
+    assert!(trend.steps.len() > 20, "{trend:?}");
+    // Friction goes through all of a range that has no more than it may.
+    assert_eq!(store.friction_from_ms("shop", &hours).await.unwrap(), hours.from_ms);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,14 @@
 //! Which field errors users meet: counts per field, rule, route, message, account.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod rank;
+
+use std::collections::BTreeMap;
 
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use rank::{FailureRule, FailureRules};
 
 use super::{
     FailureTrend, Filter, Sql, Store, StoreError, Value,
@@ -106,21 +110,14 @@ struct Piece {
     in_rollup: bool,
 }
 
-/// The most frequent groups of a question, the largest first, and all occurrences that fit it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FailureRanking {
-    pub groups: Vec<RankedFailure>,
-    pub total: u64,
-}
-
-/// A group and how often it occurred.
-#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
-pub struct RankedFailure {
-    /// In the order of the keys.
-    pub labels: Vec<String>,
-    pub count: u64,
-    /// Of all groups.
-    pub total: u64,
+/// Field errors counted, and what came to be known on the way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CountedFailures {
+    pub rows: Vec<FailureRow>,
+    /// Empty unless asked for.
+    pub trends: Vec<FailureTrend>,
+    /// If the rows tell fields and rules apart, and come from the rollup.
+    pub rules: Option<FailureRules>,
 }
 
 impl Store {
@@ -137,7 +134,7 @@ impl Store {
         previous: Option<(i64, i64)>,
         limit: usize,
     ) -> Result<Vec<FailureRow>, StoreError> {
-        Ok(self.failures_and_trends(project, filter, group_by, previous, limit, None).await?.0)
+        Ok(self.failures_and_trends(project, filter, group_by, previous, limit, None).await?.rows)
     }
 
     /// The same, and how the most frequent field errors went over the range, in steps of so many milliseconds
@@ -153,13 +150,16 @@ impl Store {
         previous: Option<(i64, i64)>,
         limit: usize,
         trend_step_ms: Option<i64>,
-    ) -> Result<(Vec<FailureRow>, Vec<FailureTrend>), StoreError> {
+    ) -> Result<CountedFailures, StoreError> {
         let ranking = match events_in_rollup(filter, group_by) {
             Some(_) => Some(self.rank_failures(project, filter, group_by, limit).await?),
             None => None,
         };
         if ranking.as_ref().is_some_and(|ranking| ranking.groups.is_empty()) {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(CountedFailures {
+                rules: ranking.and_then(|ranking| ranking.rules),
+                ..CountedFailures::default()
+            });
         }
         let narrow = ranking.as_ref().map_or_else(|| filter.clone(), |ranking| ranking.narrowed(filter, group_by));
         let trends = async {
@@ -175,41 +175,8 @@ impl Store {
         if let Some(ranking) = &ranking {
             ranking.pick(&mut rows);
         }
-        Ok((rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect(), trends))
-    }
-
-    /// The most frequent groups of field errors: how often, and nothing else of them.
-    pub async fn rank_failures(
-        &self,
-        project: &str,
-        filter: &Filter,
-        group_by: &[FailureKey],
-        limit: usize,
-    ) -> Result<FailureRanking, StoreError> {
-        let keys = numbered(group_by.len());
-        let mut sql = Sql::new("SELECT ");
-        sql.push(&format!(
-            "{} AS labels, sum(occurrences) AS count, sum(count) OVER () AS total FROM (",
-            labels(group_by.len())
-        ));
-        for (index, piece) in self.pieces(filter, group_by, None).await?.into_iter().enumerate() {
-            sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
-            let filter = filter.within(piece.range);
-            if piece.in_rollup {
-                push_keys(&mut sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
-                sql.push("sum(count) AS occurrences FROM ");
-                self.push_cells_that_fit(&mut sql, project, &filter);
-            } else {
-                push_keys(&mut sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
-                sql.push("count() AS occurrences FROM ");
-                self.push_errors_that_fit(&mut sql, project, &filter, group_by);
-            }
-            sql.push(&grouped(&keys));
-        }
-        sql.push(&format!("){} HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}", grouped(&keys)));
-        let groups: Vec<RankedFailure> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
-        let total = groups.first().map_or(0, |group| group.total);
-        Ok(FailureRanking { groups, total })
+        let rows = rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect();
+        Ok(CountedFailures { rows, trends, rules: ranking.and_then(|ranking| ranking.rules) })
     }
 
     /// Everything that a row tells, in one pass.
@@ -325,34 +292,6 @@ impl Store {
         sql.push(&self.table("rollup_failures"));
         sql.push_cells(project, &[(None, (filter.from_ms, filter.to_ms))]).push_conditions(filter);
         sql.push_errors_conditions(filter, "field", "rule");
-    }
-}
-
-impl FailureRanking {
-    /// The filter of the ranked groups, and of hardly anything else.
-    fn narrowed(&self, filter: &Filter, group_by: &[FailureKey]) -> Filter {
-        let mut narrow = filter.clone();
-        for (index, key) in group_by.iter().enumerate() {
-            let values: BTreeSet<&String> = self.groups.iter().filter_map(|group| group.labels.get(index)).collect();
-            let values = values.into_iter().cloned().collect();
-            match key {
-                FailureKey::Field => narrow.fields = values,
-                FailureKey::Rule => narrow.rules = values,
-                FailureKey::Route => narrow.routes = values,
-                FailureKey::Message | FailureKey::MaskedMessage | FailureKey::Account | FailureKey::Path => {}
-            }
-        }
-        narrow
-    }
-
-    /// Leaves the rows of the ranked groups, which are shares of all that was ranked.
-    fn pick(&self, rows: &mut Vec<Counted>) {
-        let ranked: HashSet<&Vec<String>> = self.groups.iter().map(|group| &group.labels).collect();
-        rows.retain(|row| ranked.contains(&row.labels));
-        for row in rows {
-            // What has come in since the ranking counts too.
-            row.total = self.total.max(row.count);
-        }
     }
 }
 

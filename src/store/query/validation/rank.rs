@@ -1,0 +1,155 @@
+//! Which field errors are the most frequent: told by the counts alone, so that the rest is read for those that are shown.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::{Counted, FailureKey, grouped, labels, numbered, push_keys};
+use crate::store::query::{Filter, Sql, Store, StoreError};
+
+/// Bytes of the values that a question is narrowed down to at most.
+const MAX_NARROWING: usize = 64 << 10;
+
+/// The most frequent groups of a question, the largest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ranking {
+    pub(super) groups: Vec<Vec<String>>,
+    /// If the groups tell fields and rules apart.
+    pub(super) rules: Option<FailureRules>,
+    total: u64,
+}
+
+/// Which rules cause how much: pairs of field and rule, the most frequent first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureRules {
+    pub rules: Vec<FailureRule>,
+    /// Occurrences of all rules.
+    pub total: u64,
+}
+
+/// How often a field broke a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureRule {
+    pub field: String,
+    pub rule: String,
+    pub count: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct Ranked {
+    labels: Vec<String>,
+    total: u64,
+    /// Of the group's field and rule.
+    of_rule: u64,
+}
+
+impl Store {
+    /// Which rules cause most, over all routes.
+    pub async fn failure_rules(
+        &self,
+        project: &str,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<FailureRules, StoreError> {
+        let ranking = self.rank_failures(project, filter, &[FailureKey::Field, FailureKey::Rule], limit).await?;
+        Ok(ranking.rules.unwrap_or_default())
+    }
+
+    /// The most frequent groups of field errors, and of each field and rule how often it was: nothing else of them is read.
+    pub(super) async fn rank_failures(
+        &self,
+        project: &str,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        limit: usize,
+    ) -> Result<Ranking, StoreError> {
+        let keys = numbered(group_by.len());
+        let key_of = |key| group_by.iter().position(|other| *other == key);
+        let pair = key_of(FailureKey::Field).zip(key_of(FailureKey::Rule));
+        // Of no pairs, all is one.
+        let by_pair = pair.map_or_else(String::new, |(field, rule)| format!("PARTITION BY key_{field}, key_{rule}"));
+        let mut sql = Sql::new("SELECT labels, total, of_rule FROM (SELECT labels, count, ");
+        sql.push(&format!(
+            "sum(count) OVER () AS total, sum(count) OVER ({by_pair}) AS of_rule, \
+             row_number() OVER (ORDER BY count DESC, labels) AS place, \
+             row_number() OVER ({by_pair} ORDER BY count DESC, labels) AS place_of_rule FROM (SELECT {}{} AS labels, \
+             sum(occurrences) AS count FROM (",
+            keys.iter().map(|key| format!("{key}, ")).collect::<String>(),
+            labels(group_by.len())
+        ));
+        for (index, piece) in self.pieces(filter, group_by, None).await?.into_iter().enumerate() {
+            sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
+            let filter = filter.within(piece.range);
+            if piece.in_rollup {
+                push_keys(&mut sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
+                sql.push("sum(count) AS occurrences FROM ");
+                self.push_cells_that_fit(&mut sql, project, &filter);
+            } else {
+                push_keys(&mut sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
+                sql.push("count() AS occurrences FROM ");
+                self.push_errors_that_fit(&mut sql, project, &filter, group_by);
+            }
+            sql.push(&grouped(&keys));
+        }
+        // The first group of each pair names it: there may be none of its groups among the most frequent.
+        sql.push(&format!(
+            "){} HAVING count > 0)) WHERE place <= {limit} OR place_of_rule = 1 ORDER BY place",
+            grouped(&keys)
+        ));
+        let ranked: Vec<Ranked> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
+        let total = ranked.first().map_or(0, |group| group.total);
+        let rules = pair.map(|pair| FailureRules { rules: rules_of(&ranked, pair), total });
+        Ok(Ranking { groups: ranked.into_iter().take(limit).map(|group| group.labels).collect(), rules, total })
+    }
+}
+
+/// The pairs of field and rule, whose labels have these places, the most frequent first.
+fn rules_of(ranked: &[Ranked], (field, rule): (usize, usize)) -> Vec<FailureRule> {
+    let mut by_rule = BTreeMap::new();
+    for group in ranked {
+        if let (Some(field), Some(rule)) = (group.labels.get(field), group.labels.get(rule)) {
+            by_rule.insert((field, rule), group.of_rule);
+        }
+    }
+    let rule = |((field, rule), count): ((&String, &String), u64)| FailureRule {
+        field: field.clone(),
+        rule: rule.clone(),
+        count,
+    };
+    let mut rules: Vec<_> = by_rule.into_iter().map(rule).collect();
+    rules.sort_by_key(|rule| std::cmp::Reverse(rule.count));
+    rules
+}
+
+impl Ranking {
+    /// The filter of the ranked groups, and of hardly anything else.
+    pub(super) fn narrowed(&self, filter: &Filter, group_by: &[FailureKey]) -> Filter {
+        let mut narrow = filter.clone();
+        for (index, key) in group_by.iter().enumerate() {
+            let values: BTreeSet<&String> = self.groups.iter().filter_map(|labels| labels.get(index)).collect();
+            // They travel in the address of the request.
+            if values.iter().map(|value| value.len()).sum::<usize>() > MAX_NARROWING {
+                continue;
+            }
+            let values = values.into_iter().cloned().collect();
+            match key {
+                FailureKey::Field => narrow.fields = values,
+                FailureKey::Rule => narrow.rules = values,
+                FailureKey::Route => narrow.routes = values,
+                FailureKey::Message | FailureKey::MaskedMessage | FailureKey::Account | FailureKey::Path => {}
+            }
+        }
+        narrow
+    }
+
+    /// Leaves the rows of the ranked groups, which are shares of all that was ranked.
+    pub(super) fn pick(&self, rows: &mut Vec<Counted>) {
+        let ranked: HashSet<&Vec<String>> = self.groups.iter().collect();
+        rows.retain(|row| ranked.contains(&row.labels));
+        for row in rows {
+            // What has come in since the ranking counts too.
+            row.total = self.total.max(row.count);
+        }
+    }
+}
