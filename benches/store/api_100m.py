@@ -26,8 +26,15 @@ def filled(engine, table, condition="1"):
     return engine.query(f"SELECT count() FROM b.{table} WHERE {condition}").strip() != "0"
 
 
-def fill_rollups(engine):
-    """As delivery fills them: all of the range by hours, by minutes the last two days, by accounts the last eight."""
+def end_of_loaded(engine, million):
+    """When the events of load_100m.py end; a run of this script ships further ones, at the time of the run."""
+    return int(engine.query("SELECT toUnixTimestamp64Milli(max(timestamp)) FROM b.events WHERE "
+                            f"batch_id = reinterpretAsUUID(sipHash128(toUInt64({million * 10 - 1}), 'batch')) FORMAT TSV"))
+
+
+def fill_rollups(engine, million):
+    """As delivery fills them: all of the range by hours, by minutes and by accounts the last days."""
+    newest = end_of_loaded(engine, million)
     first, last = (int(ms) for ms in engine.query(
         "SELECT toUnixTimestamp64Milli(min(received_at)), toUnixTimestamp64Milli(max(received_at)) FROM b.events FORMAT TSV").split())
     cell = f"toMonday(received_at) AS week, {ZERO} AS batch, project"
@@ -38,12 +45,12 @@ def fill_rollups(engine):
     of_day = {
         "counts by the hour": (first, "rollup_counts", "per = 'hour'", [
             counts("day", "toStartOfDay", both), counts("hour", "toStartOfHour", both), counts("coarse_hour", "toStartOfHour", neither)]),
-        "counts by the minute": (last - 2 * DAY_MS, "rollup_counts", "per = 'minute'", [
+        "counts by the minute": (newest - 2 * DAY_MS, "rollup_counts", "per = 'minute'", [
             counts("minute", "toStartOfMinute", both), counts("coarse_minute", "toStartOfMinute", neither)]),
         "failures": (first, "rollup_failures", "1", [
             f"INSERT INTO b.rollup_failures SELECT {cell}, {hour}, service, environment, route, field, rule, count(), count(), 0, 0, 0, "
             "groupUniqArray(account_id), min(timestamp), max((timestamp, request_id))"]),
-        "accounts": (last - 8 * DAY_MS, "rollup_accounts", "1", [
+        "accounts": (newest - 8 * DAY_MS, "rollup_accounts", "1", [
             f"INSERT INTO b.rollup_accounts SELECT {cell}, account_id, {hour}, service, environment, route, method, status, count()"]),
         "issues": (first, "rollup_issues", "1", [
             f"INSERT INTO b.rollup_issues SELECT {cell}, {hour}, fingerprint, environment, release, count(), max(toUnixTimestamp64Milli(timestamp) % 3600000)",
@@ -173,10 +180,9 @@ def measure(engine, collector, rids, go_on):
     return taken
 
 
-def measure_pages(engine, collector, rids):
+def measure_pages(engine, collector, rids, newest):
     """From the request to the last byte, compressed. No range is asked for twice."""
     collector.sign_in()
-    newest = int(engine.query("SELECT toUnixTimestamp64Milli(max(timestamp)) FROM b.events FORMAT TSV"))
     moment = lambda ms: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
     route, service, rare = engine.query(
         f"SELECT route, service, account_id FROM b.events WHERE timestamp > fromUnixTimestamp64Milli({newest - DAY_MS // 24}) AND status = 400 "
@@ -185,10 +191,13 @@ def measure_pages(engine, collector, rids):
                "field and rule": "field=email&rule=required", "a busy account": "account_id=1", "a rare account": f"account_id={rare}", "a text": "q=characters"}
     pages = {"/requests/{id}": [f"/requests/{rid}" for rid in rids[:200]]}
     for days in (1, 7, 30):
-        ends = [newest - 3 * DAY_MS - at * 613_000 for at in range(PAGES)]
+        # A day within the two that have minutes, longer ranges before them: they are read by hours and days.
+        ends = [newest - (0 if days == 1 else 2 * DAY_MS) - at * 613_000 for at in range(PAGES)]
         ranges = [f"from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in ends]
         pages[f"/ over {days} d"] = [f"/?{of}" for of in ranges]
+        pages[f"/overview/accounts over {days} d"] = [f"/overview/accounts?{of}" for of in ranges]
         pages[f"/validation over {days} d"] = [f"/validation?{of}" for of in ranges]
+        pages[f"/validation/friction over {days} d"] = [f"/validation/friction?{of}" for of in ranges[:9]]
         for name, chosen in filters.items():
             pages[f"/explore over {days} d, {name or 'all'}"] = [f"/explore?{of}&{chosen}" for of in ranges]
     print("| page | samples | p50 ms | p95 ms | p99 ms | bytes |\n|---|---|---|---|---|---|")
@@ -215,7 +224,7 @@ def main():
     million = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     engine = bench.Engine(f"lookup-{million}")
     bench.migrate(engine, "b")
-    fill_rollups(engine)
+    fill_rollups(engine, million)
     print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
     collector = Collector(engine)
     try:
@@ -226,7 +235,7 @@ def main():
         for query in ("group_by=status&step=1d", "group_by=status&step=1h", "group_by=service&step=1d", "group_by=route&step=1d", "group_by=status,route&step=1d", "group_by=route&step=6h"):
             samples = [collector.get(f"/api/v1/rates?from=-30d&{query}")[0] for _ in range(30)]
             print(f"`GET /api/v1/rates?from=-30d&{query}`: p50 {bench.percentile(samples, .5):.1f} ms, p99 {bench.percentile(samples, .99):.1f} ms")
-        measure_pages(engine, collector, rids)
+        measure_pages(engine, collector, rids, end_of_loaded(engine, million))
         bodies, counts = made_bodies(), []
         begin = time.time()
         threads = [threading.Thread(target=collector.ship, args=(bodies, counts)) for _ in range(8)]

@@ -1,14 +1,21 @@
 //! Rate-limit episodes: unbroken runs of 429s of one client on one route.
 
+use std::collections::HashSet;
+
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{Filter, Sql, StatusFilter, Store, StoreError, Value};
+use super::{
+    Filter, Sql, StatusFilter, Store, StoreError, Value,
+    rollup::{HOUR_MS, Range},
+};
 use crate::event::Event;
 
 /// A longer pause between two 429s ends an episode. Windows of limits are mostly seconds to a minute: a client that waits for one or two of them
 /// and is refused again has not changed its ways; one that was silent for five minutes has stopped, and comes back as a new episode.
 pub const GAP_MS: i64 = 5 * 60_000;
+
+const LIMITED: StatusFilter = StatusFilter::Code(429);
 
 /// How far from an event its episode is followed, each way.
 const WINDOW_MS: i64 = 6 * 3_600_000;
@@ -58,21 +65,47 @@ impl Store {
         if event.status != 429 || client.is_empty() {
             return Ok(None);
         }
-        let filter = Filter {
-            from_ms: event.timestamp_ms.saturating_sub(WINDOW_MS),
-            to_ms: event.timestamp_ms.saturating_add(WINDOW_MS),
+        let window = (event.timestamp_ms.saturating_sub(WINDOW_MS), event.timestamp_ms.saturating_add(WINDOW_MS));
+        let mut filter = Filter {
+            from_ms: window.0,
+            to_ms: window.1,
             services: vec![event.service.clone()],
             environments: vec![event.environment.clone()],
             routes: vec![event.route.clone()],
             account_ids: vec![event.account_id.clone()],
             ..Filter::default()
         };
+        (filter.from_ms, filter.to_ms) = self.hours_around(project, &filter, event.timestamp_ms).await?;
         let mut sql = self.episodes(project, &filter, event.account_id.is_empty().then_some(&event.client_ip));
         // Of an event that is not in the table, the one it will be in.
         sql.push_value(" HAVING (greatest(start_ms - {}, ", Value::Int(event.timestamp_ms));
         sql.push_value("{} - end_ms) AS distance) <= ", Value::Int(event.timestamp_ms));
         sql.push_value("{} ORDER BY distance DESC", Value::Int(GAP_MS));
         Ok(self.rows("reading a rate-limit episode", &sql).await?.pop())
+    }
+
+    /// What of a filter's range an episode around a moment can be in: an hour without a 429 ends it, and the rollup of accounts tells these.
+    async fn hours_around(&self, project: &str, filter: &Filter, at_ms: i64) -> Result<Range, StoreError> {
+        let range = (filter.from_ms, filter.to_ms);
+        let first_hour = filter.from_ms.div_euclid(HOUR_MS) * HOUR_MS;
+        let is_told = first_hour >= self.rollups_since_ms().await?;
+        if !is_told || filter.account_ids.iter().any(String::is_empty) {
+            return Ok(range);
+        }
+        let mut sql = Sql::new("SELECT DISTINCT toInt64(toUnixTimestamp(at)) * 1000 AS hour FROM ");
+        sql.push(&self.table("rollup_accounts")).push_cells(project, &[(None, (first_hour, filter.to_ms))]);
+        sql.push_one_of("account", &filter.account_ids);
+        sql.push_conditions(&Filter { account_ids: Vec::new(), statuses: vec![LIMITED], ..filter.clone() });
+        let hours: HashSet<i64> = self.rows("reading the hours of a rate limit", &sql).await?.into_iter().collect();
+        let hour = at_ms.div_euclid(HOUR_MS) * HOUR_MS;
+        let (mut first, mut end) = (hour, hour + HOUR_MS);
+        while hours.contains(&(first - HOUR_MS)) {
+            first -= HOUR_MS;
+        }
+        while hours.contains(&end) {
+            end += HOUR_MS;
+        }
+        Ok((first.max(range.0), end.min(range.1)))
     }
 
     /// Selects episodes; what was told of the limit is read at once, which the three columns of it would do one after the other. Of the clients of one address where one is given.
@@ -97,8 +130,10 @@ impl Store {
              JSONExtract(details, 'rate_limit', 'Tuple(limit Nullable(UInt64), remaining Nullable(UInt64), reset Nullable(Int64))') AS quota, \
              quota.1 AS allowed, quota.2 AS left, quota.3 AS resets FROM ",
         );
-        let filter = Filter { statuses: vec![StatusFilter::Code(429)], ..filter.clone() };
-        sql.push(&self.table("events")).push_filter(project, &filter);
+        // By itself ClickHouse reads the details of every 429 before it looks whose it is.
+        sql.push(&self.table("events")).push(" PREWHERE status = 429").push_one_of("account_id", &filter.account_ids);
+        let filter = Filter { account_ids: Vec::new(), ..filter.clone() };
+        sql.push_filter(project, &filter);
         if let Some(address) = client_ip {
             sql.push_value(" AND client_ip = {}", Value::Text(address.clone()));
         }

@@ -232,15 +232,18 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
         Event { account_id: "18".to_owned(), ..at(7, 60) },
         Event { status: 400, ..at(8, 61) },
         Event { route: "/other".to_owned(), ..at(9, 62) },
+        // In the hour before; and in the one before that, too long ago to belong to it.
+        at(10, -200),
+        at(11, -3700),
     ];
-    insert(store, &events).await;
+    deliver(store, &events).await;
     let episode = store.episode("shop", &events[1]).await.unwrap().unwrap();
     assert_eq!(
         (episode.start_ms, episode.end_ms),
-        (noon(), noon() + 59_000),
+        (noon() - 200_000, noon() + 59_000),
         "359 s after 59 s is exactly 301 s later"
     );
-    assert_eq!((episode.events, episode.limit, episode.retries_before_reset), (3, Some(60), 2));
+    assert_eq!((episode.events, episode.limit, episode.retries_before_reset), (4, Some(60), 2));
     let later = store.episode("shop", &events[3]).await.unwrap().unwrap();
     assert_eq!((later.start_ms, later.events, later.limit), (noon() + 360_000, 2, Some(60)));
     let not_stored = Event { timestamp_ms: noon() + 100_000, ..events[0].clone() };
