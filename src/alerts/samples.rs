@@ -185,7 +185,10 @@ impl Reader<'_> {
 
     /// In a running collector the running hour is as far as the rollup has come; a replay needs it by the minute.
     async fn field_errors(&self, kind: &ValidationSpike) -> Result<Vec<Series>, StoreError> {
-        let hours = self.store.field_error_hours(self.project, &self.filter(kind.history_ms + 2 * HOUR_MS)).await?;
+        let filter = self.filter(kind.history_ms + 2 * HOUR_MS);
+        // A spike is in the running hour or in the one before, and has so many events at least.
+        let recent_ms = self.ends.first - 2 * HOUR_MS;
+        let hours = self.store.field_error_hours(self.project, &filter, recent_ms, kind.min_events).await?;
         let steps = if self.ends.is_one() {
             hours.clone()
         } else {

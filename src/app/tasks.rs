@@ -35,8 +35,9 @@ const EVALUATION_INTERVAL: Duration = Duration::from_millis(500);
 /// How often ClickHouse is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often an erasure that waits is looked at.
+/// How often an erasure that waits is looked at; after each failure in a row twice as long, up to [`MAX_ERASE_INTERVAL`].
 const ERASE_INTERVAL: Duration = Duration::from_millis(250);
+const MAX_ERASE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often it is said again that ClickHouse is not ready.
 const REMIND_INTERVAL: Duration = Duration::from_secs(60);
@@ -249,7 +250,9 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
 async fn erase(shared: http::Shared) -> Infallible {
     let eraser = &shared.eraser;
     let mut courses: HashMap<String, Course> = HashMap::new();
+    let mut failures = 0_u32;
     loop {
+        let mut fails = false;
         let (unfinished, mut waits) = match eraser.unfinished().await {
             Ok(unfinished) => (unfinished, false),
             Err(error) => {
@@ -267,6 +270,7 @@ async fn erase(shared: http::Shared) -> Infallible {
                 Ok(Progress::Waits) => None,
                 Err(error) => {
                     tracing::warn!(erasure = erasure.id, "erasing: {error}; trying again");
+                    fails = true;
                     Some(error.to_string())
                 }
             };
@@ -276,7 +280,9 @@ async fn erase(shared: http::Shared) -> Infallible {
             }
         }
         // What waits is looked at again; what is new says so.
-        let pause = if waits { ERASE_INTERVAL } else { UPKEEP_INTERVAL };
+        failures = if fails { failures.saturating_add(1) } else { 0 };
+        let again = ERASE_INTERVAL.saturating_mul(2_u32.saturating_pow(failures)).min(MAX_ERASE_INTERVAL);
+        let pause = if waits { again } else { UPKEEP_INTERVAL };
         let _ = tokio::time::timeout(pause, eraser.begun.notified()).await; // either is a reason to look
     }
 }

@@ -78,8 +78,7 @@ pub(in crate::console) async fn page(
 }
 
 pub(super) async fn measure(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<Friction, ApiError> {
-    let quiet_ms = friction::default_quiet_ms(filter);
-    friction::measure(shared, token, &Asked { filter: filter.clone(), quiet_ms, limit: ROWS }).await
+    friction::measure(shared, token, &Asked { filter: filter.clone(), quiet_ms: None, limit: ROWS }).await
 }
 
 impl FrictionView {

@@ -15,7 +15,7 @@ use crate::{
         unavailable,
     },
     state::TokenInfo,
-    store::query::{Filter, FrictionRow},
+    store::query::{Filter, FrictionRow, MAX_FAILURES},
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -74,7 +74,8 @@ pub struct FrictionAccount {
 /// What was asked of the friction.
 pub(crate) struct Asked {
     pub(crate) filter: Filter,
-    pub(crate) quiet_ms: i64,
+    /// None: by the length of what is gone through.
+    pub(crate) quiet_ms: Option<i64>,
     pub(crate) limit: usize,
 }
 
@@ -104,21 +105,21 @@ pub async fn friction(
     });
     let limit = params.limit(ROWS.0, ROWS.1);
     params.finish()?;
-    let quiet_ms = quiet_ms.unwrap_or_else(|| default_quiet_ms(&filter));
     Ok(Data::ok(measure(&shared, &token, &Asked { filter, quiet_ms, limit }).await?))
 }
 
 /// A quarter of the range, from an hour to a day.
-pub(crate) fn default_quiet_ms(filter: &Filter) -> i64 {
+fn default_quiet_ms(filter: &Filter) -> i64 {
     ((filter.to_ms - filter.from_ms) / 4).clamp(HOUR_MS, 24 * HOUR_MS)
 }
 
 pub(crate) async fn measure(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Friction, ApiError> {
     let Asked { filter, quiet_ms, limit } = asked;
-    let from_ms = shared.store.friction_from_ms(&token.project, filter);
+    let from_ms = shared.store.friction_from_ms(&token.project, filter, MAX_FAILURES);
     let from_ms = shared.timed("friction_from", from_ms).await.map_err(|error| unavailable(&error))?;
     let filter = &Filter { from_ms, ..filter.clone() };
-    let rows = shared.store.friction(&token.project, filter, *quiet_ms, *limit);
+    let quiet_ms = quiet_ms.unwrap_or_else(|| default_quiet_ms(filter));
+    let rows = shared.store.friction(&token.project, filter, quiet_ms, *limit);
     let rows = shared.timed("friction", rows).await.map_err(|error| unavailable(&error))?;
     let stuck_accounts = rows.first().map_or(0, |row| row.stuck_in_all);
     let sight = shared.sight(token);

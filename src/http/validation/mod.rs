@@ -160,13 +160,19 @@ pub(crate) async fn count_and_trends(
     trend_step_ms: Option<i64>,
 ) -> Result<(Failures, Vec<FailureTrend>), ApiError> {
     let filter = &asked.filter;
-    let CountedFailures { rows, trends, rules } = counted(shared, token, asked, trend_step_ms).await?;
-    let rules = match rules {
-        Some(rules) => rules,
-        None => {
-            let rules = shared.store.failure_rules(&token.project, filter, TOP_RULES);
-            shared.timed("validation_summary", rules).await.map_err(|error| unavailable(&error))?
-        }
+    let rules = async {
+        let rules = shared.store.failure_rules(&token.project, filter);
+        shared.timed("validation_summary", rules).await.map_err(|error| unavailable(&error))
+    };
+    let counted = counted(shared, token, asked, trend_step_ms);
+    // Rows by field and rule bring the rules with them, mostly.
+    let by_rule = [FailureKey::Field, FailureKey::Rule].iter().all(|key| asked.group_by.contains(key));
+    let (CountedFailures { rows, trends, .. }, rules) = if by_rule {
+        let counted = counted.await?;
+        let known = counted.rules.clone();
+        (counted, if let Some(known) = known { known } else { rules.await? })
+    } else {
+        tokio::try_join!(counted, rules)?
     };
     let summary = FailureSummary::of(rules);
     let sight = shared.sight(token);

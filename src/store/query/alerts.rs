@@ -8,6 +8,9 @@ use super::{Filter, Sql, Store, StoreError, Value, rollup::HOUR_MS};
 /// Rows of one answer at most. A question that has more is one too many for an alert.
 pub const MAX_CELLS: usize = 2_000_000;
 
+/// What field errors are told apart by.
+const FIELD_GROUP: &str = "service, environment, route, field, rule";
+
 /// What counts are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertColumn {
@@ -167,15 +170,26 @@ impl Store {
         bounded(self.rows_of("counting requests", query).await?)
     }
 
-    /// Field errors by hour, the last one as far as it has come: from the rollups.
-    pub async fn field_error_hours(&self, project: &str, filter: &Filter) -> Result<Vec<FieldHour>, StoreError> {
-        let range = (filter.from_ms.div_euclid(HOUR_MS) * HOUR_MS, filter.to_ms);
+    /// Field errors by hour, the last one as far as it has come: from the rollups. Of the groups that had `least` in one of the hours from
+    /// `recent_ms` on: the hours of all of them, two weeks back, are more than anybody could read every minute.
+    pub async fn field_error_hours(
+        &self,
+        project: &str,
+        filter: &Filter,
+        recent_ms: i64,
+        least: u64,
+    ) -> Result<Vec<FieldHour>, StoreError> {
+        let hour = |ms: i64| ms.div_euclid(HOUR_MS) * HOUR_MS;
         let mut sql = Sql::new(
             "SELECT toString(service) AS service, toString(environment) AS environment, toString(route) AS route, \
              toString(field) AS field, toString(rule) AS rule, toInt64(toUnixTimestamp(at)) * 1000 AS begin, sum(events) AS count FROM ",
         );
-        sql.push(&self.table("rollup_failures")).push_cells(project, &[(None, range)]).push_conditions(filter);
-        sql.push(" GROUP BY ALL");
+        let table = self.table("rollup_failures");
+        sql.push(&table).push_cells(project, &[(None, (hour(filter.from_ms), filter.to_ms))]).push_conditions(filter);
+        sql.push(&format!(" AND ({FIELD_GROUP}) IN (SELECT {FIELD_GROUP} FROM ")).push(&table);
+        sql.push_cells(project, &[(None, (hour(recent_ms.max(filter.from_ms)), filter.to_ms))]).push_conditions(filter);
+        sql.push(&format!(" GROUP BY {FIELD_GROUP}, at HAVING "));
+        sql.push_value("sum(events) >= {}) GROUP BY ALL", Value::UInt(least));
         sql.push(&format!(" LIMIT {}", MAX_CELLS + 1));
         bounded(self.rows_of("counting field errors", self.ask_wide(&sql)).await?)
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     IssueKind, Sql, Store, StoreError, Value,
-    rollup::{HOUR_MS, take_whole},
+    rollup::{DAY_MS, HOUR_MS, take_whole},
 };
 
 /// An issue by the hour.
@@ -19,7 +19,7 @@ pub struct IssueHours {
     pub first_ms: Option<i64>,
 }
 
-/// A release that came to an environment, and the hour in which it first had an error there.
+/// A release that came to an environment, and the hour in which it first had an error there: one that had none in the day before the range asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
 pub struct ReleaseStart {
     pub release: String,
@@ -69,14 +69,16 @@ impl Store {
         self.rows_of("listing new issues", self.ask_wide(&sql)).await
     }
 
-    /// The releases that came to an environment within a range, the earliest first: those with errors there only after another one had some.
+    /// The releases that came to an environment within a range, the latest `limit` of them, the earliest first: those with errors there only after
+    /// another one had some, and with none in the day before the range.
     pub async fn release_starts(
         &self,
         project: &str,
         range_ms: (i64, i64),
         limit: usize,
     ) -> Result<Vec<ReleaseStart>, StoreError> {
-        let from_ms = range_ms.0.max(self.issues_since_ms().await?).div_euclid(HOUR_MS) * HOUR_MS;
+        let before_ms = range_ms.0.saturating_sub(DAY_MS).max(self.issues_since_ms().await?);
+        let from_ms = before_ms.div_euclid(HOUR_MS) * HOUR_MS;
         let mut sql = Sql::new(
             "SELECT of_release AS release, of_environment AS environment, at_ms FROM (SELECT of_release, of_environment, at_ms, \
              min(at_ms) OVER (PARTITION BY of_environment) AS first_ms FROM (SELECT toString(release) AS of_release, \
@@ -84,9 +86,13 @@ impl Store {
         );
         let cells = [(None, (from_ms, range_ms.1.max(from_ms)))];
         sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
-        sql.push(" AND release != '' GROUP BY of_release, of_environment)) WHERE at_ms > first_ms ORDER BY at_ms, release, environment");
+        sql.push(" AND release != '' GROUP BY of_release, of_environment)) WHERE at_ms > first_ms");
+        // The hour that the range begins in counts as its first.
+        sql.push_value(" AND at_ms > {} - 3600000 ORDER BY at_ms DESC, release, environment", Value::Int(range_ms.0));
         sql.push(&format!(" LIMIT {limit}"));
-        self.rows_of("finding when releases began", self.ask_wide(&sql)).await
+        let mut starts: Vec<ReleaseStart> = self.rows_of("finding when releases began", self.ask_wide(&sql)).await?;
+        starts.reverse();
+        Ok(starts)
     }
 
     /// The hours of an issue that a range touches. Only the rollup is read: hours of before there was one are zeros.

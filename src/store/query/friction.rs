@@ -44,27 +44,29 @@ pub struct FrictionRow {
 pub const MAX_FAILURES: u64 = 3_000_000;
 
 impl Store {
-    /// From when on a range has [`MAX_FAILURES`] at most, roughly, by whole hours; its begin where it has no more, or the rollup does not tell.
-    pub async fn friction_from_ms(&self, project: &str, filter: &Filter) -> Result<i64, StoreError> {
+    /// From when on a range has so many field errors at most, roughly, by whole hours; its begin where it has no more. Filters that the rollup does
+    /// not know leave no more than it counts. Of one person, there are not too many.
+    pub async fn friction_from_ms(&self, project: &str, filter: &Filter, most: u64) -> Result<i64, StoreError> {
+        let Filter { from_ms, to_ms, services, environments, routes, fields, rules, .. } = filter.clone();
+        let known = Filter { from_ms, to_ms, services, environments, routes, fields, rules, ..Filter::default() };
         let since_ms = self.rollups_since_ms().await?;
-        let mut rest = vec![(filter.from_ms, filter.to_ms)];
-        let whole = take_whole(&mut rest, HOUR_MS, since_ms);
-        if events_in_rollup(filter, &KEYS).is_none() || whole.is_empty() {
-            return Ok(filter.from_ms);
+        let whole = take_whole(&mut vec![(from_ms, to_ms)], HOUR_MS, since_ms);
+        if whole.is_empty() || !filter.account_ids.is_empty() || !filter.user_ids.is_empty() {
+            return Ok(from_ms);
         }
         let cells: Vec<_> = whole.into_iter().map(|range| (None, range)).collect();
         let mut sql = Sql::new("SELECT toInt64(toUnixTimestamp(at)) * 1000 AS hour, sum(count) AS failures FROM ");
-        sql.push(&self.table("rollup_failures")).push_cells(project, &cells).push_conditions(filter);
-        sql.push_errors_conditions(filter, "field", "rule").push(" GROUP BY at ORDER BY at DESC");
+        sql.push(&self.table("rollup_failures")).push_cells(project, &cells).push_conditions(&known);
+        sql.push_errors_conditions(&known, "field", "rule").push(" GROUP BY at ORDER BY at DESC");
         let hours: Vec<(i64, u64)> = self.rows_of("counting field errors by the hour", self.ask_wide(&sql)).await?;
         let mut failures = 0_u64;
         let too_many = hours.into_iter().find(|(_, of_hour)| {
             failures = failures.saturating_add(*of_hour);
-            failures > MAX_FAILURES
+            failures > most
         });
         // An hour that has more than that alone is gone through all the same.
-        let last_hour = (filter.to_ms - 1).div_euclid(HOUR_MS) * HOUR_MS;
-        Ok(too_many.map_or(filter.from_ms, |(hour, _)| (hour + HOUR_MS).min(last_hour).max(filter.from_ms)))
+        let last_hour = (to_ms - 1).div_euclid(HOUR_MS) * HOUR_MS;
+        Ok(too_many.map_or(from_ms, |(hour, _)| (hour + HOUR_MS).min(last_hour).max(from_ms)))
     }
 
     /// Fields of routes where accounts fail, those with the most stuck accounts first.

@@ -120,9 +120,16 @@ impl Store {
             self.first_event_of(project, event.fingerprint, &edges),
             self.first_hour_of(project, event.fingerprint, &hours),
         )?;
-        let Some(hour) = hour.filter(|hour| at_edges.is_none_or(|first| *hour < first)) else { return Ok(at_edges) };
-        let in_hour = self.first_event_of(project, event.fingerprint, &[(hour, hour + HOUR_MS)]).await?;
-        Ok(in_hour.into_iter().chain(at_edges).min())
+        // Of an hour whose events were erased, the rollup still counts some: then the next one is asked for.
+        let mut hour = hour;
+        while let Some(at_ms) = hour.filter(|at_ms| at_edges.is_none_or(|first| *at_ms < first)) {
+            if let Some(first) = self.first_event_of(project, event.fingerprint, &[(at_ms, at_ms + HOUR_MS)]).await? {
+                return Ok(Some(first));
+            }
+            let later = hours.last().map(|(_, end)| (at_ms + HOUR_MS, *end)).filter(|(from, end)| from < end);
+            hour = self.first_hour_of(project, event.fingerprint, later.as_slice()).await?;
+        }
+        Ok(at_edges)
     }
 
     /// Begin of the first whole hour with an event of an issue.

@@ -242,15 +242,27 @@ async fn a_short_list_of_failures_knows_all_rules_and_how_its_rows_went() {
     let rules = short.rules.unwrap();
     assert_eq!(rules.total, expected.iter().map(|rule| rule.count).sum::<u64>());
     assert_eq!(rules.rules, expected);
-    assert_eq!(store.failure_rules("shop", &hours, 1).await.unwrap(), rules);
+    assert_eq!(store.failure_rules("shop", &hours).await.unwrap(), rules);
     let all = store.validation_failures("shop", &hours, &[Field, Rule, Route], None, 100).await.unwrap();
     assert_eq!(short.rows, all[..1]);
     let trend = &short.trends[0];
     assert_eq!([&trend.field, &trend.rule, &trend.route], ["field", "rule", "route"].map(|key| &all[0].keys[key]));
     assert_eq!(trend.steps.iter().map(|(_, count)| count).sum::<u64>(), all[0].count);
     assert!(trend.steps.len() > 20, "{trend:?}");
-    // Friction goes through all of a range that has no more than it may.
-    assert_eq!(store.friction_from_ms("shop", &hours).await.unwrap(), hours.from_ms);
+    // Friction goes through all of a range that has no more than it may, and through its last whole hours of one that has.
+    let from_ms = async |filter: &Filter, most| store.friction_from_ms("shop", filter, most).await.unwrap();
+    assert_eq!(from_ms(&hours, rules.total).await, hours.from_ms);
+    let cut = from_ms(&hours, rules.total / 2).await;
+    assert!(cut > hours.from_ms && cut % HOUR == 0, "{cut}");
+    let within = Filter { from_ms: cut, to_ms: noon(), ..hours.clone() };
+    assert!(store.failure_rules("shop", &within).await.unwrap().total <= rules.total / 2);
+    let before = Filter { from_ms: cut - HOUR, ..within };
+    assert!(store.failure_rules("shop", &before).await.unwrap().total > rules.total / 2);
+    let others = Filter { methods: vec!["GET".to_owned()], ..hours.clone() };
+    assert_eq!(from_ms(&others, rules.total / 2).await, cut, "the rollup does not know methods");
+    let one = Filter { account_ids: vec!["7".to_owned()], ..hours.clone() };
+    assert_eq!(from_ms(&one, 1).await, hours.from_ms);
+    assert_eq!(from_ms(&hours, 1).await, noon(), "an hour at least");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use rank::Ranking;
 pub use rank::{FailureRule, FailureRules};
 
 use super::{
@@ -168,9 +169,7 @@ impl Store {
                 None => Ok(Vec::new()),
             }
         };
-        // Of what is narrowed there may be more groups than are ranked: all values of one key with all of another.
-        let rows_at_most = if ranking.is_none() { limit } else { usize::MAX };
-        let rows = self.count_failures(project, &narrow, group_by, previous, rows_at_most);
+        let rows = self.count_failures(project, &narrow, group_by, previous, (ranking.as_ref(), limit));
         let (mut rows, trends) = tokio::try_join!(rows, trends)?;
         if let Some(ranking) = &ranking {
             ranking.pick(&mut rows);
@@ -186,7 +185,7 @@ impl Store {
         filter: &Filter,
         group_by: &[FailureKey],
         previous: Option<(i64, i64)>,
-        limit: usize,
+        (ranking, limit): (Option<&Ranking>, usize),
     ) -> Result<Vec<Counted>, StoreError> {
         let events = events_in_rollup(filter, group_by);
         let keys = numbered(group_by.len());
@@ -207,7 +206,23 @@ impl Store {
             }
             sql.push(&grouped(&keys));
         }
-        sql.push(&format!("){} HAVING count > 0 ORDER BY count DESC, labels LIMIT {limit}", grouped(&keys)));
+        sql.push(&format!("){} HAVING count > 0", grouped(&keys)));
+        if let Some(ranking) = ranking {
+            // Of what is narrowed there may be more groups: all values of one key with all of another.
+            let key =
+                |index| ranking.groups.iter().filter_map(|labels: &Vec<String>| labels.get(index)).cloned().collect();
+            sql.push(" AND labels IN arrayMap(group -> [");
+            for index in 0..group_by.len() {
+                let separator = if index == 0 { "" } else { ", " };
+                sql.push(&format!("{separator}group.{}", index + 1));
+            }
+            sql.push("], arrayZip(");
+            for index in 0..group_by.len() {
+                sql.push(if index == 0 { "" } else { ", " }).push_value("{}", Value::Texts(key(index)));
+            }
+            sql.push("))");
+        }
+        sql.push(&format!(" ORDER BY count DESC, labels LIMIT {limit}"));
         self.rows_of("counting validation failures", self.ask_wide(&sql)).await
     }
 

@@ -8,9 +8,6 @@ use serde::Deserialize;
 use super::{Counted, FailureKey, grouped, labels, numbered, push_keys};
 use crate::store::query::{Filter, Sql, Store, StoreError};
 
-/// Bytes of the values that a question is narrowed down to at most.
-const MAX_NARROWING: usize = 64 << 10;
-
 /// The most frequent groups of a question, the largest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranking {
@@ -20,7 +17,10 @@ pub(super) struct Ranking {
     total: u64,
 }
 
-/// Which rules cause how much: pairs of field and rule, the most frequent first.
+/// Rules that are told at most.
+const MAX_RULES: usize = 10;
+
+/// Which rules cause most: pairs of field and rule, the most frequent first, at most ten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailureRules {
     pub rules: Vec<FailureRule>,
@@ -46,17 +46,12 @@ struct Ranked {
 
 impl Store {
     /// Which rules cause most, over all routes.
-    pub async fn failure_rules(
-        &self,
-        project: &str,
-        filter: &Filter,
-        limit: usize,
-    ) -> Result<FailureRules, StoreError> {
-        let ranking = self.rank_failures(project, filter, &[FailureKey::Field, FailureKey::Rule], limit).await?;
+    pub async fn failure_rules(&self, project: &str, filter: &Filter) -> Result<FailureRules, StoreError> {
+        let ranking = self.rank_failures(project, filter, &[FailureKey::Field, FailureKey::Rule], 0).await?;
         Ok(ranking.rules.unwrap_or_default())
     }
 
-    /// The most frequent groups of field errors, and of each field and rule how often it was: nothing else of them is read.
+    /// The most frequent groups of field errors, and the rules that cause most: how often they were, and nothing else of them is read.
     pub(super) async fn rank_failures(
         &self,
         project: &str,
@@ -67,15 +62,14 @@ impl Store {
         let keys = numbered(group_by.len());
         let key_of = |key| group_by.iter().position(|other| *other == key);
         let pair = key_of(FailureKey::Field).zip(key_of(FailureKey::Rule));
-        // Of no pairs, all is one.
-        let by_pair = pair.map_or_else(String::new, |(field, rule)| format!("PARTITION BY key_{field}, key_{rule}"));
-        let mut sql = Sql::new("SELECT labels, total, of_rule FROM (SELECT labels, count, ");
-        sql.push(&format!(
-            "sum(count) OVER () AS total, sum(count) OVER ({by_pair}) AS of_rule, \
+        // Without pairs, all is one.
+        let pair_of = pair.map_or_else(|| "0".to_owned(), |(field, rule)| format!("(key_{field}, key_{rule})"));
+        let mut sql = Sql::new(&format!(
+            "SELECT labels, total, of_rule FROM (SELECT *, dense_rank() OVER (ORDER BY of_rule DESC, pair) AS rule_place FROM (\
+             SELECT labels, pair, sum(count) OVER () AS total, sum(count) OVER (PARTITION BY pair) AS of_rule, \
              row_number() OVER (ORDER BY count DESC, labels) AS place, \
-             row_number() OVER ({by_pair} ORDER BY count DESC, labels) AS place_of_rule FROM (SELECT {}{} AS labels, \
-             sum(occurrences) AS count FROM (",
-            keys.iter().map(|key| format!("{key}, ")).collect::<String>(),
+             row_number() OVER (PARTITION BY pair ORDER BY count DESC, labels) AS place_of_rule FROM (SELECT {pair_of} AS pair, \
+             {} AS labels, sum(occurrences) AS count FROM (",
             labels(group_by.len())
         ));
         for (index, piece) in self.pieces(filter, group_by, None).await?.into_iter().enumerate() {
@@ -92,9 +86,9 @@ impl Store {
             }
             sql.push(&grouped(&keys));
         }
-        // The first group of each pair names it: there may be none of its groups among the most frequent.
+        // A rule is named by its first group, where it has none among the most frequent.
         sql.push(&format!(
-            "){} HAVING count > 0)) WHERE place <= {limit} OR place_of_rule = 1 ORDER BY place",
+            "){} HAVING count > 0))) WHERE place <= {limit} OR (place_of_rule = 1 AND rule_place <= {MAX_RULES}) ORDER BY place",
             grouped(&keys)
         ));
         let ranked: Vec<Ranked> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
@@ -119,6 +113,7 @@ fn rules_of(ranked: &[Ranked], (field, rule): (usize, usize)) -> Vec<FailureRule
     };
     let mut rules: Vec<_> = by_rule.into_iter().map(rule).collect();
     rules.sort_by_key(|rule| std::cmp::Reverse(rule.count));
+    rules.truncate(MAX_RULES);
     rules
 }
 
@@ -128,10 +123,6 @@ impl Ranking {
         let mut narrow = filter.clone();
         for (index, key) in group_by.iter().enumerate() {
             let values: BTreeSet<&String> = self.groups.iter().filter_map(|labels| labels.get(index)).collect();
-            // They travel in the address of the request.
-            if values.iter().map(|value| value.len()).sum::<usize>() > MAX_NARROWING {
-                continue;
-            }
             let values = values.into_iter().cloned().collect();
             match key {
                 FailureKey::Field => narrow.fields = values,
