@@ -119,6 +119,30 @@ async fn accounts_below_the_threshold_are_left_in_the_store() {
     assert_eq!(read(end, end + MINUTE).await, ["17 3"], "a replay");
 }
 
+/// What an hour is compared with is read for the fields that had enough in it, and for these it is all there.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_with_few_errors_are_left_in_the_store() {
+    let started = started().await;
+    let failed = |number: u128, days_ago: i64, field: &str| Event {
+        timestamp_ms: noon() - days_ago * DAY - MINUTE,
+        received_at_ms: noon(),
+        errors: vec![failure(field, "m", "required")],
+        ..event(number)
+    };
+    let mut events: Vec<_> = (1..=4).map(|number| failed(number, 0, "email")).collect();
+    events.extend((5..=6).map(|number| failed(number, 0, "title")));
+    events.extend((7..=12).map(|number| failed(number, 1, "title")));
+    events.push(failed(13, 1, "email"));
+    let batch = insert(&started.store, &events).await;
+    roll_up(&started.store, &[(batch, events)]).await;
+    let text = "defaults = false\n[[rule]]\nname = 'r'\nkind = 'validation_spike'\nseverity = 'page'\nmin_events = 4\n";
+    let set = RuleSet::parse(text).unwrap();
+    let series = started.series(&set.rules[0], noon(), noon()).await;
+    let told: Vec<_> =
+        series.iter().map(|series| (series.labels["field"].as_str(), series.hours.between(0, i64::MAX))).collect();
+    assert_eq!(told, [("email", 5)]);
+}
+
 /// Two releases that run side by side are usual; one that came today after another may be what has changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_change_is_one_of_the_last_day() {
