@@ -245,6 +245,8 @@ async fn a_short_list_of_failures_knows_all_rules_and_how_its_rows_went() {
     assert_eq!(store.failure_rules("shop", &hours).await.unwrap(), rules);
     let all = store.validation_failures("shop", &hours, &[Field, Rule, Route], None, 100).await.unwrap();
     assert_eq!(short.rows, all[..1]);
+    let whole = store.validation_failures("shop", &hours, &[], None, 10).await.unwrap();
+    assert_eq!(whole.iter().map(|row| row.count).collect::<Vec<_>>(), [rules.total], "without a key, all is one row");
     let trend = &short.trends[0];
     assert_eq!([&trend.field, &trend.rule, &trend.route], ["field", "rule", "route"].map(|key| &all[0].keys[key]));
     assert_eq!(trend.steps.iter().map(|(_, count)| count).sum::<u64>(), all[0].count);

@@ -207,7 +207,7 @@ impl Store {
             sql.push(&grouped(&keys));
         }
         sql.push(&format!("){} HAVING count > 0", grouped(&keys)));
-        if let Some(ranking) = ranking {
+        if let Some(ranking) = ranking.filter(|_| !group_by.is_empty()) {
             // Of what is narrowed there may be more groups: all values of one key with all of another.
             let key =
                 |index| ranking.groups.iter().filter_map(|labels: &Vec<String>| labels.get(index)).cloned().collect();
