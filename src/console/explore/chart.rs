@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::address::Address;
 use crate::{
     console::{
         Range,
+        address::Address,
         chart::{Band, Stacked},
         view::{self, Explore, Family, Markup, number},
     },

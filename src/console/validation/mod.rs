@@ -15,8 +15,10 @@ pub(super) use detail::failure;
 pub(super) use friction::page as friction_page;
 
 use super::{
-    Layout, Range, Visit, render,
-    view::{Markup, chip, filter_words, percent, plural},
+    Layout, Range, Visit,
+    address::Address,
+    render,
+    view::{Markup, filter_words, percent, plural},
 };
 use crate::{
     http::{
@@ -179,13 +181,9 @@ fn sentence(summary: &FailureSummary, stuck: u64) -> String {
     format!("{rules} {share} {}{stuck}", plural(all, "validation failure", "validation failures"))
 }
 
-/// The filters that are on.
+/// The filters that are on. As typed: who may not see people can only have typed a pseudonym.
 fn chips(visit: &Visit) -> Vec<Markup> {
-    let asked = visit.params();
-    let is_filter = |name: &str| !["from", "to", "limit", "cursor"].contains(&name);
-    let on = asked.iter().filter(|(name, value)| is_filter(name) && !value.is_empty());
-    // As typed: who may not see people can only have typed a pseudonym.
-    on.map(|(name, value)| chip(name, value, &visit.with_params(&[(name, "")]))).collect()
+    Address::of(visit).chips(visit.path())
 }
 
 impl FilterForm {
