@@ -111,13 +111,13 @@ impl FrictionView {
 }
 
 fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
-    let link = context.failure_link(&[("field", &row.field), ("route", &row.route), ("rule", "")]);
-    let events = explore(context).with("field", &row.field).with("route", &row.route);
+    let values = [("field", row.field.as_str()), ("route", row.route.as_str())];
+    let link = context.failure_link(&values);
     let tries = row.attempts_per_account.map(|tries| format!("{tries:.1}")).unwrap_or_default();
     vec![
-        field_link(&row.field, &link),
+        field_link(&row.field, link.as_deref()),
         route_code(&row.route),
-        events.number(row.accounts),
+        explore(context, &values).number(row.accounts),
         tries.into(),
         Markup::new(format!("<b>{}</b>", number(row.stuck))),
         number(row.still_failing).into(),
@@ -130,8 +130,9 @@ fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
 fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) -> Markup {
     const NAMED: usize = 3;
     let name = |account: &FrictionAccount| {
-        let events = explore(context).with("field", &row.field).with("route", &row.route);
-        let link = events.with("account_id", account.account_id.as_str()).text(account.account_id.as_str());
+        let id = account.account_id.as_str();
+        let values = [("field", row.field.as_str()), ("route", row.route.as_str()), ("account_id", id)];
+        let link = explore(context, &values).text(id);
         let last = ago_of(&account.last_seen, context.visit.now_ms);
         let tries = plural(account.attempts, "try", "tries");
         format!("<li>{link} <span class=\"faint\">{}, last {last}</span></li>", escape(&tries))

@@ -140,9 +140,11 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The page of one failure.
-    fn failure_link(&self, values: &[(&str, &str)]) -> String {
-        self.visit.elsewhere("/validation/failure", values)
+    /// The page of one failure, with the page's other filters. None where a value is empty, for which there is no filter: the page would be of
+    /// more than that.
+    fn failure_link(&self, values: &[(&str, &str)]) -> Option<String> {
+        let can_be_asked = values.iter().all(|(_, value)| !value.is_empty());
+        can_be_asked.then(|| self.visit.elsewhere("/validation/failure", values))
     }
 
     /// How often per step of the range.
