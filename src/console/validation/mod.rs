@@ -149,7 +149,8 @@ impl Context<'_> {
 
     /// How often per step of the range.
     fn counts(&self, trend: &FailureTrend) -> Vec<u64> {
-        let steps = usize::try_from((self.filter.to_ms - self.filter.from_ms) / self.step_ms + 1).unwrap_or(1);
+        let begin_ms = FailureTrend::begin_ms(self.filter.from_ms, self.step_ms);
+        let steps = usize::try_from((self.filter.to_ms - 1 - begin_ms) / self.step_ms + 1).unwrap_or(1);
         let mut counts = vec![0; steps.min(2000)];
         for (step, count) in &trend.steps {
             if let Some(slot) = counts.get_mut(*step as usize) {

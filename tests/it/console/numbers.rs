@@ -1,9 +1,13 @@
 //! Where numbers lead: to the events that they count, whatever filters a page has, and nowhere where no filter asks for those.
 
+use errata::state::Role;
 use serde_json::{Value, json};
 
 use super::{Browser, Page};
-use crate::collector::{Collector, event};
+use crate::{
+    collector::{Collector, event},
+    contract::token,
+};
 
 /// Another route than that of [`event`].
 const OTHER: &str = "/api/v1/writer/tasks/";
@@ -97,5 +101,32 @@ async fn a_number_leads_to_what_it_counts_whatever_the_filters() {
     let services = rows(&page, "Services with most errors");
     let row = services.iter().find(|row| row[0].contains("(not named)")).unwrap();
     assert!(link(&row[0]).is_none() && link(&row[1]).is_none() && row[1].ends_with(">1"), "{row:?}");
+    collector.stop().await.unwrap();
+}
+
+/// One failure every ten minutes, a range that begins and ends within an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn steady_failures_have_bars_of_one_height() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let at = |n: usize| format!("2026-11-{:02}T{:02}:{:02}:00Z", 20 + n / 144, n / 6 % 24, n % 6 * 10);
+    let steady = |n: usize| {
+        let mut failed = event(&format!("req_{n}"), 422);
+        failed["timestamp"] = json!(at(n));
+        failed
+    };
+    collector.ship(&(0..288).map(steady).collect::<Vec<_>>()).await;
+    collector.delivered().await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let mut browser = Browser::signed_in(&collector, &product).await;
+    let span = "from=2026-11-20T12:40:00Z&to=2026-11-21T12:40:00Z";
+    // Twenty minutes of the first hour, forty of the last, and all of those between.
+    let expected: Vec<_> = std::iter::once("7.7").chain(std::iter::repeat_n("23.0", 23)).chain(["15.3"]).collect();
+    for path in [format!("/validation?{span}"), format!("/validation/failure?{span}&field=site_id")] {
+        let page = browser.get(&path).await;
+        let bars = page.text.split("<path class=\"bars\" d=\"").nth(1).unwrap().split('"').next().unwrap();
+        let heights: Vec<_> = bars.split("v-").skip(1).map(|bar| bar.split('h').next().unwrap()).collect();
+        assert_eq!(heights, expected, "{path}: {bars}");
+    }
     collector.stop().await.unwrap();
 }
