@@ -256,11 +256,14 @@
     section.setAttribute("aria-busy", "true");
     until.classList.add("faint");
     fetch(section.dataset.later).then(async (answer) => {
+      // Who has been signed out since is sent to sign in.
+      if (answer.redirected) return until.append(" You are signed out; load the page again.");
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const part = answer.ok && page.querySelector("[data-part]");
       if (!part) throw new Error(`status ${answer.status}`);
       until.replaceWith(...part.childNodes);
       localise(section);
+      for (const title of all("h1[data-goes-on]")) title.append(part.dataset.goesOn ?? "");
     }).catch((problem) => until.append(` That failed just now (${problem.message}).`)).finally(() => section.removeAttribute("aria-busy"));
   }
 

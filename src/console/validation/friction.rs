@@ -10,7 +10,7 @@ use axum::{
 use super::{
     Context, chips,
     failures::{explore, field_link},
-    step_ms,
+    step_ms, stuck_words,
 };
 use crate::{
     console::{
@@ -38,6 +38,8 @@ const ROWS: usize = 20;
 struct FrictionPage {
     layout: Layout,
     sentence: String,
+    /// How the title of the page goes on that asks for this part.
+    goes_on: String,
     chips: Vec<Markup>,
     friction: FrictionView,
     back: String,
@@ -69,6 +71,7 @@ pub(in crate::console) async fn page(
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms: step_ms(&filter), filter: &filter };
     let page = FrictionPage {
         sentence: friction.sentence.clone(),
+        goes_on: stuck_words(friction.stuck_accounts),
         chips: chips(&visit),
         friction: FrictionView::new(&friction, &context),
         back: visit.elsewhere("/validation", &[]),

@@ -98,7 +98,7 @@ pub(super) async fn page(
     };
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
-        sentence: sentence(&failures.summary, friction.as_ref().map_or(0, |friction| friction.stuck_accounts)),
+        sentence: sentence(&failures.summary, friction.as_ref().map(|friction| friction.stuck_accounts)),
         range: range.within(),
         chips: chips(&visit),
         filters: FilterForm::new(&visit),
@@ -167,7 +167,8 @@ fn step_ms(filter: &Filter) -> i64 {
     if step_ms > HOUR_MS / 3 { (step_ms + HOUR_MS - 1) / HOUR_MS * HOUR_MS } else { step_ms }
 }
 
-fn sentence(summary: &FailureSummary, stuck: u64) -> String {
+/// The title. Who is stuck is left out where that is not known yet: the page asks for it.
+fn sentence(summary: &FailureSummary, stuck: Option<u64>) -> String {
     let (caused, all) = (summary.top.iter().map(|rule| rule.count).sum::<u64>(), summary.failures);
     let rules = match summary.top.len() {
         0 => return "No validation failed".to_owned(),
@@ -176,12 +177,17 @@ fn sentence(summary: &FailureSummary, stuck: u64) -> String {
         _ => "Three rules cause",
     };
     let share = if caused == all { "all".to_owned() } else { format!("{} of", percent(summary.top_share)) };
-    let stuck = match stuck {
+    let stuck = stuck.map(stuck_words).unwrap_or_default();
+    format!("{rules} {share} {}{stuck}", plural(all, "validation failure", "validation failures"))
+}
+
+/// How the title goes on.
+fn stuck_words(stuck: u64) -> String {
+    match stuck {
         0 => String::new(),
         1 => "; one account is stuck".to_owned(),
         many => format!("; {} are stuck", plural(many, "account", "accounts")),
-    };
-    format!("{rules} {share} {}{stuck}", plural(all, "validation failure", "validation failures"))
+    }
 }
 
 /// The filters that are on. As typed: who may not see people can only have typed a pseudonym.
@@ -220,11 +226,13 @@ mod tests {
         let told =
             |counts: &[u64], failures, stuck| sentence(&summary(counts, failures), stuck).replace('\u{202f}', " ");
         assert_eq!(
-            told(&[2000, 1000, 416], 4812, 38),
+            told(&[2000, 1000, 416], 4812, Some(38)),
             "Three rules cause 71 % of 4 812 validation failures; 38 accounts are stuck"
         );
-        assert_eq!(told(&[5], 5, 1), "One rule causes all 5 validation failures; one account is stuck");
-        assert_eq!(told(&[], 0, 0), "No validation failed");
+        assert_eq!(told(&[5], 5, Some(1)), "One rule causes all 5 validation failures; one account is stuck");
+        let all = "One rule causes all 5 validation failures";
+        assert_eq!([told(&[5], 5, Some(0)), told(&[5], 5, None)], [all, all]);
+        assert_eq!(told(&[], 0, Some(0)), "No validation failed");
     }
 
     #[test]
