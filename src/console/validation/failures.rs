@@ -54,7 +54,8 @@ pub(super) fn explore(context: &Context<'_>, values: &[(&str, &str)]) -> Explore
         .fold(Explore::of(context.range), |events, (name, value)| events.with(name, value))
 }
 
-pub(super) fn table(failures: &Failures, trends: &[FailureTrend], context: &Context<'_>) -> Markup {
+/// `knows_before`: whether the period before is one that can be compared with.
+pub(super) fn table(failures: &Failures, trends: &[FailureTrend], knows_before: bool, context: &Context<'_>) -> Markup {
     const COLUMNS: [Column; 8] = [
         Column::Row("Field"),
         Column::Text("Rule"),
@@ -67,11 +68,16 @@ pub(super) fn table(failures: &Failures, trends: &[FailureTrend], context: &Cont
     ];
     let key = |trend: &FailureTrend| [trend.field.clone(), trend.rule.clone(), trend.route.clone()];
     let trends: HashMap<_, _> = trends.iter().map(|trend| (key(trend), trend)).collect();
-    let rows: Vec<_> = failures.rows.iter().map(|row| cells(row, &trends, context)).collect();
+    let rows: Vec<_> = failures.rows.iter().map(|row| cells(row, &trends, knows_before, context)).collect();
     scroll("Validation failures by field, rule and route", &COLUMNS, &rows)
 }
 
-fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &Context<'_>) -> Vec<Markup> {
+fn cells(
+    row: &Failure,
+    trends: &HashMap<[String; 3], &FailureTrend>,
+    knows_before: bool,
+    context: &Context<'_>,
+) -> Vec<Markup> {
     let key = |name: &str| row.keys.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
     let (field, rule, route) = (key("field"), key("rule"), key("route"));
     let values = [("field", field.as_str()), ("rule", rule.as_str()), ("route", route.as_str())];
@@ -86,7 +92,7 @@ fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &
         explore(context, &values).number(row.count),
         number(row.accounts).into(),
         trend.map_or_else(Markup::default, |trend| spark(&context.counts(trend), &format!("{label} over the range"))),
-        change(row.count, row.previous_count.unwrap_or_default()),
+        change(row.count, row.previous_count.filter(|_| knows_before)),
         documented_tag(documented),
     ]
 }
@@ -99,8 +105,12 @@ pub(super) fn documented_tag(documented: bool) -> Markup {
     })
 }
 
-/// Against the period before: `+12 %`, `−40 %`, `new`.
-fn change(count: u64, before: u64) -> Markup {
+/// Against the period before: `+12 %`, `−40 %`, `new`; a dash where that is not known.
+fn change(count: u64, before: Option<u64>) -> Markup {
+    let Some(before) = before else {
+        let hover = "there are no events of all of the period of the same length before";
+        return Markup::new(format!("<span title=\"{hover}\">–</span>"));
+    };
     let text = match (count, before) {
         (_, 0) => "new".to_owned(),
         (count, before) if count == before => "same".to_owned(),
@@ -128,7 +138,8 @@ mod tests {
             let html = change(count, before).to_string().replace('\u{202f}', " ");
             html.split_once('>').unwrap().1.trim_end_matches("</span>").to_owned()
         };
-        assert_eq!([text(5, 0), text(5, 5), text(6, 5), text(3, 5)], ["new", "same", "+20 %", "−40 %"]);
-        assert_eq!(text(5000, 5), "× 1000");
+        let told = [text(5, Some(0)), text(5, Some(5)), text(6, Some(5)), text(3, Some(5))];
+        assert_eq!(told, ["new", "same", "+20 %", "−40 %"]);
+        assert_eq!([text(5000, Some(5)), text(5, None)], ["× 1000", "–"]);
     }
 }

@@ -25,6 +25,7 @@ use crate::{
         Shared,
         answer::ApiError,
         params::Params,
+        unavailable,
         validation::{self, Asked, FailureSummary, csv},
     },
     state::TokenInfo,
@@ -90,7 +91,8 @@ pub(super) async fn page(
     params.finish()?;
     let asked = asked(filter.clone(), ROWS);
     let step_ms = step_ms(&filter);
-    let (failures, trends) = validation::count_and_trends(&shared, &token, &asked, Some(step_ms)).await?;
+    let counted = validation::count_and_trends(&shared, &token, &asked, Some(step_ms));
+    let ((failures, trends), knows_before) = tokio::try_join!(counted, knows_before(&shared, &token, &filter))?;
     let friction = if failures.summary.failures <= FRICTION_AT_ONCE {
         Some(friction::measure(&shared, &token, &filter).await?)
     } else {
@@ -105,7 +107,7 @@ pub(super) async fn page(
         is_empty: failures.rows.is_empty(),
         top: failures.summary.top.iter().map(|rule| failures::Top::new(rule, &context)).collect(),
         more: failures.rows.len() >= ROWS,
-        table: failures::table(&failures, &trends, &context),
+        table: failures::table(&failures, &trends, knows_before, &context),
         friction: friction.map(|friction| friction::FrictionView::new(&friction, &context)),
         friction_path: visit.elsewhere("/validation/friction", &[]),
         csv: visit.elsewhere("/validation.csv", &[]),
@@ -128,6 +130,14 @@ pub(super) async fn table(
 
 fn asked(filter: Filter, limit: usize) -> Asked {
     Asked { filter, group_by: vec![FailureKey::Field, FailureKey::Rule, FailureKey::Route], compared: true, limit }
+}
+
+/// Whether there are events of all of the period of the same length before.
+async fn knows_before(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<bool, ApiError> {
+    let span = shared.timed("project_span", shared.store.project_span(&token.project)).await;
+    let span = span.map_err(|error| unavailable(&error))?;
+    let before_ms = filter.from_ms - (filter.to_ms - filter.from_ms);
+    Ok(span.is_some_and(|span| span.first_ms <= before_ms))
 }
 
 /// What the parts of the page are made with.

@@ -128,5 +128,11 @@ async fn steady_failures_have_bars_of_one_height() {
         let heights: Vec<_> = bars.split("v-").skip(1).map(|bar| bar.split('h').next().unwrap()).collect();
         assert_eq!(heights, expected, "{path}: {bars}");
     }
+    // There is nothing from before the first event to compare with.
+    let change = |page: &Page| rows(page, "Validation failures by field, rule and route")[0][6].clone();
+    let page = browser.get("/validation?from=2026-11-20T06:00:00Z&to=2026-11-20T18:00:00Z").await;
+    assert!(change(&page).contains(">–<"), "{}", change(&page));
+    let page = browser.get("/validation?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z").await;
+    assert!(change(&page).contains(">same<"), "{}", change(&page));
     collector.stop().await.unwrap();
 }
