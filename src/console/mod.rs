@@ -18,6 +18,7 @@
 //! 4. A form is `method="post"` with `{{ layout.csrf }}` in it; its handler takes a [`Form`], answers [`see_other`] or, with a message, [`Visit::send_on`].
 //! 5. A test in `tests/it/console/`: `Browser` and `Page::check`; and a row in `tests/console/pages.mjs`, which has the page opened in a real browser.
 
+mod address;
 mod alerts;
 mod assets;
 mod attempts;

@@ -19,7 +19,7 @@ use super::{
     layout::first_place,
     render, see_other,
     view::{
-        self, Column, Explore, Markup, percent, scroll,
+        self, Column, Explore, Markup, percent, request_for, scroll,
         time::{ago, parse},
     },
 };
@@ -144,7 +144,12 @@ pub(super) async fn overview(
             .map(|(kind, events)| IssueLine::new(shared.catalog, kind, *events, &range, visit.now_ms))
             .collect(),
         checks: health::checks(&answers.intake),
-        alerts: answers.alerts.alerts.into_iter().filter_map(|alert| AlertLine::new(alert, visit.now_ms)).collect(),
+        alerts: answers
+            .alerts
+            .alerts
+            .into_iter()
+            .filter_map(|alert| AlertLine::new(alert, &token, visit.now_ms))
+            .collect(),
         layout: visit.layout("Overview").with_range(&range, &visit),
     };
     Ok(render(&page)?.into_response())
@@ -256,7 +261,7 @@ impl IssueLine {
 
 impl AlertLine {
     /// None for those that have resolved.
-    fn new(alert: Alert, now_ms: i64) -> Option<Self> {
+    fn new(alert: Alert, token: &TokenInfo, now_ms: i64) -> Option<Self> {
         let class = match alert.state {
             "firing" => "bad",
             "pending" | "acknowledged" | "silenced" => "warn",
@@ -274,7 +279,7 @@ impl AlertLine {
                 format!("One account, {}, is {} of it.", account.account, percent(account.share))
             }),
             since: parse(since).map(|at| ago(at, now_ms)),
-            sample: evidence.and_then(|evidence| evidence.samples.first()).map(|id| view::request(id)),
+            sample: evidence.and_then(|evidence| evidence.samples.first()).map(|id| request_for(id, token)),
         })
     }
 }

@@ -1,5 +1,9 @@
 //! The time range of a page: in its address, and chosen at the top.
 
+use axum::http::{Uri, uri::PathAndQuery};
+use chrono::NaiveDateTime;
+use url::form_urlencoded;
+
 use super::{
     Visit,
     view::{
@@ -8,6 +12,9 @@ use super::{
     },
 };
 use crate::{http::params::Params, store::query::Filter};
+
+/// A time as a browser's date field sends it, which names no zone.
+const FIELD: [&str; 2] = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
 
 /// The lengths people choose most: the parameter, the words.
 const PRESETS: [(&str, &str); 7] = [
@@ -30,6 +37,29 @@ pub struct Range {
     /// The parameters as asked for; empty: the default.
     pub from: String,
     pub to: String,
+}
+
+/// A page's address whose `from` or `to` is [of a date field](FIELD), with these in UTC, as the form says where no script puts them in the
+/// reader's zone. What the page leads to takes them then as the API does. None where there is nothing to do.
+pub(super) fn in_utc(uri: &Uri) -> Option<Uri> {
+    let query = uri.query()?;
+    let parts: Vec<String> =
+        query.split('&').map(|part| part_in_utc(part).unwrap_or_else(|| part.to_owned())).collect();
+    let changed = parts.join("&");
+    if changed == query {
+        return None;
+    }
+    let mut pieces = uri.clone().into_parts();
+    pieces.path_and_query = Some(PathAndQuery::try_from(format!("{}?{changed}", uri.path())).ok()?);
+    Uri::from_parts(pieces).ok()
+}
+
+/// One parameter of a query.
+fn part_in_utc(part: &str) -> Option<String> {
+    let (name, value) = part.split_once('=').filter(|(name, _)| ["from", "to"].contains(name))?;
+    let (value, _) = form_urlencoded::parse(value.as_bytes()).next()?;
+    let time = FIELD.iter().find_map(|format| NaiveDateTime::parse_from_str(&value, format).ok())?;
+    Some(format!("{name}={}", time.format("%Y-%m-%dT%H:%M:%SZ")))
 }
 
 /// One length to choose.
@@ -137,6 +167,30 @@ impl Range {
             kept: visit.params().into_iter().filter(keeps).collect(),
             from: time::utc(self.from_ms, Format::Field),
             to: time::utc(self.to_ms, Format::Field),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_a_date_field_are_of_utc_and_nothing_else_is_touched() {
+        let told = |text: &str| in_utc(&text.parse().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(
+            told("/explore?q=a+b&from=2026-11-17T00%3A00&to=2026-11-18T09:30:15&route=%2Fa").unwrap(),
+            "/explore?q=a+b&from=2026-11-17T00:00:00Z&to=2026-11-18T09:30:15Z&route=%2Fa"
+        );
+        for text in [
+            "/",
+            "/?from=-7d&to=2026-11-18T00:00:00Z",
+            "/?from=2026-11-18T00:00+01:00",
+            "/?from=2026-13-01T00:00",
+            "/?from=soon&to",
+            "/?q=2026-11-17T00:00&not-from=2026-11-17T00:00",
+        ] {
+            assert_eq!(told(text), None, "{text}");
         }
     }
 }

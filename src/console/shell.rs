@@ -11,7 +11,7 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 
-use super::{Html, Visit, cookies, error};
+use super::{Html, Visit, cookies, error, range};
 use crate::http::{
     Shared,
     answer::{self, AnswerId},
@@ -33,6 +33,9 @@ const WORTH_COMPRESSING: usize = 1024;
 pub(crate) async fn shell(AxumState(shared): AxumState<Shared>, mut request: Request, next: Next) -> Response {
     if is_api(request.uri().path()) {
         return next.run(request).await;
+    }
+    if let Some(uri) = range::in_utc(request.uri()) {
+        *request.uri_mut() = uri;
     }
     let accepts = Accepts::of(request.headers());
     let peer = request.extensions().get::<Peer>().copied();

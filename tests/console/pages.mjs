@@ -3,6 +3,7 @@
 export const pages = (data) => [
   { name: "sign-in", path: "/sign-in", as: null, ready: "text=Access token" },
   { name: "overview", path: `/?${data.span}`, ready: ".chart svg.wide", readme: "light" },
+  { name: "overview-sre", path: `/?${data.span}`, as: "sre", ready: ".what > code" },
   { name: "accounts", path: `/overview/accounts?${data.span}`, as: "sre", ready: "main table" },
   { name: "overview-empty", path: "/?from=-1h", ready: "text=No error has arrived in this time" },
   { name: "explore", path: `/explore?${data.span}`, ready: ".chart svg.wide", readme: "light" },

@@ -8,6 +8,7 @@ mod inert;
 mod issues;
 mod limits;
 mod lookup;
+mod numbers;
 pub(crate) mod overview;
 mod pages;
 mod product;

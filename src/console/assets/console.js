@@ -256,36 +256,45 @@
     section.setAttribute("aria-busy", "true");
     until.classList.add("faint");
     fetch(section.dataset.later).then(async (answer) => {
+      // Who has been signed out since is sent to sign in.
+      if (answer.redirected) return until.append(" You are signed out; load the page again.");
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const part = answer.ok && page.querySelector("[data-part]");
       if (!part) throw new Error(`status ${answer.status}`);
       until.replaceWith(...part.childNodes);
       localise(section);
+      for (const title of all("h1[data-goes-on]")) title.append(part.dataset.goesOn ?? "");
     }).catch((problem) => until.append(` That failed just now (${problem.message}).`)).finally(() => section.removeAttribute("aria-busy"));
   }
 
   // A download that says how far it is. What would not fit the browser's memory well is left to the browser.
+  let exporting = false;
   for (const link of all("[data-export]")) {
     const total = Number(link.dataset.export), state = document.querySelector("[data-export-state]");
+    // The first line of a CSV has the names.
+    const heads = new URL(link.href).searchParams.get("format") === "csv" ? 1 : 0;
     link.addEventListener("click", async (event) => {
       if (total > 200000 || event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
+      if (exporting) return;
+      exporting = true;
       const bar = document.createElement("progress"), words = document.createElement("span");
       bar.max = Math.max(1, total);
       state.replaceChildren(bar, words);
       state.hidden = false;
       try {
         const answer = await fetch(link.href);
+        if (answer.redirected) throw new Error("you are signed out");
         if (!answer.ok) throw new Error((await answer.json()).errors?.token?.[0] ?? `status ${answer.status}`);
         const parts = [], reader = answer.body.getReader();
-        let lines = 0;
+        let lines = -heads;
         for (;;) {
           const { done, value } = await reader.read();
           if (done) break;
           parts.push(value);
           for (const byte of value) if (byte === 10) lines += 1;
-          bar.value = Math.min(lines, bar.max);
-          words.textContent = `${lines.toLocaleString()} of ${total.toLocaleString()} events`;
+          bar.value = Math.max(0, Math.min(lines, bar.max));
+          words.textContent = `${Math.max(0, lines).toLocaleString()} of ${total.toLocaleString()} events`;
         }
         const file = URL.createObjectURL(new Blob(parts));
         const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? "errata-events";
@@ -296,6 +305,8 @@
       } catch (problem) {
         bar.remove();
         words.textContent = `The export ended before its end (${problem.message}); nothing is saved. Try again, or take a shorter time.`;
+      } finally {
+        exporting = false;
       }
     });
   }

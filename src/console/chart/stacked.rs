@@ -50,6 +50,9 @@ pub struct Stacked {
     /// Begin of the first step, milliseconds since the Unix epoch.
     pub from_ms: i64,
     pub step_ms: i64,
+    /// From when to when is counted, milliseconds since the Unix epoch, if that is less than the steps: the first and the last number lead to
+    /// what they count.
+    pub counted_ms: Option<(i64, i64)>,
     /// The lowest first; each has a value for each step.
     pub bands: Vec<Band>,
     /// Of each step: whether anything is known of it. What is not is a gap and no zero.
@@ -310,7 +313,9 @@ impl Stacked {
             let mut cells = vec![moment(at, Format::Minute)];
             if self.known[step] {
                 cells.extend(shown.iter().map(|band| number(band.counts.get(step).copied().unwrap_or(0)).into()));
-                cells.push(self.events.clone().within(at, at.saturating_add(self.step_ms)).number(totals[step]));
+                let (first, end) = self.counted_ms.unwrap_or((i64::MIN, i64::MAX));
+                let (from_ms, to_ms) = (at.max(first), at.saturating_add(self.step_ms).min(end));
+                cells.push(self.events.clone().within(from_ms, to_ms).number(totals[step]));
             } else {
                 cells.extend(shown.iter().map(|_| "no data".into()).chain(["no data".into()]));
             }
@@ -382,6 +387,15 @@ mod tests {
         let html = Stacked { events: Explore::default().with("status", "5xx"), ..chart() }.html();
         let link = "/explore?status=5xx&amp;from=1970-01-01T00%3A00%3A00.000Z&amp;to=1970-01-01T01%3A00%3A00.000Z";
         assert!(html.as_str().contains(&format!("<a href=\"{link}\">20</a>")), "{html}");
+        let counted_ms = Some((HOUR / 2, 4 * HOUR - 1000));
+        let html = Stacked { counted_ms, ..chart() }.html();
+        for (span, count) in [
+            ("00%3A30%3A00.000Z&amp;to=1970-01-01T01%3A00%3A00", 20),
+            ("03%3A00%3A00.000Z&amp;to=1970-01-01T03%3A59%3A59", 40),
+        ] {
+            let link = format!("<a href=\"/explore?from=1970-01-01T{span}.000Z\">{count}</a>");
+            assert!(html.as_str().contains(&link), "{link}: {html}");
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::address::Address;
 use crate::{
     console::{
         Range,
+        address::Address,
         chart::{Band, Stacked},
         view::{self, Explore, Family, Markup, number},
     },
@@ -60,6 +60,7 @@ impl Counted {
             unit: format!("errors per {}", view::time::per(step_ms)),
             from_ms: first_ms,
             step_ms,
+            counted_ms: Some((histogram.counted_from_ms.max(filter.from_ms), filter.to_ms)),
             bands: bands.into(),
             known: begins.map(|at_ms| is_whole || at_ms >= histogram.counted_from_ms).collect(),
             ..Stacked::default()

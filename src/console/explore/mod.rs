@@ -1,7 +1,6 @@
 //! Explore: the events that fit some filters, how many there are over time, as a table, as a file, and live. Everything that makes a view is in its
 //! address.
 
-mod address;
 mod chart;
 mod rows;
 mod scan;
@@ -16,12 +15,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use self::{
-    address::{Address, FILTERS},
-    chart::Counted,
-};
+use self::chart::Counted;
 use super::{
-    Layout, Range, Visit, render, see_other,
+    Layout, Range, Visit,
+    address::{Address, FILTERS},
+    render, see_other,
     view::{Markup, Pager, filter_words, plural, time},
 };
 use crate::{
@@ -129,7 +127,7 @@ pub(super) async fn page(
         layout: visit.layout("Explore").with_range(&range, &visit),
         headline: headline(&counted, &range),
         uncounted,
-        chips: address.chips(),
+        chips: address.chips("/explore"),
         choices: FILTERS.iter().map(|(name, _)| (*name, filter_words(name))).collect(),
         kept: address.pairs().to_vec(),
         views: VIEWS.iter().map(|(words, pairs)| (*words, view_path(pairs))).collect(),

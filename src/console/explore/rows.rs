@@ -1,8 +1,10 @@
 //! An event as a row of the table: the same on the page and in its live tail.
 
-use super::address::{Address, cut};
 use crate::{
-    console::view::{self, Markup, escape, time},
+    console::{
+        address::{Address, cut},
+        view::{self, Markup, escape, time},
+    },
     event::Event,
     http::{Shared, events::Viewer},
 };

@@ -60,7 +60,9 @@ pub(super) async fn page(
     let filter = range.filter(rate_limits::filter(&mut params, visit.now_ms));
     params.finish()?;
     let found = rate_limits::limited(&shared, &token.project, &filter, EPISODES).await?;
-    let filters: Vec<_> = visit.params().into_iter().filter(|(name, _)| FILTERS.contains(&name.as_str())).collect();
+    let filters = visit.params();
+    let filters: Vec<_> =
+        filters.into_iter().filter(|(name, value)| FILTERS.contains(&name.as_str()) && !value.is_empty()).collect();
     let chips = filters.iter().map(|(name, value)| chip(name, value, &visit.with_params(&[(name, "")])));
     let events =
         filters.iter().fold(Explore::of(&range).with("status", "429"), |link, (name, value)| link.with(name, value));

@@ -46,6 +46,7 @@ impl Shape {
             unit: format!("errors per {}", per(step_ms)),
             from_ms,
             step_ms,
+            counted_ms: Some((range.from_ms, range.to_ms)),
             known: known(series, from_ms, step_ms, steps),
             bands,
             shades,

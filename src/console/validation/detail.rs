@@ -18,10 +18,11 @@ use crate::{
         chart::spark,
         render,
         view::{
-            Column, Explore, Markup, code, field_name, number, percent, plural, request_for, route_code, scroll,
+            Column, Markup, code, field_name, number, percent, plural, request_for, route_code, scroll,
             time::{Format, moment_of},
         },
     },
+    event::pseudonym::MASK,
     http::{
         Shared,
         answer::ApiError,
@@ -96,7 +97,7 @@ pub(in crate::console) async fn failure(
     let all = whole.first();
     let accounts = all.map_or(0, |row| row.accounts);
     let title = title(&filter);
-    let events = events(&context, &filter);
+    let events = explore(&context, &[]);
     let count = all.map_or(0, |row| row.count);
     let named = who.iter().filter(|row| !text(row, "account").is_empty()).count() as u64;
     let page = FailurePage {
@@ -106,8 +107,8 @@ pub(in crate::console) async fn failure(
         count: events.text(&plural(count, "failure", "failures")),
         accounts: plural(accounts, "account", "accounts"),
         spark: spark(&counts, &format!("{} over the range", plural(count, "failure", "failures"))),
-        messages: messages_table(&messages, &events),
-        who: who_table(&who, &events),
+        messages: messages_table(&messages, &context),
+        who: who_table(&who, &context),
         others: accounts.saturating_sub(named),
         places: places_table(&places, &context),
         samples: whole.iter().flat_map(|row| &row.samples).map(|id| request_for(id, &token)).collect(),
@@ -141,14 +142,6 @@ fn title(filter: &Filter) -> String {
     }
 }
 
-fn events(context: &Context<'_>, filter: &Filter) -> Explore {
-    let lists = [("field", &filter.fields), ("rule", &filter.rules), ("route", &filter.routes)];
-    lists
-        .into_iter()
-        .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
-        .fold(explore(context), |explore, (name, value)| explore.with(name, value))
-}
-
 fn text<'r>(row: &'r Failure, key: &str) -> &'r str {
     row.keys.get(key).map_or("", |value| value.as_str())
 }
@@ -157,7 +150,7 @@ fn seen(text: &str) -> Markup {
     moment_of(text, Format::Minute)
 }
 
-fn messages_table(messages: &[Failure], events: &Explore) -> Markup {
+fn messages_table(messages: &[Failure], context: &Context<'_>) -> Markup {
     const COLUMNS: [Column; 5] = [
         Column::Row("Message"),
         Column::Number("Failures"),
@@ -169,11 +162,11 @@ fn messages_table(messages: &[Failure], events: &Explore) -> Markup {
         .iter()
         .map(|row| {
             let message = text(row, "message");
-            // A masked message is no text to search for.
-            let link = if message.contains(crate::event::pseudonym::MASK) {
-                events.clone()
+            // A masked message is no text to search for, and the filters may have the one text that there can be.
+            let link = if message.contains(MASK) || context.filter.text.is_some() {
+                explore(context, &[("field", text(row, "field"))])
             } else {
-                events.clone().with("q", message)
+                explore(context, &[("field", text(row, "field")), ("q", message)])
             };
             vec![
                 Markup::from(message),
@@ -187,7 +180,7 @@ fn messages_table(messages: &[Failure], events: &Explore) -> Markup {
     scroll("Messages", &COLUMNS, &rows)
 }
 
-fn who_table(who: &[Failure], events: &Explore) -> Markup {
+fn who_table(who: &[Failure], context: &Context<'_>) -> Markup {
     const COLUMNS: [Column; 4] =
         [Column::Row("Account"), Column::Number("Failures"), Column::Text("First seen"), Column::Text("Last seen")];
     let rows: Vec<_> = who
@@ -198,7 +191,7 @@ fn who_table(who: &[Failure], events: &Explore) -> Markup {
             let count = if account.is_empty() {
                 number(row.count).into()
             } else {
-                events.clone().with("account_id", account).number(row.count)
+                explore(context, &[("account_id", account)]).number(row.count)
             };
             vec![name, count, seen(&row.first_seen), seen(&row.last_seen)]
         })
@@ -213,8 +206,7 @@ fn places_table(places: &[Failure], context: &Context<'_>) -> Markup {
         .iter()
         .map(|row| {
             let (route, rule) = (text(row, "route"), text(row, "rule"));
-            let events = explore(context).with("route", route).with("rule", rule);
-            let events = context.filter.fields.iter().fold(events, |events, field| events.with("field", field));
+            let events = explore(context, &[("route", route), ("rule", rule)]);
             vec![route_code(route), code(rule), events.number(row.count), number(row.accounts).into()]
         })
         .collect();

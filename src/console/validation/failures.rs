@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Context;
 use crate::{
     console::{
+        address::Address,
         chart::spark,
         view::{Column, Explore, Markup, code, escape, field_name, number, percent, plural, route_code, scroll},
     },
@@ -18,36 +19,43 @@ pub(super) struct Top {
     pub(super) rule: String,
     pub(super) share: String,
     pub(super) count: Markup,
-    pub(super) link: String,
+    /// None where no filter asks for it.
+    pub(super) link: Option<String>,
 }
 
 impl Top {
     pub(super) fn new(rule: &TopRule, context: &Context<'_>) -> Self {
-        let explore = explore(context).with("field", &rule.field).with("rule", &rule.rule);
+        let values = [("field", rule.field.as_str()), ("rule", rule.rule.as_str())];
         Self {
             field: field_name(&rule.field).to_owned(),
             share: percent(rule.share),
-            count: explore.text(&plural(rule.count, "failure", "failures")),
-            link: context.failure_link(&[("field", &rule.field), ("rule", &rule.rule)]),
+            count: explore(context, &values).text(&plural(rule.count, "failure", "failures")),
+            link: context.failure_link(&values),
             rule: rule.rule.clone(),
         }
     }
 }
 
-/// A field that leads to the page of its failures.
-pub(super) fn field_link(field: &str, link: &str) -> Markup {
-    Markup::new(format!("<a href=\"{}\">{}</a>", escape(link), code(field_name(field))))
+/// A field that leads to the page of its failures, if a filter asks for them.
+pub(super) fn field_link(field: &str, link: Option<&str>) -> Markup {
+    let name = code(field_name(field));
+    match link {
+        Some(link) => Markup::new(format!("<a href=\"{}\">{name}</a>", escape(link))),
+        None => name,
+    }
 }
 
-/// The events of the page's range and filters.
-pub(super) fn explore(context: &Context<'_>) -> Explore {
-    let kept = ["service", "environment", "status", "release", "account_id", "user_id"];
-    let params = context.visit.params();
-    let kept = params.iter().filter(|(name, _)| kept.contains(&name.as_str()));
-    kept.fold(Explore::of(context.range), |explore, (name, value)| explore.with(name, value))
+/// The events of the page's range and of all its filters, but with these values of their own.
+pub(super) fn explore(context: &Context<'_>, values: &[(&str, &str)]) -> Explore {
+    let others: Vec<_> = values.iter().map(|(name, _)| *name).chain(["from", "to"]).collect();
+    let kept = Address::of(context.visit).without(&others);
+    let kept = kept.pairs().iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    kept.chain(values.iter().copied())
+        .fold(Explore::of(context.range), |events, (name, value)| events.with(name, value))
 }
 
-pub(super) fn table(failures: &Failures, trends: &[FailureTrend], context: &Context<'_>) -> Markup {
+/// `knows_before`: whether the period before is one that can be compared with.
+pub(super) fn table(failures: &Failures, trends: &[FailureTrend], knows_before: bool, context: &Context<'_>) -> Markup {
     const COLUMNS: [Column; 8] = [
         Column::Row("Field"),
         Column::Text("Rule"),
@@ -60,26 +68,31 @@ pub(super) fn table(failures: &Failures, trends: &[FailureTrend], context: &Cont
     ];
     let key = |trend: &FailureTrend| [trend.field.clone(), trend.rule.clone(), trend.route.clone()];
     let trends: HashMap<_, _> = trends.iter().map(|trend| (key(trend), trend)).collect();
-    let rows: Vec<_> = failures.rows.iter().map(|row| cells(row, &trends, context)).collect();
+    let rows: Vec<_> = failures.rows.iter().map(|row| cells(row, &trends, knows_before, context)).collect();
     scroll("Validation failures by field, rule and route", &COLUMNS, &rows)
 }
 
-fn cells(row: &Failure, trends: &HashMap<[String; 3], &FailureTrend>, context: &Context<'_>) -> Vec<Markup> {
+fn cells(
+    row: &Failure,
+    trends: &HashMap<[String; 3], &FailureTrend>,
+    knows_before: bool,
+    context: &Context<'_>,
+) -> Vec<Markup> {
     let key = |name: &str| row.keys.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
     let (field, rule, route) = (key("field"), key("rule"), key("route"));
-    let link = context.failure_link(&[("field", &field), ("rule", &rule), ("route", &route)]);
-    let explore = explore(context).with("field", &field).with("rule", &rule).with("route", &route);
+    let values = [("field", field.as_str()), ("rule", rule.as_str()), ("route", route.as_str())];
+    let link = context.failure_link(&values);
     let label = plural(row.count, "failure", "failures");
     let trend = trends.get(&[field.clone(), rule.clone(), route.clone()]);
     let documented = context.shared.catalog.documents_rule(&route, &field, &rule);
     vec![
-        field_link(&field, &link),
+        field_link(&field, link.as_deref()),
         code(&rule),
         route_code(&route),
-        explore.number(row.count),
+        explore(context, &values).number(row.count),
         number(row.accounts).into(),
         trend.map_or_else(Markup::default, |trend| spark(&context.counts(trend), &format!("{label} over the range"))),
-        change(row.count, row.previous_count.unwrap_or_default()),
+        change(row.count, row.previous_count.filter(|_| knows_before)),
         documented_tag(documented),
     ]
 }
@@ -92,8 +105,12 @@ pub(super) fn documented_tag(documented: bool) -> Markup {
     })
 }
 
-/// Against the period before: `+12 %`, `−40 %`, `new`.
-fn change(count: u64, before: u64) -> Markup {
+/// Against the period before: `+12 %`, `−40 %`, `new`; a dash where that is not known.
+fn change(count: u64, before: Option<u64>) -> Markup {
+    let Some(before) = before else {
+        let hover = "there are no events of all of the period of the same length before";
+        return Markup::new(format!("<span title=\"{hover}\">–</span>"));
+    };
     let text = match (count, before) {
         (_, 0) => "new".to_owned(),
         (count, before) if count == before => "same".to_owned(),
@@ -121,7 +138,8 @@ mod tests {
             let html = change(count, before).to_string().replace('\u{202f}', " ");
             html.split_once('>').unwrap().1.trim_end_matches("</span>").to_owned()
         };
-        assert_eq!([text(5, 0), text(5, 5), text(6, 5), text(3, 5)], ["new", "same", "+20 %", "−40 %"]);
-        assert_eq!(text(5000, 5), "× 1000");
+        let told = [text(5, Some(0)), text(5, Some(5)), text(6, Some(5)), text(3, Some(5))];
+        assert_eq!(told, ["new", "same", "+20 %", "−40 %"]);
+        assert_eq!([text(5000, Some(5)), text(5, None)], ["× 1000", "–"]);
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 use super::{
     Context, chips,
     failures::{explore, field_link},
-    step_ms,
+    step_ms, stuck_words,
 };
 use crate::{
     console::{
@@ -38,6 +38,8 @@ const ROWS: usize = 20;
 struct FrictionPage {
     layout: Layout,
     sentence: String,
+    /// How the title of the page goes on that asks for this part.
+    goes_on: String,
     chips: Vec<Markup>,
     friction: FrictionView,
     back: String,
@@ -69,6 +71,7 @@ pub(in crate::console) async fn page(
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms: step_ms(&filter), filter: &filter };
     let page = FrictionPage {
         sentence: friction.sentence.clone(),
+        goes_on: stuck_words(friction.stuck_accounts),
         chips: chips(&visit),
         friction: FrictionView::new(&friction, &context),
         back: visit.elsewhere("/validation", &[]),
@@ -110,13 +113,13 @@ impl FrictionView {
 }
 
 fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
-    let link = context.failure_link(&[("field", &row.field), ("route", &row.route), ("rule", "")]);
-    let events = explore(context).with("field", &row.field).with("route", &row.route);
+    let values = [("field", row.field.as_str()), ("route", row.route.as_str())];
+    let link = context.failure_link(&values);
     let tries = row.attempts_per_account.map(|tries| format!("{tries:.1}")).unwrap_or_default();
     vec![
-        field_link(&row.field, &link),
+        field_link(&row.field, link.as_deref()),
         route_code(&row.route),
-        events.number(row.accounts),
+        explore(context, &values).number(row.accounts),
         tries.into(),
         Markup::new(format!("<b>{}</b>", number(row.stuck))),
         number(row.still_failing).into(),
@@ -129,8 +132,9 @@ fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
 fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) -> Markup {
     const NAMED: usize = 3;
     let name = |account: &FrictionAccount| {
-        let events = explore(context).with("field", &row.field).with("route", &row.route);
-        let link = events.with("account_id", account.account_id.as_str()).text(account.account_id.as_str());
+        let id = account.account_id.as_str();
+        let values = [("field", row.field.as_str()), ("route", row.route.as_str()), ("account_id", id)];
+        let link = explore(context, &values).text(id);
         let last = ago_of(&account.last_seen, context.visit.now_ms);
         let tries = plural(account.attempts, "try", "tries");
         format!("<li>{link} <span class=\"faint\">{}, last {last}</span></li>", escape(&tries))

@@ -15,14 +15,17 @@ pub(super) use detail::failure;
 pub(super) use friction::page as friction_page;
 
 use super::{
-    Layout, Range, Visit, render,
-    view::{Markup, chip, filter_words, percent, plural},
+    Layout, Range, Visit,
+    address::Address,
+    render,
+    view::{Markup, filter_words, percent, plural},
 };
 use crate::{
     http::{
         Shared,
         answer::ApiError,
         params::Params,
+        unavailable,
         validation::{self, Asked, FailureSummary, csv},
     },
     state::TokenInfo,
@@ -88,7 +91,8 @@ pub(super) async fn page(
     params.finish()?;
     let asked = asked(filter.clone(), ROWS);
     let step_ms = step_ms(&filter);
-    let (failures, trends) = validation::count_and_trends(&shared, &token, &asked, Some(step_ms)).await?;
+    let counted = validation::count_and_trends(&shared, &token, &asked, Some(step_ms));
+    let ((failures, trends), knows_before) = tokio::try_join!(counted, knows_before(&shared, &token, &filter))?;
     let friction = if failures.summary.failures <= FRICTION_AT_ONCE {
         Some(friction::measure(&shared, &token, &filter).await?)
     } else {
@@ -96,14 +100,14 @@ pub(super) async fn page(
     };
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
-        sentence: sentence(&failures.summary, friction.as_ref().map_or(0, |friction| friction.stuck_accounts)),
+        sentence: sentence(&failures.summary, friction.as_ref().map(|friction| friction.stuck_accounts)),
         range: range.within(),
         chips: chips(&visit),
         filters: FilterForm::new(&visit),
         is_empty: failures.rows.is_empty(),
         top: failures.summary.top.iter().map(|rule| failures::Top::new(rule, &context)).collect(),
         more: failures.rows.len() >= ROWS,
-        table: failures::table(&failures, &trends, &context),
+        table: failures::table(&failures, &trends, knows_before, &context),
         friction: friction.map(|friction| friction::FrictionView::new(&friction, &context)),
         friction_path: visit.elsewhere("/validation/friction", &[]),
         csv: visit.elsewhere("/validation.csv", &[]),
@@ -128,6 +132,14 @@ fn asked(filter: Filter, limit: usize) -> Asked {
     Asked { filter, group_by: vec![FailureKey::Field, FailureKey::Rule, FailureKey::Route], compared: true, limit }
 }
 
+/// Whether there are events of all of the period of the same length before.
+async fn knows_before(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<bool, ApiError> {
+    let span = shared.timed("project_span", shared.store.project_span(&token.project)).await;
+    let span = span.map_err(|error| unavailable(&error))?;
+    let before_ms = filter.from_ms - (filter.to_ms - filter.from_ms);
+    Ok(span.is_some_and(|span| span.first_ms <= before_ms))
+}
+
 /// What the parts of the page are made with.
 struct Context<'a> {
     shared: &'a Shared,
@@ -138,14 +150,17 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The page of one failure.
-    fn failure_link(&self, values: &[(&str, &str)]) -> String {
-        self.visit.elsewhere("/validation/failure", values)
+    /// The page of one failure, with the page's other filters. None where a value is empty, for which there is no filter: the page would be of
+    /// more than that.
+    fn failure_link(&self, values: &[(&str, &str)]) -> Option<String> {
+        let can_be_asked = values.iter().all(|(_, value)| !value.is_empty());
+        can_be_asked.then(|| self.visit.elsewhere("/validation/failure", values))
     }
 
     /// How often per step of the range.
     fn counts(&self, trend: &FailureTrend) -> Vec<u64> {
-        let steps = usize::try_from((self.filter.to_ms - self.filter.from_ms) / self.step_ms + 1).unwrap_or(1);
+        let begin_ms = FailureTrend::begin_ms(self.filter.from_ms, self.step_ms);
+        let steps = usize::try_from((self.filter.to_ms - 1 - begin_ms) / self.step_ms + 1).unwrap_or(1);
         let mut counts = vec![0; steps.min(2000)];
         for (step, count) in &trend.steps {
             if let Some(slot) = counts.get_mut(*step as usize) {
@@ -162,7 +177,8 @@ fn step_ms(filter: &Filter) -> i64 {
     if step_ms > HOUR_MS / 3 { (step_ms + HOUR_MS - 1) / HOUR_MS * HOUR_MS } else { step_ms }
 }
 
-fn sentence(summary: &FailureSummary, stuck: u64) -> String {
+/// The title. Who is stuck is left out where that is not known yet: the page asks for it.
+fn sentence(summary: &FailureSummary, stuck: Option<u64>) -> String {
     let (caused, all) = (summary.top.iter().map(|rule| rule.count).sum::<u64>(), summary.failures);
     let rules = match summary.top.len() {
         0 => return "No validation failed".to_owned(),
@@ -171,21 +187,22 @@ fn sentence(summary: &FailureSummary, stuck: u64) -> String {
         _ => "Three rules cause",
     };
     let share = if caused == all { "all".to_owned() } else { format!("{} of", percent(summary.top_share)) };
-    let stuck = match stuck {
-        0 => String::new(),
-        1 => "; one account is stuck".to_owned(),
-        many => format!("; {} are stuck", plural(many, "account", "accounts")),
-    };
+    let stuck = stuck.map(stuck_words).unwrap_or_default();
     format!("{rules} {share} {}{stuck}", plural(all, "validation failure", "validation failures"))
 }
 
-/// The filters that are on.
+/// How the title goes on.
+fn stuck_words(stuck: u64) -> String {
+    match stuck {
+        0 => String::new(),
+        1 => "; one account is stuck".to_owned(),
+        many => format!("; {} are stuck", plural(many, "account", "accounts")),
+    }
+}
+
+/// The filters that are on. As typed: who may not see people can only have typed a pseudonym.
 fn chips(visit: &Visit) -> Vec<Markup> {
-    let asked = visit.params();
-    let is_filter = |name: &str| !["from", "to", "limit", "cursor"].contains(&name);
-    let on = asked.iter().filter(|(name, value)| is_filter(name) && !value.is_empty());
-    // As typed: who may not see people can only have typed a pseudonym.
-    on.map(|(name, value)| chip(name, value, &visit.with_params(&[(name, "")]))).collect()
+    Address::of(visit).chips(visit.path())
 }
 
 impl FilterForm {
@@ -219,11 +236,13 @@ mod tests {
         let told =
             |counts: &[u64], failures, stuck| sentence(&summary(counts, failures), stuck).replace('\u{202f}', " ");
         assert_eq!(
-            told(&[2000, 1000, 416], 4812, 38),
+            told(&[2000, 1000, 416], 4812, Some(38)),
             "Three rules cause 71 % of 4 812 validation failures; 38 accounts are stuck"
         );
-        assert_eq!(told(&[5], 5, 1), "One rule causes all 5 validation failures; one account is stuck");
-        assert_eq!(told(&[], 0, 0), "No validation failed");
+        assert_eq!(told(&[5], 5, Some(1)), "One rule causes all 5 validation failures; one account is stuck");
+        let all = "One rule causes all 5 validation failures";
+        assert_eq!([told(&[5], 5, Some(0)), told(&[5], 5, None)], [all, all]);
+        assert_eq!(told(&[], 0, Some(0)), "No validation failed");
     }
 
     #[test]

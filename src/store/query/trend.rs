@@ -15,8 +15,17 @@ pub struct FailureTrend {
     pub field: String,
     pub rule: String,
     pub route: String,
-    /// Number of the step from the range's begin, and messages in it; steps without any are left out.
+    /// Number of the step from [where they begin](Self::begin_ms), and messages in it; steps without any are left out.
     pub steps: Vec<(u32, u64)>,
+}
+
+impl FailureTrend {
+    /// Where the first step of a range begins: with the range, or, as cells of the rollup are whole hours, with its first hour where steps are
+    /// whole hours too. Else an hour that two steps share would be counted in one of them.
+    #[must_use]
+    pub const fn begin_ms(from_ms: i64, step_ms: i64) -> i64 {
+        if step_ms % HOUR_MS == 0 { from_ms.div_euclid(HOUR_MS) * HOUR_MS } else { from_ms }
+    }
 }
 
 impl Store {
@@ -37,12 +46,12 @@ impl Store {
             "SELECT toString(f) AS field, toString(ru) AS rule, toString(ro) AS route, groupArray((step, n)) AS steps FROM \
              (SELECT f, ru, ro, step, sum(n_) AS n FROM (",
         );
-        let from_ms = filter.from_ms;
+        let begin_ms = FailureTrend::begin_ms(filter.from_ms, step_ms);
         for (index, range) in whole.iter().enumerate() {
             sql.push(if index == 0 { "" } else { " UNION ALL " });
             sql.push("SELECT field AS f, rule AS ru, route AS ro, ");
             sql.push(&format!(
-                "toUInt32(intDiv(greatest(toInt64(toUnixTimestamp(at)) * 1000, {from_ms}) - {from_ms}, {step_ms})) AS step, "
+                "toUInt32(intDiv(toInt64(toUnixTimestamp(at)) * 1000 - {begin_ms}, {step_ms})) AS step, "
             ));
             sql.push("sum(count) AS n_ FROM ").push(&self.table("rollup_failures"));
             sql.push_cells(project, &[(None, *range)]).push_conditions(filter);
@@ -51,7 +60,7 @@ impl Store {
         for (index, (from, to)) in rest.into_iter().enumerate() {
             sql.push(if index == 0 && whole.is_empty() { "" } else { " UNION ALL " });
             sql.push("SELECT error_field AS f, error_rule AS ru, route_ AS ro, ");
-            sql.push(&format!("toUInt32(intDiv(at_ms - {from_ms}, {step_ms})) AS step, count() AS n_ FROM ("));
+            sql.push(&format!("toUInt32(intDiv(at_ms - {begin_ms}, {step_ms})) AS step, count() AS n_ FROM ("));
             sql.push(
                 "SELECT route AS route_, toUnixTimestamp64Milli(timestamp) AS at_ms, `errors.field` AS error_fields, \
                  `errors.rule` AS error_rules FROM ",

@@ -45,6 +45,28 @@ export default [
     check(/^errata-events-20261117T000000Z-.*\.csv$/.test(file.suggestedFilename()), `it is called ${file.suggestedFilename()}`);
     await page.locator("text=is saved").waitFor();
   }],
+  ["explore: a file is saved once however often one clicks, and its lines are events", async ({ open, base, data, check }) => {
+    const page = await open({ as: "support", acceptDownloads: true });
+    await page.goto(`${base}/explore?${data.span}&status=403`);
+    const total = Number((await titles(page)).replace(/\u202f/g, "").match(/^\d+/)[0]);
+    let files = 0;
+    page.on("download", () => (files += 1));
+    await page.evaluate(() => {
+      window.told = [];
+      const note = (changes) => changes.flatMap((change) => [...change.addedNodes]).forEach((node) => window.told.push(node.textContent));
+      new MutationObserver(note).observe(document.querySelector("[data-export-state]"), { childList: true, subtree: true });
+      const link = document.querySelector("[data-export][href*=csv]");
+      link.click();
+      link.click();
+    });
+    await page.locator("text=is saved").waitFor();
+    await page.locator("[data-export][href*=ndjson]").click();
+    await page.locator("text=.ndjson is saved").waitFor();
+    check(files === 2, `${files} files of two`);
+    const counts = (await page.evaluate(() => window.told)).map((text) => text.replace(/,/g, "").match(/^(\d+) of (\d+) events$/)).filter(Boolean);
+    const most = Math.max(...counts.map((count) => Number(count[1])));
+    check(total > 100 && most === total, `${most} of ${total} events are told of`);
+  }],
   ["explore: rows come live, and the address says so", async ({ open, base, data, check }) => {
     const page = await open({ as: "sre" });
     await page.goto(`${base}/explore?from=-1h&status=4xx`);

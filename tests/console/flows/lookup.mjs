@@ -81,6 +81,17 @@ export default [
     check(!(await page.isVisible("section.reply button")), "what needs a script is not shown");
     await page.click("button[value=dark]");
     check((await page.getAttribute("html", "data-theme")) === "dark" && page.url().endsWith(data.request), "a theme is chosen");
+    // The date fields name no zone; the words beside them do.
+    await page.goto(`${base}/explore?status=500`);
+    await page.click("details.picker summary");
+    check((await page.textContent("label[for=range-from]")).includes("(UTC)"), "the zone is named");
+    await page.fill("#range-from", "2026-11-17T00:00");
+    await page.fill("#range-to", "2026-11-19T00:00");
+    const [shown] = await Promise.all([page.waitForResponse((response) => response.url().includes("from=")), page.click(".picker button:has-text('Show')")]);
+    check(shown.status() === 200, `times of the form are answered with ${shown.status()}`);
+    const title = await page.textContent("h1");
+    check(/from 17 Nov 00:00 to 19 Nov 00:00/.test(title) && !title.startsWith("0"), `the title is ${title}`);
+    check((await page.getAttribute("a[data-export]", "href")).includes("2026-11-17T00%3A00%3A00Z"), "a file is of the same times");
   }],
   ["time is chosen by dragging over the chart", async ({ open, base, data, check }) => {
     const page = await open();

@@ -10,7 +10,7 @@ use reqwest::{Method, header::HeaderValue};
 
 use super::Browser;
 use crate::{
-    collector::Collector,
+    collector::{Collector, event},
     contract::{LESSER, token, without_clickhouse},
 };
 
@@ -188,5 +188,36 @@ async fn a_theme_is_kept_without_scripts() {
         assert_eq!((page.status.as_u16(), page.location()), (303, Some("/lookup?x=1")));
         assert!(browser.get("/sign-in").await.text.contains(&format!("data-theme=\"{theme}\"")), "{theme}");
     }
+    collector.stop().await.unwrap();
+}
+
+/// The form of the time picker, where no script adds the zone.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_without_a_zone_are_of_utc_on_pages_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    collector.ship(&[event("req_1", 422)]).await;
+    collector.delivered().await;
+    let admin = collector.token.clone();
+    let mut browser = Browser::signed_in(&collector, &admin).await;
+    let span = "from=2026-11-22T11%3A59&to=2026-11-22T12%3A00%3A00";
+    let page = browser.get(&format!("/explore?{span}")).await;
+    assert_eq!(page.status, 200, "{}", page.words());
+    assert!(page.words().contains("1 error from 22 Nov 11:59 to 22 Nov 12:00"), "{}", page.words());
+    for path in [
+        "/",
+        "/validation",
+        "/issues",
+        "/rate-limits",
+        "/reference",
+        "/explore/export",
+        "/validation.csv",
+        "/rate-limits.csv",
+    ] {
+        let page = browser.get(&format!("{path}?{span}")).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.words());
+    }
+    let (status, _) = collector.get(&format!("/api/v1/events?{span}")).await;
+    assert_eq!(status, 400, "the API takes no time without a zone");
     collector.stop().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! The address of a view: its filters as parameters, as chips, as words, as a command.
+//! The address of a view: its filters as parameters, as chips, as a command. Explore and the pages of validation take the same ones.
 
 use crate::console::{
     Visit,
@@ -92,13 +92,13 @@ impl Address {
         Markup::new(format!("<a class=\"narrow-to\" href=\"{link}\">{shown}</a>"))
     }
 
-    /// Each filter with the link that takes it off.
-    pub(super) fn chips(&self) -> Vec<Markup> {
+    /// Each filter with the link that takes it off, and no other, of the page at a path.
+    pub(super) fn chips(&self, path: &str) -> Vec<Markup> {
         let filters = self.0.iter().enumerate().filter(|(_, (name, _))| is_filter(name));
         let chip = |(index, (name, value)): (usize, &(String, String))| {
             let mut rest = self.0.clone();
             rest.remove(index);
-            view::chip(name, &cut(value, 80), &Self(rest).path("/explore"))
+            view::chip(name, &cut(value, 80), &Self(rest).path(path))
         };
         filters.map(chip).collect()
     }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_chip_takes_its_own_value_off_and_no_other() {
         let view = address(&[("from", "-7d"), ("status", "422"), ("status", "5xx"), ("q", "a&b\"<c>")]);
-        let chips = view.chips();
+        let chips = view.chips("/explore");
         assert_eq!(chips.len(), 3);
         assert!(
             chips[0].as_str().contains("href=\"/explore?from=-7d&amp;status=5xx&amp;q=a%26b%22%3Cc%3E\""),

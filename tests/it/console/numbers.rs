@@ -1,0 +1,138 @@
+//! Where numbers lead: to the events that they count, whatever filters a page has, and nowhere where no filter asks for those.
+
+use errata::state::Role;
+use serde_json::{Value, json};
+
+use super::{Browser, Page};
+use crate::{
+    collector::{Collector, event},
+    contract::token,
+};
+
+/// Another route than that of [`event`].
+const OTHER: &str = "/api/v1/writer/tasks/";
+
+fn failed(id: &str, method: &str, route: &str) -> Value {
+    let mut failed = event(id, 422);
+    failed["method"] = json!(method);
+    failed["path"] = json!(route);
+    failed["route"] = json!(route);
+    failed
+}
+
+/// The rows of a page's table, each as its cells.
+fn rows(page: &Page, caption: &str) -> Vec<Vec<String>> {
+    let table = page.text.split(&format!("aria-label=\"{caption}\"")).nth(1);
+    let table = table.unwrap_or_else(|| panic!("no {caption}: {}", page.text)).split("</table>").next().unwrap();
+    let body = table.split("<tbody>").nth(1).unwrap();
+    let cells = |row: &str| row.replace("</th>", "</td>").split("</td>").map(str::to_owned).collect();
+    body.split("</tr>").filter(|row| row.contains("<td")).map(cells).collect()
+}
+
+/// Where the first link of some markup leads.
+fn link(html: &str) -> Option<String> {
+    let target = html.split("<a href=\"").nth(1)?.split('"').next()?;
+    Some(target.replace("&amp;", "&").replace("&#38;", "&"))
+}
+
+/// How many events a link leads to: fewer than a page of them.
+async fn events(browser: &mut Browser, html: &str) -> usize {
+    let path = link(html).unwrap_or_else(|| panic!("no link: {html}"));
+    let page = browser.get(&path).await;
+    assert_eq!(page.status, 200, "{path}");
+    page.text.matches("<td class=\"which\">").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_leads_to_what_it_counts_whatever_the_filters() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let route = "/api/v1/planner/keywords/";
+    let mut all: Vec<_> = (0..3).map(|n| failed(&format!("post_{n}"), "POST", route)).collect();
+    all.extend((0..2).map(|n| failed(&format!("put_{n}"), "PUT", route)));
+    all.push(failed("elsewhere", "POST", OTHER));
+    let mut required = failed("required", "POST", route);
+    required["response"]["errors"] = json!({"site_id": ["This field is required"]});
+    all.push(required);
+    let mut whole = failed("whole", "POST", route);
+    whole["response"] = json!(["Invalid data"]);
+    whole["service"] = json!("");
+    all.push(whole);
+    collector.ship(&all).await;
+    collector.delivered().await;
+    let admin = collector.token.clone();
+    let mut browser = Browser::signed_in(&collector, &admin).await;
+
+    let filters = format!("from=-1h&method=POST&route={route}&q=Site+must+belong");
+    let page = browser.get(&format!("/validation?{filters}")).await;
+    page.check("validation");
+    let lead = page.text.split("<p class=\"lead\">").nth(1).unwrap().split("</p>").next().unwrap();
+    let (failure, count) = lead.split_once("</a>").unwrap();
+    assert!(count.contains(">3 failures<"), "{lead}");
+    assert_eq!(events(&mut browser, count).await, 3, "of the rule that causes most");
+    let failures = rows(&page, "Validation failures by field, rule and route");
+    let [row] = failures.as_slice() else { panic!("{failures:?}") };
+    assert_eq!(events(&mut browser, &row[3]).await, 3, "of a row");
+    for html in [failure, row[0].as_str()] {
+        let page = browser.get(&link(html).unwrap()).await;
+        assert!(page.words().contains("3 failures"), "{html}: {}", page.words());
+        for caption in ["Accounts", "Routes and rules", "Messages"] {
+            let row = rows(&page, caption).remove(0);
+            let cell = row.iter().find(|cell| cell.contains("class=\"number\"")).unwrap();
+            assert_eq!(events(&mut browser, cell).await, 3, "{caption}");
+        }
+    }
+    let page = browser.get("/validation/friction?from=-1h&method=POST&rule=not_owned").await;
+    let row = rows(&page, "Accounts that fail again and again, by field and route")
+        .into_iter()
+        .find(|row| row[1].contains("keywords"))
+        .unwrap();
+    assert_eq!(events(&mut browser, &row[2]).await, 3, "of the accounts");
+    assert_eq!(events(&mut browser, &row[7]).await, 3, "of the account that tried most");
+    let words = browser.get(&link(&row[0]).unwrap()).await.words();
+    assert!(words.contains("3 failures"), "{words}");
+
+    // Of no field and of no service: no filter asks for those.
+    let page = browser.get("/validation?from=-1h").await;
+    let of_none = rows(&page, "Validation failures by field, rule and route").into_iter();
+    let row = of_none.into_iter().find(|row| row[0].contains("the whole request")).unwrap();
+    assert_eq!(row.iter().find_map(|cell| link(cell)), None, "{row:?}");
+    let page = browser.get("/?from=-1h").await;
+    let services = rows(&page, "Services with most errors");
+    let row = services.iter().find(|row| row[0].contains("(not named)")).unwrap();
+    assert!(link(&row[0]).is_none() && link(&row[1]).is_none() && row[1].ends_with(">1"), "{row:?}");
+    collector.stop().await.unwrap();
+}
+
+/// One failure every ten minutes, a range that begins and ends within an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn steady_failures_have_bars_of_one_height() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let at = |n: usize| format!("2026-11-{:02}T{:02}:{:02}:00Z", 20 + n / 144, n / 6 % 24, n % 6 * 10);
+    let steady = |n: usize| {
+        let mut failed = event(&format!("req_{n}"), 422);
+        failed["timestamp"] = json!(at(n));
+        failed
+    };
+    collector.ship(&(0..288).map(steady).collect::<Vec<_>>()).await;
+    collector.delivered().await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let mut browser = Browser::signed_in(&collector, &product).await;
+    let span = "from=2026-11-20T12:40:00Z&to=2026-11-21T12:40:00Z";
+    // Twenty minutes of the first hour, forty of the last, and all of those between.
+    let expected: Vec<_> = std::iter::once("7.7").chain(std::iter::repeat_n("23.0", 23)).chain(["15.3"]).collect();
+    for path in [format!("/validation?{span}"), format!("/validation/failure?{span}&field=site_id")] {
+        let page = browser.get(&path).await;
+        let bars = page.text.split("<path class=\"bars\" d=\"").nth(1).unwrap().split('"').next().unwrap();
+        let heights: Vec<_> = bars.split("v-").skip(1).map(|bar| bar.split('h').next().unwrap()).collect();
+        assert_eq!(heights, expected, "{path}: {bars}");
+    }
+    // There is nothing from before the first event to compare with.
+    let change = |page: &Page| rows(page, "Validation failures by field, rule and route")[0][6].clone();
+    let page = browser.get("/validation?from=2026-11-20T06:00:00Z&to=2026-11-20T18:00:00Z").await;
+    assert!(change(&page).contains(">–<"), "{}", change(&page));
+    let page = browser.get("/validation?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z").await;
+    assert!(change(&page).contains(">same<"), "{}", change(&page));
+    collector.stop().await.unwrap();
+}
