@@ -5,7 +5,8 @@
 //! * Order, so that a crash leaves nothing that the next attempt does not find: the lookup index, the rollups and the issues while the
 //!   events still say what is in them ([`Store::erase_places`], [`Store::erase_around`]), and the events last ([`Store::erase_events`]).
 //! * Where the events are is read in rounds, so that memory does not grow with what somebody had.
-//! * A mutation is waited for once: of what goes on arriving, rows may fit again.
+//! * A mutation is waited for once: of what goes on arriving, rows may fit again. One that an attempt before has asked for is waited for
+//!   first: ClickHouse goes on with it.
 //! * Values stand in a mutation as texts with every byte escaped (`'\x41…'`): its text is kept and run later, without parameters. A
 //!   call such as `unhex('…')` for each would be too much syntax for ClickHouse (`max_ast_elements`).
 //! * Sums stay: they say how many, and not who.
@@ -276,7 +277,7 @@ impl Store {
     async fn mutate(&self, table: &str, command: &str, condition: &str) -> Result<(), StoreError> {
         let table_name = format!("{}.{table}", self.database);
         // One that was asked for by an attempt before goes on by itself, as long as nobody kills it: another would come on top of it.
-        self.finished(table, &HashSet::new()).await?;
+        self.finished(table, None).await?;
         let count = format!("SELECT count() FROM {table_name} WHERE {condition}");
         let query = self.admin.query(&count).with_setting("max_query_size", STATEMENT_BYTES);
         let rows: u64 = within(TIMEOUT, "counting rows to erase", query.fetch_one()).await?;
@@ -287,14 +288,11 @@ impl Store {
         let mutation = format!("ALTER TABLE {table_name} {command} WHERE {condition}");
         let query = self.admin.query(&mutation).with_setting("max_query_size", STATEMENT_BYTES);
         within(TIMEOUT, "asking for a deletion", query.execute()).await?;
-        if !self.mutations(table).await?.iter().any(|one| !before.contains(&one.id)) {
-            return Err(StoreError::Mutation("it was killed".to_owned()));
-        }
-        self.finished(table, &before).await
+        self.finished(table, Some(&before)).await
     }
 
-    /// Waits until a table's mutations are done, those before apart.
-    async fn finished(&self, table: &str, before: &HashSet<String>) -> Result<(), StoreError> {
+    /// Waits until a table's mutations are done: all that are under way, or the one that was asked for after those before.
+    async fn finished(&self, table: &str, before: Option<&HashSet<String>>) -> Result<(), StoreError> {
         let deadline = tokio::time::Instant::now() + MUTATION_TIMEOUT;
         while !are_done(&self.mutations(table).await?, before)? {
             if tokio::time::Instant::now() > deadline {
@@ -328,13 +326,18 @@ struct Mutation {
     latest_fail_reason: String,
 }
 
-/// Whether the mutations are done, those before apart.
-fn are_done(mutations: &[Mutation], before: &HashSet<String>) -> Result<bool, StoreError> {
-    let unfinished = mutations.iter().filter(|one| one.is_done == 0 && !before.contains(&one.id));
-    let (failing, going): (Vec<_>, Vec<_>) = unfinished.partition(|one| !one.latest_fail_reason.is_empty());
-    match failing.first() {
-        Some(one) => Err(StoreError::Mutation(one.latest_fail_reason.clone())),
-        None => Ok(going.is_empty()),
+/// Whether the mutations are done: all of them, or those that were not there before, of which there must be one.
+fn are_done(mutations: &[Mutation], before: Option<&HashSet<String>>) -> Result<bool, StoreError> {
+    let is_ours = |one: &&Mutation| before.is_none_or(|before| !before.contains(&one.id));
+    let ours: Vec<_> = mutations.iter().filter(is_ours).collect();
+    if before.is_some() && ours.is_empty() {
+        return Err(StoreError::Mutation("it was killed".to_owned()));
+    }
+    let mut unfinished = ours.into_iter().filter(|one| one.is_done == 0).peekable();
+    let is_done = unfinished.peek().is_none();
+    match unfinished.find(|one| !one.latest_fail_reason.is_empty()) {
+        Some(failing) => Err(StoreError::Mutation(failing.latest_fail_reason.clone())),
+        None => Ok(is_done),
     }
 }
 
@@ -348,21 +351,26 @@ mod tests {
     use crate::event::RequestId;
 
     #[test]
-    fn mutations_are_done_or_fail() {
+    fn a_mutation_is_done_fails_or_was_killed() {
         let mutation = |id: &str, is_done, problem: &str| Mutation {
             id: id.to_owned(),
             is_done,
             latest_fail_reason: problem.to_owned(),
         };
         let before = HashSet::from(["old".to_owned()]);
-        let of = |is_done, problem: &str| {
-            let listed = [mutation("old", 0, "broken"), mutation("new", is_done, problem)];
-            are_done(&listed, &before).map_err(|error| error.to_string())
+        let of = |ours: Option<(u8, &str)>| {
+            let ours = ours.map(|(is_done, problem)| mutation("new", is_done, problem));
+            let listed: Vec<_> = [mutation("old", 0, "broken")].into_iter().chain(ours).collect();
+            are_done(&listed, Some(&before)).map_err(|error| error.to_string())
         };
-        assert_eq!((of(0, ""), of(1, ""), of(1, "it failed at first")), (Ok(false), Ok(true), Ok(true)));
-        assert!(of(0, "no space").unwrap_err().contains("no space"));
-        assert!(are_done(&[mutation("old", 0, "broken")], &HashSet::new()).is_err(), "of an attempt before");
-        assert!(are_done(&[], &before).unwrap());
+        assert_eq!((of(Some((0, ""))), of(Some((1, "")))), (Ok(false), Ok(true)));
+        assert!(of(Some((0, "no space"))).unwrap_err().contains("no space"));
+        assert!(of(None).unwrap_err().contains("killed"));
+        // Before one is asked for: whatever is under way.
+        let under_way = |listed: &[Mutation]| are_done(listed, None).map_err(|error| error.to_string());
+        assert_eq!((under_way(&[]), under_way(&[mutation("old", 1, "it failed at first")])), (Ok(true), Ok(true)));
+        assert_eq!(under_way(&[mutation("old", 0, "")]), Ok(false));
+        assert!(under_way(&[mutation("old", 0, "broken")]).unwrap_err().contains("broken"));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! By request id, and what is shown around it.
 
 use errata::{
-    event::RateLimit,
-    store::query::{FailureKey, RateKey},
+    event::{RateLimit, erasure::Erasable},
+    store::{
+        erase::Scope,
+        query::{FailureKey, RateKey},
+    },
 };
 
 use super::*;
@@ -184,6 +187,55 @@ async fn impact_is_the_same_error_in_the_hour_around() {
     // What is more than a day before is too far to be looked for.
     deliver(store, &[at(8, -24 * 60 - 1, "f", "0"), at(9, -24 * 60, "f", "0")]).await;
     assert_eq!(store.impact("shop", &events[0]).await.unwrap().first_seen_ms, noon() - 24 * 60 * MINUTE);
+}
+
+/// The rollup of issues still counts what was erased: the first event is the first of those that are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_whose_events_are_erased_has_no_first_event() {
+    let started = started().await;
+    let store = &started.store;
+    let at = |number: u128, minutes: i64, account: &str| Event {
+        timestamp_ms: noon() + minutes * MINUTE,
+        account_id: account.to_owned(),
+        fingerprint: 77,
+        ..event(number)
+    };
+    let events = [at(1, 0, "a"), at(2, -170, "b"), at(3, -290, "gone"), at(4, -350, "gone")];
+    deliver(store, &events).await;
+    assert_eq!(store.impact("shop", &events[0]).await.unwrap().first_seen_ms, noon() - 350 * MINUTE);
+    started.run("DELETE FROM {}.events WHERE account_id = 'gone'").await;
+    assert_eq!(store.impact("shop", &events[0]).await.unwrap().first_seen_ms, noon() - 170 * MINUTE);
+    started.run("DELETE FROM {}.events WHERE account_id = 'b'").await;
+    assert_eq!(store.impact("shop", &events[0]).await.unwrap().first_seen_ms, noon());
+}
+
+/// An attempt that gives up leaves its mutation to ClickHouse: the next one waits for it and asks for no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_waits_is_asked_for_once() {
+    let started = started().await;
+    let store = &started.store;
+    insert(store, &[Event { account_id: "17".into(), ..event(1) }, Event { account_id: "18".into(), ..event(2) }])
+        .await;
+    let what = Erasable::Account("17".into());
+    let scope = Scope { project: "shop", what: &what, until_ms: i64::from(u32::MAX) * 1000 };
+    started.run("SYSTEM STOP MERGES {}.events").await;
+    let asked = async || -> u64 {
+        let sql = "SELECT count() FROM system.mutations WHERE database = 'errata_it' AND table = 'events'";
+        started.clients.admin.query(sql).fetch_one().await.unwrap()
+    };
+    let first = store.erase_events(&scope);
+    tokio::pin!(first);
+    while asked().await == 0 {
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(50), &mut first).await; // it goes on meanwhile
+    }
+    let again = store.erase_events(&scope);
+    tokio::pin!(again);
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(1), &mut again).await.is_err(), "nothing merges");
+    assert_eq!(asked().await, 1);
+    started.run("SYSTEM START MERGES {}.events").await;
+    again.await.unwrap();
+    assert_eq!((asked().await, store.count_doomed(&scope).await.unwrap()), (1, 0));
+    assert_eq!(store.project_span("shop").await.unwrap().unwrap().events, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,13 @@ async fn new_issues_and_hours_are_those_of_the_events() {
     let starts = store.release_starts("shop", (first, noon()), 9).await.unwrap();
     let told: Vec<_> = starts[before.len()..].iter().map(|start| (start.release.as_str(), start.at_ms)).collect();
     assert_eq!(told, [("3", first + 7 * HOUR)]);
+    // What has had errors in the day before a range does not come in it, and of many the latest are told.
+    deliver(store, &[Event { release: "3".into(), timestamp_ms: first + 10 * HOUR + 5, ..event(9998) }]).await;
+    deliver(store, &[Event { release: "4".into(), timestamp_ms: first + 11 * HOUR, ..event(9997) }]).await;
+    let starts = store.release_starts("shop", (first + 8 * HOUR, noon()), 9).await.unwrap();
+    assert_eq!(starts.iter().map(|start| start.release.as_str()).collect::<Vec<_>>(), ["4"]);
+    let latest = store.release_starts("shop", (first, noon()), 2).await.unwrap();
+    assert_eq!(latest.iter().map(|start| start.release.as_str()).collect::<Vec<_>>(), ["3", "4"]);
 }
 
 /// New in a range is what was first seen in it.

@@ -172,7 +172,8 @@ impl Store {
         let rows = self.count_failures(project, &narrow, group_by, previous, (ranking.as_ref(), limit));
         let (mut rows, trends) = tokio::try_join!(rows, trends)?;
         if let Some(ranking) = &ranking {
-            ranking.pick(&mut rows);
+            // Shares are of all that was ranked; what has come in since counts too.
+            rows.iter_mut().for_each(|row| row.total = ranking.total.max(row.count));
         }
         let rows = rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect();
         Ok(CountedFailures { rows, trends, rules: ranking.and_then(|ranking| ranking.rules) })

@@ -1,11 +1,11 @@
 //! Which field errors are the most frequent: told by the counts alone, so that the rest is read for those that are shown.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{Counted, FailureKey, grouped, labels, numbered, push_keys};
+use super::{FailureKey, grouped, labels, numbered, push_keys};
 use crate::store::query::{Filter, Sql, Store, StoreError};
 
 /// The most frequent groups of a question, the largest first.
@@ -14,7 +14,7 @@ pub(super) struct Ranking {
     pub(super) groups: Vec<Vec<String>>,
     /// If the groups tell fields and rules apart.
     pub(super) rules: Option<FailureRules>,
-    total: u64,
+    pub(super) total: u64,
 }
 
 /// Rules that are told at most.
@@ -132,15 +132,5 @@ impl Ranking {
             }
         }
         narrow
-    }
-
-    /// Leaves the rows of the ranked groups, which are shares of all that was ranked.
-    pub(super) fn pick(&self, rows: &mut Vec<Counted>) {
-        let ranked: HashSet<&Vec<String>> = self.groups.iter().collect();
-        rows.retain(|row| ranked.contains(&row.labels));
-        for row in rows {
-            // What has come in since the ranking counts too.
-            row.total = self.total.max(row.count);
-        }
     }
 }
