@@ -233,14 +233,16 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;
     };
+    let mut horizon_ms = 0;
     loop {
+        horizon_ms = horizon(&shared, horizon_ms);
         match shared.health.get() {
             Ok(()) => {
                 let _step = shared.eraser.evaluation.lock().await;
-                evaluator.tick(horizon(&shared)).await;
+                evaluator.tick(horizon_ms).await;
             }
             // No rule may be due before what is queued is stored: that nothing is known is to be said at once.
-            Err(problem) => evaluator.freeze(horizon(&shared), &problem),
+            Err(problem) => evaluator.freeze(horizon_ms, &problem),
         }
         tokio::time::sleep(EVALUATION_INTERVAL).await;
     }
@@ -313,13 +315,17 @@ pub(super) async fn notify(shared: http::Shared) -> Infallible {
     }
 }
 
-/// The time up to which everything received is stored and rolled up, milliseconds since the Unix epoch.
-fn horizon(shared: &http::Shared) -> i64 {
+/// The time up to which everything received is stored and rolled up, milliseconds since the Unix epoch; `reached_ms`: the last that was known.
+///
+/// Where nothing waits it is now. What comes in then has it go back to the last delivery, which is hours ago where little comes; it was known
+/// that there was nothing since.
+fn horizon(shared: &http::Shared, reached_ms: i64) -> i64 {
     // In this order: an event is in the spool, and counted as pending before the spool forgets it.
     let now_ms = shared.clock.now_ms();
     let queued = shared.spool.stats().items;
     let pending = shared.metrics.rollup_pending.get();
-    if queued == 0 && pending == 0 { now_ms } else { shared.books.rolled_up_ms() }
+    let known_ms = if queued == 0 && pending == 0 { now_ms } else { shared.books.rolled_up_ms().max(reached_ms) };
+    known_ms.min(now_ms)
 }
 
 /// Does what the tables need from time to time.

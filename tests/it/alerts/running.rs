@@ -285,6 +285,30 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
 }
 
 /// Promise: a rule that ClickHouse cannot answer is no evaluated one; it is said and counted, and the other rules go on.
+/// Promise: where little comes, the first event after a while freezes nothing until it is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_event_after_a_quiet_hour_freezes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(with_rules(dir.path(), RULE)).await;
+    limit(&collector, 17, 1, MINUTE / 2).await;
+    collector.delivered().await;
+    for _ in 0..3 {
+        collector.now_ms.fetch_add(20 * MINUTE, Ordering::Relaxed);
+        collector.minutes(1).await;
+        limit(&collector, 17, 1, MINUTE / 2).await;
+        let mut looks = 0;
+        while collector.metric("errata_spool_events").await + collector.metric("errata_rollup_pending_events").await
+            > 0.0
+        {
+            let alerts = collector.alerts().await;
+            assert!(alerts["frozen"].is_null(), "{alerts}");
+            looks += 1;
+        }
+        assert!(looks > 10, "it waits for its group for a while: {looks}");
+    }
+    collector.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_fails_says_so_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
