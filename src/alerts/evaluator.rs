@@ -116,18 +116,23 @@ impl Evaluator {
     }
 
     /// Evaluates every rule whose next step lies before `horizon_ms`: the time up to which everything that was received is stored and
-    /// rolled up. Call it again and again. What fails is told by [`Status`] and freezes every state.
-    pub async fn tick(&mut self, horizon_ms: i64) {
+    /// rolled up. Call it again and again. What fails is told by [`Status`] and freezes every state; then it returns false.
+    #[must_use]
+    pub async fn tick(&mut self, horizon_ms: i64) -> bool {
         let now_ms = self.parts.clock.now_ms();
         // Before the first delivery since the start, nothing is known of what came before it.
         let since_ms = horizon_ms.max(self.listening_since_ms);
         if now_ms - since_ms > BEHIND_MS {
             self.freeze(since_ms, "what was received is not stored yet");
-        } else if now_ms - horizon_ms <= BEHIND_MS
+            return false;
+        }
+        if now_ms - horizon_ms <= BEHIND_MS
             && let Err(error) = self.evaluate_due(horizon_ms).await
         {
             self.freeze(horizon_ms, &error.to_string());
+            return false;
         }
+        true
     }
 
     /// Leaves every state as it is, and says so.

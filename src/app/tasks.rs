@@ -233,17 +233,22 @@ async fn evaluate_alerts(shared: http::Shared) -> Infallible {
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;
     };
-    let mut horizon_ms = 0;
+    let mut reached_ms = 0;
     loop {
-        horizon_ms = horizon(&shared, horizon_ms);
-        match shared.health.get() {
+        let horizon_ms = horizon(&shared, reached_ms);
+        let goes_on = match shared.health.get() {
             Ok(()) => {
                 let _step = shared.eraser.evaluation.lock().await;
-                evaluator.tick(horizon_ms).await;
+                evaluator.tick(horizon_ms).await
             }
             // No rule may be due before what is queued is stored: that nothing is known is to be said at once.
-            Err(problem) => evaluator.freeze(horizon_ms, &problem),
-        }
+            Err(problem) => {
+                evaluator.freeze(horizon_ms, &problem);
+                false
+            }
+        };
+        // After a freeze the rules wait for all that came meanwhile: what lies between would have alerts resolve that fire again at once.
+        reached_ms = if goes_on { horizon_ms } else { 0 };
         tokio::time::sleep(EVALUATION_INTERVAL).await;
     }
 }

@@ -284,7 +284,6 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     collector.stop().await.unwrap();
 }
 
-/// Promise: a rule that ClickHouse cannot answer is no evaluated one; it is said and counted, and the other rules go on.
 /// Promise: where little comes, the first event after a while freezes nothing until it is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_event_after_a_quiet_hour_freezes_nothing() {
@@ -309,6 +308,7 @@ async fn the_first_event_after_a_quiet_hour_freezes_nothing() {
     collector.stop().await.unwrap();
 }
 
+/// Promise: a rule that ClickHouse cannot answer is no evaluated one; it is said and counted, and the other rules go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_fails_says_so_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
