@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     Filter, Sql, Store, StoreError, Value,
-    rollup::{DAY_MS, HOUR_MS, MINUTE_MS, Range, take_whole},
+    rollup::{DAY_MS, HOUR_MS, MINUTE_MS, Range, key_of, take_whole},
 };
 
 /// Series returned at most, the largest.
@@ -125,16 +125,19 @@ impl Store {
                 (RateKey::Account, Source::Accounts(_)) => "account",
                 _ => key.as_str(),
             };
-            let columns: Vec<_> = group_by.iter().map(|key| format!("toString({})", name(key))).collect();
+            let columns: Vec<_> = group_by.iter().map(name).collect();
+            let labels: Vec<_> = columns.iter().map(|column| format!("toString(any({column}))")).collect();
             sql.push(if index == 0 { "" } else { " UNION ALL " });
-            sql.push(&format!("SELECT CAST([{}], 'Array(String)') AS labels, ", columns.join(", ")));
+            sql.push(&format!("SELECT CAST([{}], 'Array(String)') AS labels, ", labels.join(", ")));
             let is_of_events = matches!(source, Source::Events(_));
             self.push_source(sql, project, filter, step_ms, source);
             for key in group_by.iter().filter(|key| is_of_events && matches!(key, RateKey::Account | RateKey::User)) {
                 // The rollup has only events with an account.
                 sql.push(&format!(" AND {} != ''", key.as_str()));
             }
-            sql.push(" GROUP BY labels, step");
+            sql.push(" GROUP BY ")
+                .push(&key_of(&columns).map_or_else(String::new, |key| format!("{key}, ")))
+                .push("step");
         }
     }
 

@@ -31,6 +31,20 @@ pub(super) fn take_whole(ranges: &mut Vec<Range>, unit_ms: i64, since_ms: i64) -
     whole
 }
 
+/// Begin of the unit that a moment is in.
+pub(super) const fn begin_of(at_ms: i64, unit_ms: i64) -> i64 {
+    at_ms.div_euclid(unit_ms) * unit_ms
+}
+
+/// One key for what some columns of `LowCardinality` say together: to group by it takes a quarter of the time that grouping by the texts takes,
+/// because each column is hashed by its dictionary (`benches/README.md`). Of 100,000 groups, two share a key once in four thousand million times.
+/// None: nothing to group by.
+pub(super) fn key_of(columns: &[impl AsRef<str>]) -> Option<String> {
+    let hashes =
+        columns.iter().zip(0..).map(|(column, index)| format!("{} * cityHash64({})", 2 * index + 1, column.as_ref()));
+    hashes.reduce(|sum, hash| format!("{sum} + {hash}"))
+}
+
 impl Filter {
     /// The same filter of another range.
     pub(super) fn within(&self, (from_ms, to_ms): Range) -> Self {
@@ -52,6 +66,12 @@ impl Sql {
             self.push_value(" AND at < toDateTime({}, 'UTC')", Value::Int(to_ms / 1000));
             if let Some(per) = per {
                 self.push(&format!(" AND per = '{per}'"));
+                // The sorting key has the hour before the minutes: of `at` alone, ClickHouse reads all that is counted by the minute.
+                self.push_value(
+                    " AND toStartOfHour(at) >= toDateTime({}, 'UTC')",
+                    Value::Int(begin_of(*from_ms, HOUR_MS) / 1000),
+                );
+                self.push_value(" AND toStartOfHour(at) < toDateTime({}, 'UTC')", Value::Int(to_ms / 1000));
             }
             self.push(")");
         }

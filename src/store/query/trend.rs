@@ -20,6 +20,15 @@ pub struct FailureTrend {
 }
 
 impl FailureTrend {
+    /// What trends are told by.
+    pub(super) const KEYS: [FailureKey; 3] = [FailureKey::Field, FailureKey::Rule, FailureKey::Route];
+
+    /// Of labels by [these keys](Self::KEYS).
+    pub(super) fn of(labels: &[String], steps: Vec<(u32, u64)>) -> Option<Self> {
+        let [field, rule, route] = labels else { return None };
+        Some(Self { field: field.clone(), rule: rule.clone(), route: route.clone(), steps })
+    }
+
     /// Where the first step of a range begins: with the range, or, as cells of the rollup are whole hours, with its first hour where steps are
     /// whole hours too. Else an hour that two steps share would be counted in one of them.
     #[must_use]
@@ -37,9 +46,8 @@ impl Store {
         step_ms: i64,
         limit: usize,
     ) -> Result<Vec<FailureTrend>, StoreError> {
-        const KEYS: [FailureKey; 3] = [FailureKey::Field, FailureKey::Rule, FailureKey::Route];
         let since_ms = self.rollups_since_ms().await?;
-        let in_rollup = step_ms >= HOUR_MS && events_in_rollup(filter, &KEYS).is_some();
+        let in_rollup = step_ms >= HOUR_MS && events_in_rollup(filter, &FailureTrend::KEYS).is_some();
         let mut rest = vec![(filter.from_ms, filter.to_ms)];
         let whole = if in_rollup { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
         let mut sql = Sql::new(

@@ -2,18 +2,21 @@
 
 mod rank;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+};
 
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use rank::Ranking;
 pub use rank::{FailureRule, FailureRules};
+use rank::{Ranking, columns};
 
 use super::{
     FailureTrend, Filter, Sql, Store, StoreError, Value,
-    rollup::{HOUR_MS, Range, take_whole},
+    rollup::{HOUR_MS, Range, key_of, take_whole},
 };
 use crate::event::pseudonym::{MASK, PERSONAL, SHORTEST_IN_TEXT};
 
@@ -93,6 +96,8 @@ pub struct FailureRow {
 
 #[derive(Row, Deserialize)]
 struct Counted {
+    /// Hash of the labels, if it was ranked.
+    hash: u64,
     labels: Vec<String>,
     count: u64,
     events: u64,
@@ -102,6 +107,8 @@ struct Counted {
     first_seen: i64,
     last_seen: i64,
     samples: Vec<String>,
+    /// Number of a step and occurrences in it, if steps were asked for; steps without any are left out.
+    steps: Vec<(u32, u64)>,
 }
 
 /// A piece of the question: in which period it is, and where its field errors are counted.
@@ -156,27 +163,31 @@ impl Store {
             Some(_) => Some(self.rank_failures(project, filter, group_by, limit).await?),
             None => None,
         };
-        if ranking.as_ref().is_some_and(|ranking| ranking.groups.is_empty()) {
-            return Ok(CountedFailures {
-                rules: ranking.and_then(|ranking| ranking.rules),
-                ..CountedFailures::default()
-            });
+        if let Some(ranking) = ranking.as_ref().filter(|ranking| ranking.is_empty()) {
+            return Ok(CountedFailures { rules: ranking.rules(group_by, &[]), ..CountedFailures::default() });
         }
-        let narrow = ranking.as_ref().map_or_else(|| filter.clone(), |ranking| ranking.narrowed(filter, group_by));
-        let trends = async {
-            match trend_step_ms {
-                Some(step_ms) => self.failure_trends(project, &narrow, step_ms, limit).await,
-                None => Ok(Vec::new()),
-            }
-        };
-        let rows = self.count_failures(project, &narrow, group_by, previous, (ranking.as_ref(), limit));
-        let (mut rows, trends) = tokio::try_join!(rows, trends)?;
+        // The cells tell the steps of whole hours as well, in the same pass.
+        let steps = trend_step_ms
+            .filter(|step_ms| ranking.is_some() && step_ms % HOUR_MS == 0 && group_by == FailureTrend::KEYS);
+        let asked = Rows { group_by, ranking: ranking.as_ref(), step_ms: steps, limit };
+        let mut counted = self.count_failures(project, filter, previous, &asked).await?;
+        let rules = ranking.as_ref().and_then(|ranking| ranking.rules(group_by, &counted));
         if let Some(ranking) = &ranking {
+            counted.retain(|row| ranking.shows(row.hash));
             // Shares are of all that was ranked; what has come in since counts too.
-            rows.iter_mut().for_each(|row| row.total = ranking.total.max(row.count));
+            counted.iter_mut().for_each(|row| row.total = ranking.total.max(row.count));
         }
-        let rows = rows.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect();
-        Ok(CountedFailures { rows, trends, rules: ranking.and_then(|ranking| ranking.rules) })
+        let trends = match trend_step_ms {
+            Some(_) if steps.is_some() => {
+                counted.iter_mut().filter_map(|row| FailureTrend::of(&row.labels, take(&mut row.steps))).collect()
+            }
+            Some(step_ms) => {
+                self.failure_trends(project, &narrowed(filter, group_by, &counted), step_ms, limit).await?
+            }
+            None => Vec::new(),
+        };
+        let rows = counted.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect();
+        Ok(CountedFailures { rows, trends, rules })
     }
 
     /// Everything that a row tells, in one pass.
@@ -184,46 +195,30 @@ impl Store {
         &self,
         project: &str,
         filter: &Filter,
-        group_by: &[FailureKey],
         previous: Option<(i64, i64)>,
-        (ranking, limit): (Option<&Ranking>, usize),
+        rows: &Rows<'_>,
     ) -> Result<Vec<Counted>, StoreError> {
-        let events = events_in_rollup(filter, group_by);
-        let keys = numbered(group_by.len());
-        let mut sql = Sql::new("SELECT ");
-        sql.push(&labels(group_by.len())).push(
+        let Rows { group_by, ranking, limit, .. } = *rows;
+        let group = if ranking.is_some() { "CAST(any(group_hash), 'UInt64')" } else { "toUInt64(0)" };
+        let mut sql = Sql::new(&format!("SELECT {group} AS hash, {}", labels(group_by.len(), ranking.is_some())));
+        sql.push(
             " AS labels, sumIf(occurrences, current) AS count, sumIf(with_any, current) AS events, \
              uniqExactArrayIf(account_ids, current) AS accounts, sum(count) OVER () AS total, \
              sumIf(occurrences, NOT current) AS previous, minIf(first, current) AS first_seen, \
-             maxIf(last, current) AS last_seen, groupUniqArrayArrayIf(5)(ids, current) AS samples FROM (",
+             maxIf(last, current) AS last_seen, groupUniqArrayArrayIf(5)(ids, current) AS samples, \
+             arrayZip((sumMapIf(of_steps.1, of_steps.2, current) AS summed).1, summed.2) AS steps FROM (",
         );
         for (index, piece) in self.pieces(filter, group_by, previous).await?.into_iter().enumerate() {
             sql.push(if index == 0 { "" } else { " UNION ALL " });
-            let filter = filter.within(piece.range);
-            sql.push(if piece.current { "SELECT 1 AS current, " } else { "SELECT 0 AS current, " });
-            match events.filter(|_| piece.in_rollup) {
-                Some(events) => self.push_cells_of(&mut sql, project, &filter, group_by, (events, piece.current)),
-                None => self.push_events_of(&mut sql, project, &filter, group_by, piece.current),
-            }
-            sql.push(&grouped(&keys));
+            let steps = rows.step_ms.map(|step_ms| (FailureTrend::begin_ms(filter.from_ms, step_ms), step_ms));
+            self.push_piece_of(&mut sql, project, &filter.within(piece.range), rows, (&piece, steps));
         }
-        sql.push(&format!("){} HAVING count > 0", grouped(&keys)));
-        if let Some(ranking) = ranking.filter(|_| !group_by.is_empty()) {
-            // Of what is narrowed there may be more groups: all values of one key with all of another.
-            let key =
-                |index| ranking.groups.iter().filter_map(|labels: &Vec<String>| labels.get(index)).cloned().collect();
-            sql.push(" AND labels IN arrayMap(group -> [");
-            for index in 0..group_by.len() {
-                let separator = if index == 0 { "" } else { ", " };
-                sql.push(&format!("{separator}group.{}", index + 1));
-            }
-            sql.push("], arrayZip(");
-            for index in 0..group_by.len() {
-                sql.push(if index == 0 { "" } else { ", " }).push_value("{}", Value::Texts(key(index)));
-            }
-            sql.push("))");
+        sql.push(&format!(") GROUP BY {} HAVING count > 0", rows.grouped()));
+        // Of what was ranked, every group is wanted.
+        sql.push(" ORDER BY count DESC, labels");
+        if ranking.is_none() {
+            sql.push(&format!(" LIMIT {limit}"));
         }
-        sql.push(&format!(" ORDER BY count DESC, labels LIMIT {limit}"));
         self.rows_of("counting validation failures", self.ask_wide(&sql)).await
     }
 
@@ -247,17 +242,58 @@ impl Store {
         Ok(periods.into_iter().flatten().flat_map(cut).collect())
     }
 
-    /// Field errors by labels, from the events of a range; of what is not the current period, only how many.
-    fn push_events_of(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey], is_current: bool) {
-        push_keys(sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
-        sql.push(if is_current {
-            "count() AS occurrences, uniqExact(key) AS with_any, \
-             groupUniqArrayIf(account_id, account_id != '') AS account_ids, min(at) AS first, max(at) AS last, \
-             groupUniqArray(5)(request_id) AS ids FROM "
+    /// What a piece of the range, which `filter` has, tells of each group; of what is not the current period, only how many.
+    fn push_piece_of(
+        &self,
+        sql: &mut Sql,
+        project: &str,
+        filter: &Filter,
+        rows: &Rows<'_>,
+        (piece, steps): (&Piece, Option<(i64, i64)>),
+    ) {
+        let columns = columns(rows.group_by, piece.in_rollup);
+        sql.push(if piece.current { "SELECT 1 AS current, " } else { "SELECT 0 AS current, " });
+        if rows.ranking.is_some() {
+            let key = key_of(&columns).unwrap_or_else(|| "toUInt64(0)".to_owned());
+            sql.push(&format!("{key} AS group_hash, "));
+            push_keys(sql, columns.iter().map(|column| (format!("any({column})"), false)));
         } else {
-            "count() AS occurrences, 0 AS with_any, [] AS account_ids, 0 AS first, 0 AS last, [] AS ids FROM "
-        });
-        self.push_errors_that_fit(sql, project, filter, group_by);
+            let masked = rows.group_by.iter().map(|key| *key == FailureKey::MaskedMessage);
+            push_keys(sql, columns.iter().map(|column| (*column).to_owned()).zip(masked));
+        }
+        // Only what is in the rollup has events that it can count.
+        let events = events_in_rollup(filter, rows.group_by).unwrap_or_default();
+        sql.push(if piece.in_rollup { "sum(count) AS occurrences, " } else { "count() AS occurrences, " });
+        match (piece.current, piece.in_rollup) {
+            (true, true) => sql.push(&format!(
+                "toUInt64({events}) AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
+                 toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
+                 groupUniqArrayIf(5)(last_seen.2, last_seen.2 != '') AS ids, "
+            )),
+            (true, false) => sql.push(
+                "uniqExact(key) AS with_any, groupUniqArrayIf(account_id, account_id != '') AS account_ids, min(at) AS first, \
+                 max(at) AS last, groupUniqArray(5)(request_id) AS ids, ",
+            ),
+            (false, _) => sql.push("0 AS with_any, [] AS account_ids, 0 AS first, 0 AS last, [] AS ids, "),
+        };
+        match steps.filter(|_| piece.current) {
+            Some((begin_ms, step_ms)) => {
+                let (at_ms, count) =
+                    if piece.in_rollup { ("toInt64(toUnixTimestamp(at)) * 1000", "count") } else { ("at", "1") };
+                sql.push(&format!("sumMap([toUInt32(intDiv({at_ms} - {begin_ms}, {step_ms}))], [toUInt64({count})])"))
+            }
+            None => sql.push("([]::Array(UInt32), []::Array(UInt64))"),
+        };
+        sql.push(" AS of_steps FROM ");
+        if piece.in_rollup {
+            self.push_cells_that_fit(sql, project, filter);
+        } else {
+            self.push_errors_that_fit(sql, project, filter, rows.group_by);
+        }
+        if let Some(ranking) = rows.ranking {
+            ranking.push_groups(sql, &columns);
+        }
+        sql.push(&format!(" GROUP BY {}", rows.grouped()));
     }
 
     /// The field errors of a range's events, each event once.
@@ -279,31 +315,6 @@ impl Store {
         sql.push_errors_conditions(filter, "error_field", "error_rule");
     }
 
-    /// Field errors by labels, from the whole hours of a range; `events` sums the events with at least one. Of what is not the current
-    /// period, only how many.
-    fn push_cells_of(
-        &self,
-        sql: &mut Sql,
-        project: &str,
-        filter: &Filter,
-        group_by: &[FailureKey],
-        (events, is_current): (&str, bool),
-    ) {
-        push_keys(sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
-        if is_current {
-            sql.push("sum(count) AS occurrences, toUInt64(").push(events).push(
-                ") AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
-                 toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
-                 groupUniqArrayIf(5)(last_seen.2, last_seen.2 != '') AS ids FROM ",
-            );
-        } else {
-            sql.push(
-                "sum(count) AS occurrences, 0 AS with_any, [] AS account_ids, 0 AS first, 0 AS last, [] AS ids FROM ",
-            );
-        }
-        self.push_cells_that_fit(sql, project, filter);
-    }
-
     fn push_cells_that_fit(&self, sql: &mut Sql, project: &str, filter: &Filter) {
         sql.push(&self.table("rollup_failures"));
         sql.push_cells(project, &[(None, (filter.from_ms, filter.to_ms))]).push_conditions(filter);
@@ -311,29 +322,59 @@ impl Store {
     }
 }
 
-/// Names of the columns that are grouped by.
-fn numbered(keys: usize) -> Vec<String> {
-    (0..keys).map(|index| format!("key_{index}")).collect()
+/// The filter of some rows, and of hardly anything else.
+fn narrowed(filter: &Filter, group_by: &[FailureKey], counted: &[Counted]) -> Filter {
+    let mut narrow = filter.clone();
+    for (index, key) in group_by.iter().enumerate() {
+        let values: BTreeSet<&String> = counted.iter().filter_map(|row| row.labels.get(index)).collect();
+        let values = values.into_iter().cloned().collect();
+        match key {
+            FailureKey::Field => narrow.fields = values,
+            FailureKey::Rule => narrow.rules = values,
+            FailureKey::Route => narrow.routes = values,
+            FailureKey::Message | FailureKey::MaskedMessage | FailureKey::Account | FailureKey::Path => {}
+        }
+    }
+    narrow
 }
 
-/// These columns as one. Grouping by texts in an array takes several times as long as by the columns.
-fn labels(keys: usize) -> String {
-    let texts: Vec<_> = numbered(keys).iter().map(|key| format!("toString({key})")).collect();
-    format!("CAST([{}], 'Array(String)')", texts.join(", "))
+/// What is asked of each row.
+struct Rows<'a> {
+    group_by: &'a [FailureKey],
+    ranking: Option<&'a Ranking>,
+    /// Of the steps to count by.
+    step_ms: Option<i64>,
+    /// Where nothing was ranked.
+    limit: usize,
 }
 
-/// ` GROUP BY …`; of no key, one group, if there is anything.
-fn grouped(keys: &[String]) -> String {
-    if keys.is_empty() { " GROUP BY tuple()".to_owned() } else { format!(" GROUP BY {}", keys.join(", ")) }
+impl Rows<'_> {
+    /// What is grouped by; of no key, one group, if there is anything.
+    fn grouped(&self) -> String {
+        if self.ranking.is_some() {
+            "group_hash".to_owned()
+        } else if self.group_by.is_empty() {
+            "tuple()".to_owned()
+        } else {
+            (0..self.group_by.len()).map(|index| format!("key_{index}")).collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
-/// Columns to group by, and whether what may be somebody's is masked in each.
-fn push_keys<'a>(sql: &mut Sql, columns: impl Iterator<Item = (&'a str, bool)>) {
+/// The columns `key_0` and so on as one; `any` of each group's, where they are not what is grouped by. (Grouping by texts in an array takes several times
+/// as long as by the columns, and those several times as long as [by a hash of them](key_of).)
+fn labels(keys: usize, any: bool) -> String {
+    let text = |index| if any { format!("toString(any(key_{index}))") } else { format!("toString(key_{index})") };
+    format!("CAST([{}], 'Array(String)')", (0..keys).map(text).collect::<Vec<_>>().join(", "))
+}
+
+/// Columns of labels, and whether what may be somebody's is masked in each.
+fn push_keys(sql: &mut Sql, columns: impl Iterator<Item = (String, bool)>) {
     for (index, (column, is_masked)) in columns.enumerate() {
         if is_masked {
-            sql.push_masked(column);
+            sql.push_masked(&column);
         } else {
-            sql.push(column);
+            sql.push(&column);
         }
         sql.push(&format!(" AS key_{index}, "));
     }

@@ -1,19 +1,22 @@
 //! Which field errors are the most frequent: told by the counts alone, so that the rest is read for those that are shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{FailureKey, grouped, labels, numbered, push_keys};
-use crate::store::query::{Filter, Sql, Store, StoreError};
+use super::{Counted, FailureKey, labels};
+use crate::store::query::{Filter, Sql, Store, StoreError, Value, rollup::key_of};
 
-/// The most frequent groups of a question, the largest first.
+/// The most frequent groups of a question. A group is known by the [hash of its keys](key_of): to carry the names of all groups through the ranking takes
+/// more than all the rest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranking {
-    pub(super) groups: Vec<Vec<String>>,
-    /// If the groups tell fields and rules apart.
-    pub(super) rules: Option<FailureRules>,
+    groups: BTreeSet<u64>,
+    /// If the groups tell fields and rules apart: a group of each of the rules that cause most, and how often that rule was broken.
+    rules: Option<Vec<(u64, u64)>>,
+    /// Hashes of the routes of all these groups, if they tell routes apart.
+    routes: BTreeSet<u64>,
     pub(super) total: u64,
 }
 
@@ -38,20 +41,42 @@ pub struct FailureRule {
 
 #[derive(Row, Deserialize)]
 struct Ranked {
-    labels: Vec<String>,
-    total: u64,
+    group_hash: u64,
+    route: u64,
+    is_shown: bool,
+    /// Whether it stands for one of the rules that cause most.
+    is_of_top_rule: bool,
     /// Of the group's field and rule.
     of_rule: u64,
+    total: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct CountedRule {
+    labels: Vec<String>,
+    count: u64,
+    total: u64,
 }
 
 impl Store {
     /// Which rules cause most, over all routes.
     pub async fn failure_rules(&self, project: &str, filter: &Filter) -> Result<FailureRules, StoreError> {
-        let ranking = self.rank_failures(project, filter, &[FailureKey::Field, FailureKey::Rule], 0).await?;
-        Ok(ranking.rules.unwrap_or_default())
+        let by = [FailureKey::Field, FailureKey::Rule];
+        let mut sql = Sql::new(&format!(
+            "SELECT {} AS labels, sum(occurrences) AS count, sum(count) OVER () AS total FROM (",
+            labels(by.len(), true)
+        ));
+        let names = |columns: &[&str]| format!("any({}) AS key_0, any({}) AS key_1", columns[0], columns[1]);
+        self.push_occurrences(&mut sql, project, filter, &by, names).await?;
+        sql.push(&format!(") GROUP BY group_hash HAVING count > 0 ORDER BY count DESC, labels LIMIT {MAX_RULES}"));
+        let counted: Vec<CountedRule> = self.rows_of("counting the rules broken most", self.ask_wide(&sql)).await?;
+        let total = counted.first().map_or(0, |rule| rule.total);
+        let rules = counted.into_iter().filter_map(|rule| rule_of(&by, &rule.labels, rule.count)).collect();
+        Ok(FailureRules { rules, total })
     }
 
-    /// The most frequent groups of field errors, and the rules that cause most: how often they were, and nothing else of them is read.
+    /// The most frequent groups of field errors, and the rules that cause most: how often they were, and nothing else of them is read. Of groups
+    /// that are equally frequent, which of them are among the most frequent is up to their hashes.
     pub(super) async fn rank_failures(
         &self,
         project: &str,
@@ -59,78 +84,114 @@ impl Store {
         group_by: &[FailureKey],
         limit: usize,
     ) -> Result<Ranking, StoreError> {
-        let keys = numbered(group_by.len());
-        let key_of = |key| group_by.iter().position(|other| *other == key);
-        let pair = key_of(FailureKey::Field).zip(key_of(FailureKey::Rule));
-        // Without pairs, all is one.
-        let pair_of = pair.map_or_else(|| "0".to_owned(), |(field, rule)| format!("(key_{field}, key_{rule})"));
+        let tells_rules = [FailureKey::Field, FailureKey::Rule].iter().all(|key| group_by.contains(key));
+        let tells_routes = group_by.contains(&FailureKey::Route);
+        // Of each rule only its largest groups can be among the largest of all.
         let mut sql = Sql::new(&format!(
-            "SELECT labels, total, of_rule FROM (SELECT *, dense_rank() OVER (ORDER BY of_rule DESC, pair) AS rule_place FROM (\
-             SELECT labels, pair, sum(count) OVER () AS total, sum(count) OVER (PARTITION BY pair) AS of_rule, \
-             row_number() OVER (ORDER BY count DESC, labels) AS place, \
-             row_number() OVER (PARTITION BY pair ORDER BY count DESC, labels) AS place_of_rule FROM (SELECT {pair_of} AS pair, \
-             {} AS labels, sum(occurrences) AS count FROM (",
-            labels(group_by.len())
+            "SELECT group_hash, route, toBool(place <= {limit}) AS is_shown, toBool({tells_rules} AND place_of_rule = 1 AND rule_place <= {MAX_RULES}) AS is_of_top_rule, \
+             of_rule, total FROM (SELECT one.1 AS place_of_rule, one.2.2 AS group_hash, one.2.3 AS route, of_rule, rule_place, total, \
+             row_number() OVER (ORDER BY one.2) AS place FROM (SELECT arrayJoin(arrayZip(arrayEnumerate(tops), tops)) AS one, of_rule, rule_place, \
+             total FROM (SELECT tops, of_rule, sum(of_rule) OVER () AS total, row_number() OVER (ORDER BY of_rule DESC, pair) AS rule_place FROM (\
+             SELECT pair, sum(count) AS of_rule, groupArraySorted({})((-toInt64(count), CAST(group_hash, 'UInt64'), CAST(route, 'UInt64'))) AS tops FROM (\
+             SELECT group_hash, any(pair_) AS pair, any(route_) AS route, sum(occurrences) AS count FROM (",
+            limit.max(1)
         ));
+        let hashes = |columns: &[&str]| {
+            let of = |key| group_by.iter().position(|other| *other == key).map(|index| columns[index]);
+            // Without pairs, all is one.
+            let pair = of(FailureKey::Field).zip(of(FailureKey::Rule)).and_then(|(field, rule)| key_of(&[field, rule]));
+            let hash = |key: Option<String>| key.map_or_else(|| "toUInt64(0)".to_owned(), |key| format!("any({key})"));
+            format!(
+                "{} AS pair_, {} AS route_",
+                hash(pair),
+                hash(of(FailureKey::Route).and_then(|route| key_of(&[route])))
+            )
+        };
+        self.push_occurrences(&mut sql, project, filter, group_by, hashes).await?;
+        sql.push(
+            ") GROUP BY group_hash HAVING count > 0) GROUP BY pair)))) WHERE is_shown OR is_of_top_rule ORDER BY of_rule DESC",
+        );
+        let ranked: Vec<Ranked> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
+        let of_rules = ranked.iter().filter(|group| group.is_of_top_rule);
+        Ok(Ranking {
+            groups: ranked.iter().filter(|group| group.is_shown).map(|group| group.group_hash).collect(),
+            rules: tells_rules.then(|| of_rules.map(|group| (group.group_hash, group.of_rule)).collect()),
+            routes: ranked.iter().filter(|_| tells_routes).map(|group| group.route).collect(),
+            total: ranked.first().map_or(0, |group| group.total),
+        })
+    }
+
+    /// How often each group was, in each piece of the range, and what else is told of a group by these columns, of which each has one in the order of
+    /// the keys.
+    async fn push_occurrences(
+        &self,
+        sql: &mut Sql,
+        project: &str,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        told: impl Fn(&[&str]) -> String,
+    ) -> Result<(), StoreError> {
         for (index, piece) in self.pieces(filter, group_by, None).await?.into_iter().enumerate() {
             sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
             let filter = filter.within(piece.range);
+            let columns = columns(group_by, piece.in_rollup);
+            let key = key_of(&columns).unwrap_or_else(|| "toUInt64(0)".to_owned());
+            sql.push(&format!("{key} AS group_hash, {}, ", told(&columns)));
             if piece.in_rollup {
-                push_keys(&mut sql, group_by.iter().filter_map(|key| Some((key.in_rollup()?, false))));
                 sql.push("sum(count) AS occurrences FROM ");
-                self.push_cells_that_fit(&mut sql, project, &filter);
+                self.push_cells_that_fit(sql, project, &filter);
             } else {
-                push_keys(&mut sql, group_by.iter().map(|key| (key.column(), *key == FailureKey::MaskedMessage)));
                 sql.push("count() AS occurrences FROM ");
-                self.push_errors_that_fit(&mut sql, project, &filter, group_by);
+                self.push_errors_that_fit(sql, project, &filter, group_by);
             }
-            sql.push(&grouped(&keys));
+            sql.push(" GROUP BY group_hash");
         }
-        // A rule is named by its first group, where it has none among the most frequent.
-        sql.push(&format!(
-            "){} HAVING count > 0))) WHERE place <= {limit} OR (place_of_rule = 1 AND rule_place <= {MAX_RULES}) ORDER BY place",
-            grouped(&keys)
-        ));
-        let ranked: Vec<Ranked> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
-        let total = ranked.first().map_or(0, |group| group.total);
-        let rules = pair.map(|pair| FailureRules { rules: rules_of(&ranked, pair), total });
-        Ok(Ranking { groups: ranked.into_iter().take(limit).map(|group| group.labels).collect(), rules, total })
+        Ok(())
     }
 }
 
-/// The pairs of field and rule, whose labels have these places, the most frequent first.
-fn rules_of(ranked: &[Ranked], (field, rule): (usize, usize)) -> Vec<FailureRule> {
-    let mut by_rule = BTreeMap::new();
-    for group in ranked {
-        if let (Some(field), Some(rule)) = (group.labels.get(field), group.labels.get(rule)) {
-            by_rule.insert((field, rule), group.of_rule);
-        }
-    }
-    let rule = |((field, rule), count): ((&String, &String), u64)| FailureRule {
-        field: field.clone(),
-        rule: rule.clone(),
-        count,
-    };
-    let mut rules: Vec<_> = by_rule.into_iter().map(rule).collect();
-    rules.sort_by_key(|rule| std::cmp::Reverse(rule.count));
-    rules.truncate(MAX_RULES);
-    rules
+/// The keys' columns, in a piece that comes from the rollup or from the events.
+pub(super) fn columns(group_by: &[FailureKey], in_rollup: bool) -> Vec<&'static str> {
+    group_by.iter().map(|key| key.in_rollup().filter(|_| in_rollup).unwrap_or(key.column())).collect()
+}
+
+/// The rule that labels of these keys name.
+fn rule_of(group_by: &[FailureKey], labels: &[String], count: u64) -> Option<FailureRule> {
+    let label = |key| labels.get(group_by.iter().position(|other| *other == key)?).cloned();
+    Some(FailureRule { field: label(FailureKey::Field)?, rule: label(FailureKey::Rule)?, count })
 }
 
 impl Ranking {
-    /// The filter of the ranked groups, and of hardly anything else.
-    pub(super) fn narrowed(&self, filter: &Filter, group_by: &[FailureKey]) -> Filter {
-        let mut narrow = filter.clone();
-        for (index, key) in group_by.iter().enumerate() {
-            let values: BTreeSet<&String> = self.groups.iter().filter_map(|labels| labels.get(index)).collect();
-            let values = values.into_iter().cloned().collect();
-            match key {
-                FailureKey::Field => narrow.fields = values,
-                FailureKey::Rule => narrow.rules = values,
-                FailureKey::Route => narrow.routes = values,
-                FailureKey::Message | FailureKey::MaskedMessage | FailureKey::Account | FailureKey::Path => {}
-            }
+    /// Nothing fits.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Whether a group is one to show.
+    pub(super) fn shows(&self, group: u64) -> bool {
+        self.groups.contains(&group)
+    }
+
+    /// Conditions for the groups that are shown, or that name a rule.
+    pub(super) fn push_groups(&self, sql: &mut Sql, columns: &[&str]) {
+        let Some(key) = key_of(columns) else { return };
+        // By itself it is told by the dictionary: the rest is hashed for what is left.
+        if !self.routes.is_empty() {
+            let routes = Value::UInts(self.routes.iter().copied().collect());
+            sql.push_value(&format!(" AND {} IN {{}}", key_of(&["route"]).unwrap_or_default()), routes);
         }
-        narrow
+        let of_rules = self.rules.iter().flatten().map(|(group, _)| group);
+        let groups: BTreeSet<u64> = self.groups.iter().chain(of_rules).copied().collect();
+        sql.push(&format!(" AND {key}")).push_value(" IN {}", Value::UInts(groups.into_iter().collect()));
+    }
+
+    /// The rules that cause most, by the names that their groups have; none if the groups do not tell them.
+    pub(super) fn rules(&self, group_by: &[FailureKey], counted: &[Counted]) -> Option<FailureRules> {
+        let labels: HashMap<u64, &[String]> = counted.iter().map(|row| (row.hash, row.labels.as_slice())).collect();
+        let named =
+            self.rules.as_ref()?.iter().filter_map(|(group, count)| rule_of(group_by, labels.get(group)?, *count));
+        let mut rules: Vec<_> = named.collect();
+        rules.sort_by(|a, b| (b.count, &a.field, &a.rule).cmp(&(a.count, &b.field, &b.rule)));
+        Some(FailureRules { rules, total: self.total })
     }
 }
