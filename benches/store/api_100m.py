@@ -56,7 +56,8 @@ def fill_rollups(engine, million):
             f"INSERT INTO b.rollup_issues SELECT {cell}, {hour}, fingerprint, environment, release, count(), max(toUnixTimestamp64Milli(timestamp) % 3600000)",
             "INSERT INTO b.issues (project, fingerprint, service, route, status, error_template, fields, rules, first_seen, last_seen) "
             "SELECT project, fingerprint, any(service), any(route), any(status), any(error_template), any(`errors.field`), any(`errors.rule`), "
-            "min(timestamp), max(timestamp)"]),
+            "min(timestamp), max(timestamp)",
+            "INSERT INTO b.release_hours SELECT project, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, environment, release"]),
     }
     for name, (since, table, condition, inserts) in of_day.items():
         if filled(engine, table, condition):

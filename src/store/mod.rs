@@ -56,6 +56,7 @@ pub struct Store {
     issues_since_ms: Arc<OnceCell<i64>>,
     /// What is in the table `issues`, as far as this collector has written it.
     known_issues: Arc<rollup::KnownIssues>,
+    known_releases: Arc<rollup::KnownReleases>,
     /// From what duration on a question is logged as slow; none is when there is no such duration.
     slow: Option<Duration>,
     clock: Clock,
@@ -79,6 +80,7 @@ impl Store {
             rollups_since_ms: Arc::default(),
             issues_since_ms: Arc::default(),
             known_issues: Arc::default(),
+            known_releases: Arc::default(),
             slow: None,
             clock: Clock::system(),
         }

@@ -1,7 +1,7 @@
 //! Whether the rollups say what the events say: for tests that have put something into ClickHouse.
 
 /// A rollup's cells as text, and the same counted from the events, each key once.
-const PAIRS: [(&str, &str); 11] = [
+const PAIRS: [(&str, &str); 12] = [
     (
         "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
          WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'minute' \
@@ -76,6 +76,11 @@ const PAIRS: [(&str, &str); 11] = [
          GROUP BY project, at, fingerprint, environment, release",
         "SELECT toString((project, toStartOfHour(toDateTime(timestamp, 'UTC')) AS at, fingerprint, environment, release, \
          count(), toUnixTimestamp64Milli(max(timestamp)))) FROM {events} GROUP BY project, at, fingerprint, environment, release",
+    ),
+    (
+        "SELECT DISTINCT toString((project, at, environment, release)) FROM release_hours",
+        "SELECT DISTINCT toString((project, toStartOfHour(toDateTime(timestamp, 'UTC')), environment, release)) FROM {events} \
+         WHERE release != ''",
     ),
     (
         "SELECT toString((project, fingerprint, any(service), any(route), any(status), any(error_template), any(fields), any(rules), \

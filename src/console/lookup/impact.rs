@@ -51,7 +51,6 @@ impl ImpactView {
             [release] => format!("All in release {release}."),
             several => format!("In releases {}: not tied to one.", several.join(", ")),
         };
-        let first_ms = hours.and_then(|hours| hours.first_ms).unwrap_or(i64::MAX).min(impact.first_seen_ms);
         let (spark, days) = hours
             .and_then(|hours| days(hours, &fingerprint))
             .unwrap_or_else(|| (spark(&impact.per_minute, &format!("{events} in the hour around")), Markup::default()));
@@ -61,8 +60,8 @@ impl ImpactView {
             events: link.text(&events),
             accounts,
             share,
-            since: moment(first_ms, Format::Minute),
-            since_ago: ago(first_ms, now_ms),
+            since: moment(impact.first_seen_ms, Format::Minute),
+            since_ago: ago(impact.first_seen_ms, now_ms),
             releases,
         }
     }
@@ -87,7 +86,7 @@ mod tests {
 
     #[test]
     fn days_without_a_count_are_not_told_of() {
-        let mut hours = IssueHours { from_ms: 0, counts: vec![0; 48], first_ms: None };
+        let mut hours = IssueHours { from_ms: 0, counts: vec![0; 48] };
         assert!(days(&hours, "ff").is_none());
         hours.counts[3] = 749;
         let (spark, words) = days(&hours, "ff").unwrap();

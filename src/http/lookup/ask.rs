@@ -53,7 +53,7 @@ pub enum Known {
 pub enum Depth {
     /// What an answer of the API has.
     Answer,
-    /// Also how its error has gone in the days around it: what a page shows.
+    /// Also how its error has gone in the days around it, and since when there is such an error at all: what a page shows.
     Days,
 }
 
@@ -224,7 +224,7 @@ async fn around(
     let project = &token.project;
     let explanation: Vec<_> = events.iter().map(|event| shared.catalog.explain(event)).collect();
     let (impact, days, mut related, rate_limit) = tokio::try_join!(
-        shared.timed("impact", shared.store.impact(project, last)),
+        impact(shared, project, last, depth),
         days(shared, project, last, depth),
         related(shared, project, last),
         rate_limit(shared, project, &events),
@@ -234,6 +234,13 @@ async fn around(
     let customer_reply = explanation.last().map(|explanation| shared.catalog.customer_reply(last, explanation));
     let customer_reply = customer_reply.unwrap_or_default();
     Ok(Request { events, more, explanation, impact, days, rate_limit, related, customer_reply })
+}
+
+async fn impact(shared: &Shared, project: &str, event: &Event, depth: Depth) -> Result<Impact, StoreError> {
+    match depth {
+        Depth::Answer => shared.timed("impact", shared.store.impact(project, event)).await,
+        Depth::Days => shared.timed("impact", shared.store.impact_ever(project, event)).await,
+    }
 }
 
 /// How an error has gone around an event, by the hour.

@@ -20,6 +20,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(3, "0003_rollups"),
     migration!(4, "0004_request_totals"),
     migration!(5, "0005_issues"),
+    migration!(6, "0006_release_hours"),
 ];
 
 /// The tables whose rows expire, with the expression of time each goes by.
@@ -33,6 +34,7 @@ pub const RETENTION: &[Ttl] = &[
     Ttl { table: "rollup_failures", time: "week", extra_days: 7 },
     Ttl { table: "rollup_accounts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_issues", time: "week", extra_days: 7 },
+    Ttl { table: "release_hours", time: "at", extra_days: 7 },
     // An issue that comes back within this time is known by its first day, though its events are gone.
     Ttl { table: "issues", time: "toDateTime(last_seen)", extra_days: 400 },
     Ttl { table: "request_totals", time: "toMonday(minute)", extra_days: 7 },

@@ -15,8 +15,6 @@ pub struct IssueHours {
     pub from_ms: i64,
     /// Events of each hour, zeros included.
     pub counts: Vec<u64>,
-    /// The first event ever; none for an issue that is not known yet.
-    pub first_ms: Option<i64>,
 }
 
 /// A release that came to an environment, and the hour in which it first had an error there: one that had none in the day before the range asked for.
@@ -84,13 +82,14 @@ impl Store {
              min(at_ms) OVER (PARTITION BY of_environment) AS first_ms FROM (SELECT toString(release) AS of_release, \
              toString(environment) AS of_environment, toInt64(toUnixTimestamp(min(at))) * 1000 AS at_ms FROM ",
         );
-        let cells = [(None, (from_ms, range_ms.1.max(from_ms)))];
-        sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
-        sql.push(" AND release != '' GROUP BY of_release, of_environment)) WHERE at_ms > first_ms");
+        sql.push(&self.table("release_hours")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        sql.push_value(" AND at >= toDateTime({}, 'UTC')", Value::Int(from_ms / 1000));
+        sql.push_value(" AND at < toDateTime({}, 'UTC')", Value::Int(range_ms.1.max(from_ms) / 1000));
+        sql.push(" GROUP BY of_release, of_environment)) WHERE at_ms > first_ms");
         // The hour that the range begins in counts as its first.
         sql.push_value(" AND at_ms > {} - 3600000 ORDER BY at_ms DESC, release, environment", Value::Int(range_ms.0));
         sql.push(&format!(" LIMIT {limit}"));
-        let mut starts: Vec<ReleaseStart> = self.rows_of("finding when releases began", self.ask_wide(&sql)).await?;
+        let mut starts: Vec<ReleaseStart> = self.rows("finding when releases began", &sql).await?;
         starts.reverse();
         Ok(starts)
     }
@@ -105,35 +104,24 @@ impl Store {
         let since_ms = self.issues_since_ms().await?;
         let from_ms = range_ms.0.div_euclid(HOUR_MS) * HOUR_MS;
         let to_ms = (range_ms.1 - 1).div_euclid(HOUR_MS).saturating_add(1) * HOUR_MS;
-        let hours = async {
-            let mut rest = vec![(from_ms, to_ms)];
-            let cells: Vec<_> =
-                take_whole(&mut rest, HOUR_MS, since_ms).into_iter().map(|range| (None, range)).collect();
-            if cells.is_empty() {
-                return Ok(Vec::new());
-            }
-            let mut sql = Sql::new(
-                "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events FROM (SELECT at, count FROM ",
-            );
-            sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
-            sql.push_value(" AND fingerprint = {}) GROUP BY at", Value::UInt(fingerprint));
-            self.rows::<Hour>("counting an issue by the hour", &sql).await
-        };
-        let (hours, first_ms) = tokio::try_join!(hours, self.issue_first_ms(project, fingerprint))?;
         let mut counts = vec![0; usize::try_from((to_ms - from_ms) / HOUR_MS).unwrap_or(0)];
+        let cells = take_whole(&mut vec![(from_ms, to_ms)], HOUR_MS, since_ms);
+        let cells: Vec<_> = cells.into_iter().map(|range| (None, range)).collect();
+        if cells.is_empty() {
+            return Ok(IssueHours { from_ms, counts });
+        }
+        let mut sql = Sql::new(
+            "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events FROM (SELECT at, count FROM ",
+        );
+        sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
+        sql.push_value(" AND fingerprint = {}) GROUP BY at", Value::UInt(fingerprint));
+        let hours: Vec<Hour> = self.rows("counting an issue by the hour", &sql).await?;
         for Hour { at, events } in hours {
             let slot = usize::try_from((at - from_ms) / HOUR_MS).ok().and_then(|hour| counts.get_mut(hour));
             if let Some(slot) = slot {
                 *slot = events;
             }
         }
-        Ok(IssueHours { from_ms, counts, first_ms })
-    }
-
-    async fn issue_first_ms(&self, project: &str, fingerprint: u64) -> Result<Option<i64>, StoreError> {
-        let mut sql = Sql::new("SELECT toUnixTimestamp64Milli(min(first_seen)) AS first_ms FROM ");
-        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
-        sql.push_value(" AND fingerprint = {} HAVING count() > 0", Value::UInt(fingerprint));
-        Ok(self.rows::<i64>("reading when an issue was first seen", &sql).await?.pop())
+        Ok(IssueHours { from_ms, counts })
     }
 }

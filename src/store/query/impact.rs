@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     Sql, Store, StoreError, Value,
-    rollup::{HOUR_MS, MINUTE_MS, Range, take_whole},
+    rollup::{HOUR_MS, MINUTE_MS, Range, begin_of, take_whole},
 };
 use crate::event::Event;
 
@@ -30,7 +30,7 @@ pub struct Impact {
     pub account_events: u64,
     /// `account_events / events`.
     pub account_share: f64,
-    /// First event of this fingerprint from a day before the event on, milliseconds since the Unix epoch.
+    /// First event of this fingerprint from a day before the event on, milliseconds since the Unix epoch. Or of all, if [asked for](Store::impact_ever).
     pub first_seen_ms: i64,
     /// Releases among them, sorted; at most 20.
     pub releases: Vec<String>,
@@ -57,6 +57,8 @@ pub struct EventSummary {
 /// The hour around an event.
 #[derive(Row, Deserialize)]
 struct Near {
+    from_ms: i64,
+    to_ms: i64,
     events: u64,
     accounts: u64,
     account_events: u64,
@@ -65,32 +67,78 @@ struct Near {
     per_minute: Vec<u64>,
 }
 
+/// Its begin and end, whole minutes.
+const fn hour_around(event: &Event) -> Range {
+    let from_ms = begin_of(event.timestamp_ms - HALF_WINDOW_MS, MINUTE_MS);
+    (from_ms, from_ms + 2 * HALF_WINDOW_MS)
+}
+
+impl Near {
+    /// The first event in the hour, which has the event itself once it is stored.
+    fn first_or(&self, event: &Event) -> i64 {
+        if self.events == 0 { event.timestamp_ms } else { self.first_seen.min(event.timestamp_ms) }
+    }
+
+    fn impact(self, event: &Event, before_ms: Option<i64>) -> Impact {
+        let share = if self.events == 0 { 0.0 } else { self.account_events as f64 / self.events as f64 };
+        let first_near = Some(self.first_seen).filter(|_| self.events > 0);
+        Impact {
+            from_ms: self.from_ms,
+            to_ms: self.to_ms,
+            events: self.events,
+            accounts: self.accounts,
+            account_events: self.account_events,
+            account_share: share,
+            first_seen_ms: before_ms.or(first_near).unwrap_or(event.timestamp_ms),
+            releases: self.releases,
+            per_minute: self.per_minute,
+        }
+    }
+}
+
 impl Store {
     /// The same error in the hour around an event, itself included once it is stored.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer; so of all.
     pub async fn impact(&self, project: &str, event: &Event) -> Result<Impact, StoreError> {
-        let from_ms = (event.timestamp_ms - HALF_WINDOW_MS).div_euclid(MINUTE_MS) * MINUTE_MS;
-        let to_ms = from_ms + 2 * HALF_WINDOW_MS;
+        let (from_ms, to_ms) = hour_around(event);
         let near = self.impact_near(project, event, from_ms, to_ms);
         let before = self.impact_before(project, event, from_ms);
         let (near, before) = tokio::try_join!(near, before)?;
-        let share = if near.events == 0 { 0.0 } else { near.account_events as f64 / near.events as f64 };
-        let first_near = Some(near.first_seen).filter(|_| near.events > 0);
-        Ok(Impact {
-            from_ms,
-            to_ms,
-            events: near.events,
-            accounts: near.accounts,
-            account_events: near.account_events,
-            account_share: share,
-            first_seen_ms: before.or(first_near).unwrap_or(event.timestamp_ms),
-            releases: near.releases,
-            per_minute: near.per_minute,
-        })
+        Ok(near.impact(event, before))
+    }
+
+    /// The same, but with the first event ever where that is known, which is quicker to find than the first of a day.
+    ///
+    /// # Errors
+    /// As of [`Store::impact`].
+    pub async fn impact_ever(&self, project: &str, event: &Event) -> Result<Impact, StoreError> {
+        let (from_ms, to_ms) = hour_around(event);
+        let near = self.impact_near(project, event, from_ms, to_ms);
+        let before = async {
+            match self.issue_first_ms(project, event.fingerprint).await? {
+                Some(first_ms) => Ok(Some(first_ms)),
+                None => self.impact_before(project, event, from_ms).await,
+            }
+        };
+        let (near, before) = tokio::try_join!(near, before)?;
+        // An event that came late may be older than what was written of its issue so far.
+        let first_ms = before.map(|first_ms| first_ms.min(near.first_or(event)));
+        Ok(near.impact(event, first_ms))
+    }
+
+    async fn issue_first_ms(&self, project: &str, fingerprint: u64) -> Result<Option<i64>, StoreError> {
+        let mut sql = Sql::new("SELECT toUnixTimestamp64Milli(min(first_seen)) AS first_ms FROM ");
+        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        sql.push_value(" AND fingerprint = {} HAVING count() > 0", Value::UInt(fingerprint));
+        Ok(self.rows::<i64>("reading when an issue was first seen", &sql).await?.pop())
     }
 
     /// One pass over the hour, each event once.
     async fn impact_near(&self, project: &str, event: &Event, from_ms: i64, to_ms: i64) -> Result<Near, StoreError> {
-        let mut sql = Sql::new("SELECT count() AS events, uniqExactIf(account_id, account_id != '') AS accounts, ");
+        let mut sql = Sql::new(&format!("SELECT toInt64({from_ms}) AS from_ms, toInt64({to_ms}) AS to_ms, "));
+        sql.push("count() AS events, uniqExactIf(account_id, account_id != '') AS accounts, ");
         sql.push_value(
             "countIf(account_id != '' AND account_id = {}) AS account_events, ",
             Value::Text(event.account_id.clone()),

@@ -20,6 +20,9 @@ const LIMITED: StatusFilter = StatusFilter::Code(429);
 /// How far from an event its episode is followed, each way.
 const WINDOW_MS: i64 = 6 * 3_600_000;
 
+/// How far it is looked for at first: most episodes are shorter.
+const NEAR_MS: i64 = 2 * GAP_MS;
+
 /// Episodes read at most, the largest.
 pub const MAX_EPISODES: usize = 20_000;
 
@@ -65,18 +68,43 @@ impl Store {
         if event.status != 429 || client.is_empty() {
             return Ok(None);
         }
-        let window = (event.timestamp_ms.saturating_sub(WINDOW_MS), event.timestamp_ms.saturating_add(WINDOW_MS));
+        let within =
+            |window_ms| (event.timestamp_ms.saturating_sub(window_ms), event.timestamp_ms.saturating_add(window_ms));
+        let ((near_from_ms, near_to_ms), (from_ms, to_ms)) = (within(NEAR_MS), within(WINDOW_MS));
         let mut filter = Filter {
-            from_ms: window.0,
-            to_ms: window.1,
+            from_ms: near_from_ms,
+            to_ms: near_to_ms,
             services: vec![event.service.clone()],
             environments: vec![event.environment.clone()],
             routes: vec![event.route.clone()],
             account_ids: vec![event.account_id.clone()],
             ..Filter::default()
         };
+        // A reset that is far ahead may have been announced long before the episode began: who came back before it is to be told of too.
+        let reset_ms = event.rate_limit.and_then(|limit| limit.reset).map(|reset| reset.saturating_mul(1000));
+        if reset_ms.is_some_and(|reset_ms| reset_ms <= event.timestamp_ms.saturating_add(GAP_MS)) {
+            let near = self.episode_within(project, event, &filter).await?;
+            let is_whole = |episode: &Episode| {
+                episode.start_ms > near_from_ms.saturating_add(GAP_MS)
+                    && episode.end_ms < near_to_ms.saturating_sub(GAP_MS)
+            };
+            if near.as_ref().is_none_or(is_whole) {
+                return Ok(near);
+            }
+        }
+        (filter.from_ms, filter.to_ms) = (from_ms, to_ms);
         (filter.from_ms, filter.to_ms) = self.hours_around(project, &filter, event.timestamp_ms).await?;
-        let mut sql = self.episodes(project, &filter, event.account_id.is_empty().then_some(&event.client_ip));
+        self.episode_within(project, event, &filter).await
+    }
+
+    /// The episode of an event, as far as it is in a filter's range.
+    async fn episode_within(
+        &self,
+        project: &str,
+        event: &Event,
+        filter: &Filter,
+    ) -> Result<Option<Episode>, StoreError> {
+        let mut sql = self.episodes(project, filter, event.account_id.is_empty().then_some(&event.client_ip));
         // Of an event that is not in the table, the one it will be in.
         sql.push_value(" HAVING (greatest(start_ms - {}, ", Value::Int(event.timestamp_ms));
         sql.push_value("{} - end_ms) AS distance) <= ", Value::Int(event.timestamp_ms));

@@ -3,10 +3,15 @@
 //! Made for the delivery thread: no text is copied unless it is new, and what would be a map of very many small entries
 //! is a list that is sorted when it is read.
 
-use std::{collections::HashMap, mem, sync::OnceLock};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    mem,
+    sync::OnceLock,
+};
 
 use super::{
     issues::{IssueCell, Issues, Seen},
+    known::ReleaseHour,
     names::{Name, Names, Seeded},
 };
 use crate::{event::EventRef, store::rows::origin_word};
@@ -373,6 +378,22 @@ impl Rollups {
             (project, cell.at / DAY_S, cell.fingerprint, environment, release, cell.at)
         });
         cells
+    }
+
+    /// In which hours environments had errors of releases, in order.
+    pub(super) fn release_hours(&self) -> BTreeSet<ReleaseHour> {
+        let text = |name| self.names.text(name).to_owned();
+        let named = self.issues.cells().iter().filter(|cell| !self.names.text(cell.release).is_empty());
+        // The same few again and again: as names first.
+        let hours: HashSet<_, Seeded> =
+            named.map(|cell| (cell.project, cell.at, cell.environment, cell.release)).collect();
+        let hour = |(project, at, environment, release)| ReleaseHour {
+            project: text(project),
+            at,
+            environment: text(environment),
+            release: text(release),
+        };
+        hours.into_iter().map(hour).collect()
     }
 
     /// What the issues are of which events were counted.

@@ -14,6 +14,7 @@ use super::{
     Group, RollupTable, Rollups,
     aggregate::{FailureCell, Per},
     issues::{IssueCell, Seen},
+    known::ReleaseHour,
     names::{Name, Names},
 };
 use crate::store::rows::whole;
@@ -119,6 +120,19 @@ pub(super) fn encode_issues(names: &Names, issues: &[Seen<'_>]) -> Result<Vec<By
         time(|(_, (_, last_ms))| *last_ms),
     ];
     let columns = super::ISSUE_COLUMNS.split(", ").zip(columns).map(|(name, column)| (name, column, false));
+    whole(&RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+/// Hours of releases, as a block of the table `release_hours`, without a marker as [`encode_issues`] has it.
+pub(super) fn encode_releases(hours: &[ReleaseHour]) -> Result<Vec<Bytes>, ArrowError> {
+    let times = TimestampSecondArray::from_iter_values(hours.iter().map(|hour| i64::from(hour.at)));
+    let columns: Vec<ArrayRef> = vec![
+        texts(hours.iter().map(|hour| hour.project.as_str())),
+        Arc::new(times.with_timezone("UTC")),
+        texts(hours.iter().map(|hour| hour.environment.as_str())),
+        texts(hours.iter().map(|hour| hour.release.as_str())),
+    ];
+    let columns = super::RELEASE_COLUMNS.split(", ").zip(columns).map(|(name, column)| (name, column, false));
     whole(&RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    Group, ISSUE_COLUMNS, RollupTable, Rollups,
-    encode::{encode, encode_issues},
+    Group, ISSUE_COLUMNS, RELEASE_COLUMNS, RollupTable, Rollups,
+    encode::{encode, encode_issues, encode_releases},
     issues::Seen,
     sql,
 };
@@ -33,6 +34,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         if table == RollupTable::Issues {
             self.insert_issues(group, rollups, attempt).await?;
+            self.insert_releases(group, rollups, attempt).await?;
         }
         let data = encode(group, table, rollups).map_err(EncodeError::from)?;
         let sql = format!("INSERT INTO {}.{} ({}) FORMAT ArrowStream", self.database, table.name(), table.columns());
@@ -54,14 +56,37 @@ impl Store {
             return Ok(());
         }
         let data = encode_issues(names, &news).map_err(EncodeError::from)?;
-        let sql = format!("INSERT INTO {}.issues ({ISSUE_COLUMNS}) FORMAT ArrowStream", self.database);
-        let query_id = format!("{}-{attempt}-issues", group.id);
-        let mut insert = self.insert_stream(&sql, &query_id, &Uuid::new_v4().to_string());
-        insert.send(data).await?;
-        insert.end().await?;
+        self.insert_unmarked(group, attempt, ("issues", ISSUE_COLUMNS), data).await?;
         self.known_issues
             .note(news.iter().map(|(issue, times)| (names.text(issue.project), issue.fingerprint, *times)));
         Ok(())
+    }
+
+    /// Writes in which hours there were errors of releases, those that the table does not have, as what issues are is written.
+    async fn insert_releases(&self, group: &Group, rollups: &Rollups, attempt: u32) -> Result<(), StoreError> {
+        let news = self.known_releases.news(rollups.release_hours().into_iter());
+        if news.is_empty() {
+            return Ok(());
+        }
+        let data = encode_releases(&news).map_err(EncodeError::from)?;
+        self.insert_unmarked(group, attempt, ("release_hours", RELEASE_COLUMNS), data).await?;
+        self.known_releases.note(news);
+        Ok(())
+    }
+
+    /// Inserts a block of which a row too many changes nothing.
+    async fn insert_unmarked(
+        &self,
+        group: &Group,
+        attempt: u32,
+        (table, columns): (&str, &str),
+        data: Vec<Bytes>,
+    ) -> Result<(), StoreError> {
+        let sql = format!("INSERT INTO {}.{table} ({columns}) FORMAT ArrowStream", self.database);
+        let query_id = format!("{}-{attempt}-{table}", group.id);
+        let mut insert = self.insert_stream(&sql, &query_id, &Uuid::new_v4().to_string());
+        insert.send(data).await?;
+        insert.end().await
     }
 
     /// As [`Store::roll_up`], of what is stored of the group's batches, counted by ClickHouse.
@@ -71,9 +96,13 @@ impl Store {
     pub async fn roll_up_stored(&self, group: &Group, table: RollupTable, attempt: u32) -> Result<(), StoreError> {
         let events = format!("{}.events", self.database);
         if table == RollupTable::Issues {
-            let select = sql::select_issues(&events);
-            let sql = format!("INSERT INTO {}.issues ({ISSUE_COLUMNS}) {select}", self.database);
-            self.count_stored(group, &sql, format!("{}-{attempt}-issues", group.id)).await?;
+            for (table, columns, select) in [
+                ("issues", ISSUE_COLUMNS, sql::select_issues(&events)),
+                ("release_hours", RELEASE_COLUMNS, sql::select_releases(&events)),
+            ] {
+                let sql = format!("INSERT INTO {}.{table} ({columns}) {select}", self.database);
+                self.count_stored(group, &sql, format!("{}-{attempt}-{table}", group.id)).await?;
+            }
         }
         let (name, columns, select) = (table.name(), table.columns(), sql::select(table, &events));
         let sql = format!("INSERT INTO {}.{name} ({columns}) {select}", self.database);

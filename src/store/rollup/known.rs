@@ -1,6 +1,10 @@
-//! Which issues this collector has written to the table `issues`, so that each is written once a day and not with each group.
+//! What this collector has written of issues and releases beside their cells, so that an issue is written once a day and a release once an hour, and
+//! not with each group.
 
-use std::{collections::HashMap, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
 
 use crate::store::rows::DAY_MS;
 
@@ -65,9 +69,60 @@ impl Memory {
     }
 }
 
+/// Hours of releases remembered over all projects; past it, all are forgotten, and written once more.
+const MOST_HOURS: usize = 50_000;
+
+/// An hour in which an environment had errors of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ReleaseHour {
+    pub project: String,
+    /// Begin of the hour, Unix seconds.
+    pub at: u32,
+    pub environment: String,
+    pub release: String,
+}
+
+/// Which hours of releases are in the table `release_hours`. To have forgotten one costs a row, which changes nothing.
+#[derive(Debug, Default)]
+pub(in crate::store) struct KnownReleases(Mutex<HashSet<ReleaseHour>>);
+
+impl KnownReleases {
+    /// Those that are not known to be in the table.
+    pub(super) fn news(&self, hours: impl Iterator<Item = ReleaseHour>) -> Vec<ReleaseHour> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hours.filter(|hour| !known.contains(hour)).collect()
+    }
+
+    /// Notes rows that are in the table.
+    pub(super) fn note(&self, hours: Vec<ReleaseHour>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + hours.len() > MOST_HOURS {
+            known.clear();
+        }
+        known.extend(hours.into_iter().take(MOST_HOURS));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_hour_of_a_release_is_news_once() {
+        let known = KnownReleases::default();
+        let hour = |at| ReleaseHour {
+            project: "p".to_owned(),
+            at,
+            environment: "production".to_owned(),
+            release: "1.4".to_owned(),
+        };
+        assert_eq!(known.news([hour(0), hour(3600)].into_iter()), [hour(0), hour(3600)]);
+        known.note(vec![hour(0)]);
+        assert_eq!(known.news([hour(0), hour(3600)].into_iter()), [hour(3600)]);
+        known.note((0..MOST_HOURS as u32).map(|at| hour(at + 1)).collect());
+        assert_eq!(known.0.lock().unwrap().len(), MOST_HOURS, "what is remembered is bounded");
+        assert_eq!(known.news([hour(0)].into_iter()), [hour(0)]);
+    }
 
     #[test]
     fn an_issue_is_news_once_a_day_and_when_it_is_older_than_was_known() {

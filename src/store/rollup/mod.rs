@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use aggregate::Rollups;
 pub use encode::encode;
-pub(super) use known::KnownIssues;
+pub(super) use known::{KnownIssues, KnownReleases};
 
 /// A table of rollups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub enum RollupTable {
     Failures,
     /// Events per hour and account.
     Accounts,
-    /// Events per hour and issue; before them goes what the issues are, into `issues`.
+    /// Events per hour and issue; before them goes what the issues are, into `issues`, and which releases there were, into `release_hours`.
     Issues,
 }
 
@@ -63,6 +63,9 @@ impl RollupTable {
 /// The columns of `issues` that are filled.
 const ISSUE_COLUMNS: &str = "project, fingerprint, service, route, status, error_template, fields, rules, exception_type, first_seen, \
     last_seen";
+
+/// The columns of `release_hours`.
+const RELEASE_COLUMNS: &str = "project, at, environment, release";
 
 /// Delivered batches that are entered into the rollups together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

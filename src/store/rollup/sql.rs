@@ -65,6 +65,15 @@ pub(super) fn select_issues(events: &str) -> String {
     )
 }
 
+/// In which hours the events of a group had releases, in the columns of `release_hours`; parameters as of [`select_issues`].
+pub(super) fn select_releases(events: &str) -> String {
+    let events = EVENTS.replace("{table}", events);
+    format!(
+        "SELECT project, {HOUR} AS at, environment, release FROM (SELECT project, timestamp, environment, release {events}) WHERE release != '' \
+         GROUP BY project, at, environment, release"
+    )
+}
+
 fn failures() -> String {
     format!(
         "project, {HOUR} AS at, service, environment, route, pair.1 AS field, pair.2 AS rule, \
