@@ -14,6 +14,7 @@ import bench
 from lookup_index import LEAN, ids, timed, two_steps
 
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 ZERO = "toUUID('00000000-0000-0000-0000-000000000000')"
 ERRATA = str(bench.ROOT / "target/release/errata")
 LOADER = str(bench.ROOT / "target/release/errata-load")
@@ -197,7 +198,10 @@ def measure_pages(engine, collector, rids, newest):
         ranges = [f"from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in ends]
         pages[f"/ over {days} d"] = [f"/?{of}" for of in ranges]
         pages[f"/overview/accounts over {days} d"] = [f"/overview/accounts?{of}" for of in ranges]
-        pages[f"/validation over {days} d"] = [f"/validation?{of}" for of in ranges]
+        # As the page widens the picker's lengths to whole hours; and what somebody typed or dragged, which cuts hours.
+        hours = [ends[0] // HOUR_MS * HOUR_MS - at * HOUR_MS for at in range(PAGES)]
+        pages[f"/validation over {days} d"] = [f"/validation?from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in hours]
+        pages[f"/validation over {days} d, hours cut"] = [f"/validation?{of}" for of in ranges]
         pages[f"/validation/friction over {days} d"] = [f"/validation/friction?{of}" for of in ranges[:9]]
         for name, chosen in filters.items():
             pages[f"/explore over {days} d, {name or 'all'}"] = [f"/explore?{of}&{chosen}" for of in ranges]

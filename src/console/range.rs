@@ -11,7 +11,7 @@ use super::{
         time::{self, Format},
     },
 };
-use crate::{http::params::Params, store::query::Filter};
+use crate::{clock::rfc3339, http::params::Params, store::query::Filter};
 
 /// A time as a browser's date field sends it, which names no zone.
 const FIELD: [&str; 2] = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
@@ -37,7 +37,14 @@ pub struct Range {
     /// The parameters as asked for; empty: the default.
     pub from: String,
     pub to: String,
+    /// Whether it was widened to [whole hours](Self::by_the_hour), which end after now.
+    pub is_by_the_hour: bool,
 }
+
+/// From how long on a range can be told by the hour.
+const LONG_MS: i64 = 6 * HOUR_MS;
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// A page's address whose `from` or `to` is [of a date field](FIELD), with these in UTC, as the form says where no script puts them in the
 /// reader's zone. What the page leads to takes them then as the API does. None where there is nothing to do.
@@ -89,7 +96,25 @@ impl Range {
     #[must_use]
     pub fn read(params: &mut Params, visit: &Visit) -> Self {
         let (from_ms, to_ms) = params.range(visit.now_ms);
-        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to") }
+        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to"), is_by_the_hour: false }
+    }
+
+    /// The same, of whole hours, where it is long and ends now: from the begin of its first hour to the end of the one that has begun. For pages
+    /// whose numbers are kept by the hour: of an hour that is cut, they would be counted from its events, which takes longer than all the others.
+    #[must_use]
+    pub fn by_the_hour(self) -> Self {
+        if !self.to.is_empty() || self.length_ms() < LONG_MS {
+            return self;
+        }
+        let from_ms = self.from_ms.div_euclid(HOUR_MS) * HOUR_MS;
+        let to_ms = (self.to_ms - 1).div_euclid(HOUR_MS).saturating_add(1).saturating_mul(HOUR_MS);
+        Self { from_ms, to_ms, is_by_the_hour: true, ..self }
+    }
+
+    /// Where it ends: before the end of an hour that has only begun.
+    #[must_use]
+    pub fn ends_ms(&self, now_ms: i64) -> i64 {
+        if self.is_by_the_hour { self.to_ms.min(now_ms) } else { self.to_ms }
     }
 
     /// Conditions on events, within this range.
@@ -106,6 +131,9 @@ impl Range {
     /// The parameters that lead to the same range.
     #[must_use]
     pub fn params(&self) -> Vec<(&'static str, String)> {
+        if self.is_by_the_hour {
+            return vec![("from", rfc3339(self.from_ms)), ("to", rfc3339(self.to_ms))];
+        }
         let pairs = [("from", &self.from), ("to", &self.to)];
         pairs.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())).collect()
     }
@@ -143,6 +171,9 @@ impl Range {
     pub fn within(&self) -> Markup {
         let at = |ms| moment(ms, Format::Minute);
         match (self.preset(), self.to.is_empty()) {
+            (Some(words), _) if self.is_by_the_hour => {
+                Markup::new(format!("in the {words} (since {})", at(self.from_ms)))
+            }
             (Some(words), _) => format!("in the {words}").into(),
             (None, true) => Markup::new(format!("since {}", at(self.from_ms))),
             (None, false) => Markup::new(format!("from {} to {}", at(self.from_ms), at(self.to_ms))),
@@ -174,6 +205,26 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_range_that_ends_now_is_told_by_the_hour() {
+        let now_ms = 500 * HOUR_MS + 1_234_567;
+        let range = |hours: i64, to: &str| Range {
+            from_ms: now_ms - hours * HOUR_MS,
+            to_ms: now_ms,
+            to: to.to_owned(),
+            ..Range::default()
+        };
+        let day = range(24, "").by_the_hour();
+        assert_eq!((day.from_ms, day.to_ms, day.ends_ms(now_ms)), (476 * HOUR_MS, 501 * HOUR_MS, now_ms));
+        assert_eq!(day.params(), [("from", rfc3339(476 * HOUR_MS)), ("to", rfc3339(501 * HOUR_MS))]);
+        assert_eq!(day.words(), "last 24 h");
+        for exact in [range(5, ""), range(24, "2026-11-18T00:00:00Z")] {
+            assert_eq!(exact.clone().by_the_hour(), exact);
+        }
+        let whole = Range { from_ms: 0, to_ms: 24 * HOUR_MS, ..Range::default() }.by_the_hour();
+        assert_eq!((whole.from_ms, whole.to_ms), (0, 24 * HOUR_MS));
+    }
 
     #[test]
     fn times_of_a_date_field_are_of_utc_and_nothing_else_is_touched() {

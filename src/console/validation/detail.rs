@@ -68,12 +68,12 @@ pub(in crate::console) async fn failure(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params, &visit);
+    let range = Range::read(&mut params, &visit).by_the_hour();
     let filter = range.filter(params.conditions());
     params.finish()?;
     let sight = shared.sight(&token);
     let by =
-        |keys: &[FailureKey]| Asked { filter: filter.clone(), group_by: keys.to_vec(), compared: false, limit: ROWS };
+        |keys: &[FailureKey]| Asked { filter: filter.clone(), group_by: keys.to_vec(), previous: None, limit: ROWS };
     let (whole, messages, who, places) = (
         by(&[]),
         by(&[FailureKey::Field, sight.message_key()]),

@@ -56,6 +56,11 @@ pub(super) struct FrictionView {
     pub(super) cut: Option<usize>,
 }
 
+/// The filter, without what is left of an hour that has begun: who still fails is told by the last hours before the range's end.
+pub(super) fn until_now(range: &Range, filter: &Filter, visit: &Visit) -> Filter {
+    Filter { to_ms: range.ends_ms(visit.now_ms), ..filter.clone() }
+}
+
 /// `GET /validation/friction`: who cannot get on, by itself; where many failures are to be gone through, [the page](super::page) asks for it here
 /// when it is there.
 pub(in crate::console) async fn page(
@@ -64,10 +69,10 @@ pub(in crate::console) async fn page(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params, &visit);
+    let range = Range::read(&mut params, &visit).by_the_hour();
     let filter = range.filter(params.conditions());
     params.finish()?;
-    let friction = measure(&shared, &token, &filter).await?;
+    let friction = measure(&shared, &token, &until_now(&range, &filter, &visit)).await?;
     let context = Context { shared: &shared, visit: &visit, range: &range, step_ms: step_ms(&filter), filter: &filter };
     let page = FrictionPage {
         sentence: friction.sentence.clone(),

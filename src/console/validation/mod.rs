@@ -86,15 +86,15 @@ pub(super) async fn page(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params, &visit);
+    let range = Range::read(&mut params, &visit).by_the_hour();
     let filter = range.filter(params.conditions());
     params.finish()?;
-    let asked = asked(filter.clone(), ROWS);
+    let asked = asked(filter.clone(), range.ends_ms(visit.now_ms), ROWS);
     let step_ms = step_ms(&filter);
     let counted = validation::count_and_trends(&shared, &token, &asked, Some(step_ms));
-    let ((failures, trends), knows_before) = tokio::try_join!(counted, knows_before(&shared, &token, &filter))?;
+    let ((failures, trends), knows_before) = tokio::try_join!(counted, knows_before(&shared, &token, &asked))?;
     let friction = if failures.summary.failures <= FRICTION_AT_ONCE {
-        Some(friction::measure(&shared, &token, &filter).await?)
+        Some(friction::measure(&shared, &token, &friction::until_now(&range, &filter, &visit)).await?)
     } else {
         None
     };
@@ -120,24 +120,27 @@ pub(super) async fn page(
 pub(super) async fn table(
     AxumState(shared): AxumState<Shared>,
     Extension(token): Extension<TokenInfo>,
+    visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let filter = params.filter(shared.clock.now_ms());
+    let range = Range::read(&mut params, &visit).by_the_hour();
+    let filter = range.filter(params.conditions());
     params.finish()?;
-    let asked = asked(filter, CSV_ROWS);
+    let asked = asked(filter, range.ends_ms(visit.now_ms), CSV_ROWS);
     Ok(csv::answer(&asked, &validation::count(&shared, &token, &asked).await?))
 }
 
-fn asked(filter: Filter, limit: usize) -> Asked {
-    Asked { filter, group_by: vec![FailureKey::Field, FailureKey::Rule, FailureKey::Route], compared: true, limit }
+fn asked(filter: Filter, ends_ms: i64, limit: usize) -> Asked {
+    let previous = Some(validation::before(&filter, ends_ms));
+    Asked { filter, group_by: vec![FailureKey::Field, FailureKey::Rule, FailureKey::Route], previous, limit }
 }
 
 /// Whether there are events of all of the period of the same length before.
-async fn knows_before(shared: &Shared, token: &TokenInfo, filter: &Filter) -> Result<bool, ApiError> {
+async fn knows_before(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<bool, ApiError> {
     let span = shared.timed("project_span", shared.store.project_span(&token.project)).await;
     let span = span.map_err(|error| unavailable(&error))?;
-    let before_ms = filter.from_ms - (filter.to_ms - filter.from_ms);
-    Ok(span.is_some_and(|span| span.first_ms <= before_ms))
+    let before_ms = asked.previous.map(|(from_ms, _)| from_ms);
+    Ok(span.zip(before_ms).is_some_and(|(span, before_ms)| span.first_ms <= before_ms))
 }
 
 /// What the parts of the page are made with.

@@ -10,10 +10,10 @@ pub(crate) fn answer(asked: &Asked, failures: &Failures) -> Response {
     let keys: Vec<&str> = asked.group_by.iter().map(|key| key.as_str()).collect();
     let mut names = keys.clone();
     names.extend(["count", "events", "accounts", "share"]);
-    names.extend(asked.compared.then_some("previous_count"));
+    names.extend(asked.previous.map(|_| "previous_count"));
     names.extend(["first_seen", "last_seen", "documented", "samples"]);
     let names = names.into_iter().map(str::to_owned).collect();
-    let rows = failures.rows.iter().map(|row| cells(row, &keys, asked.compared));
+    let rows = failures.rows.iter().map(|row| cells(row, &keys, asked.previous.is_some()));
     csv::file("validation-failures", std::iter::once(names).chain(rows))
 }
 

@@ -99,8 +99,14 @@ pub struct Failure {
 pub(crate) struct Asked {
     pub(crate) filter: Filter,
     pub(crate) group_by: Vec<FailureKey>,
-    pub(crate) compared: bool,
+    /// The period to compare with, if any: from, to.
+    pub(crate) previous: Option<(i64, i64)>,
     pub(crate) limit: usize,
+}
+
+/// The period of the same length before a filter's range, which ends at `ends_ms` so far.
+pub(crate) fn before(filter: &Filter, ends_ms: i64) -> (i64, i64) {
+    (filter.from_ms.saturating_sub(ends_ms - filter.from_ms).max(0), filter.from_ms)
 }
 
 /// Validation failures.
@@ -144,7 +150,8 @@ pub(crate) fn read(params: &mut Params, sight: &Sight, now_ms: i64) -> Asked {
     }
     let limit = params.limit(ROWS.0, ROWS.1);
     let compared = params.parsed("compare", "previous", |text| (text == "previous").then_some(())).is_some();
-    Asked { filter, group_by, compared, limit }
+    let previous = compared.then(|| before(&filter, filter.to_ms));
+    Asked { filter, group_by, previous, limit }
 }
 
 /// Counts what is asked, and which rules cause most of it.
@@ -193,9 +200,8 @@ async fn counted(
     asked: &Asked,
     trend_step_ms: Option<i64>,
 ) -> Result<CountedFailures, ApiError> {
-    let Asked { filter, group_by, compared, limit } = asked;
-    let previous = compared.then(|| ((filter.from_ms - (filter.to_ms - filter.from_ms)).max(0), filter.from_ms));
-    let rows = shared.store.failures_and_trends(&token.project, filter, group_by, previous, *limit, trend_step_ms);
+    let Asked { filter, group_by, previous, limit } = asked;
+    let rows = shared.store.failures_and_trends(&token.project, filter, group_by, *previous, *limit, trend_step_ms);
     shared.timed("validation_failures", rows).await.map_err(|error| unavailable(&error))
 }
 
