@@ -32,6 +32,12 @@ struct Hour {
     events: u64,
 }
 
+/// ` AND` a time in a range.
+fn push_in_range(sql: &mut Sql, time: &str, (from_ms, to_ms): (i64, i64)) {
+    sql.push_value(&format!(" AND {time} >= fromUnixTimestamp64Milli({{}}, 'UTC')"), Value::Int(from_ms));
+    sql.push_value(&format!(" AND {time} < fromUnixTimestamp64Milli({{}}, 'UTC')"), Value::Int(to_ms));
+}
+
 impl Store {
     /// The issues whose first event was in a range, the newest first.
     ///
@@ -43,28 +49,55 @@ impl Store {
         range_ms: (i64, i64),
         limit: usize,
     ) -> Result<Vec<IssueKind>, StoreError> {
-        let mut sql = Sql::new(
+        // All rows of an issue that is newer than the oldest of these rows are among them. An old issue is in it too, if it was written again (once a
+        // day) and the rows are not merged yet.
+        let latest = limit.saturating_mul(100);
+        let mut sql = Sql::new("SELECT fingerprint, toUnixTimestamp64Milli(first_seen) AS at_ms FROM ");
+        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        push_in_range(&mut sql, "first_seen", range_ms);
+        sql.push(&format!(" ORDER BY at_ms DESC LIMIT {latest}"));
+        let rows: Vec<(u64, i64)> = self.rows_of("finding the latest issues", self.ask_wide(&sql)).await?;
+        let oldest_ms = rows.last().filter(|_| rows.len() >= latest).map(|(_, at_ms)| *at_ms);
+        let mut seen = Sql::default();
+        seen.push_value("{}", Value::UInts(rows.iter().map(|(issue, _)| *issue).collect()));
+        let found = self.new_issues_among(project, range_ms, limit, &seen).await?;
+        let is_whole = oldest_ms.is_none_or(|oldest_ms| {
+            found.len() >= limit && found.last().is_some_and(|issue| issue.first_ms > oldest_ms)
+        });
+        if is_whole {
+            return Ok(found);
+        }
+        let mut any = Sql::new("(SELECT fingerprint FROM ");
+        any.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        push_in_range(&mut any, "first_seen", range_ms);
+        any.push(")");
+        self.new_issues_among(project, range_ms, limit, &any).await
+    }
+
+    /// The same, of some fingerprints.
+    async fn new_issues_among(
+        &self,
+        project: &str,
+        range_ms: (i64, i64),
+        limit: usize,
+        fingerprints: &Sql,
+    ) -> Result<Vec<IssueKind>, StoreError> {
+        // Which they are is told by two columns; what they are is read of those.
+        let mut sql = fingerprints.clone();
+        sql.text = format!(
             "SELECT fingerprint, kind.1 AS service, kind.2 AS route, kind.3 AS status, kind.4 AS error_template, kind.5 AS fields, \
              kind.6 AS rules, kind.7 AS exception_type, first_ms, last_ms FROM (SELECT fingerprint, \
              any((service, route, status, error_template, fields, rules, exception_type)) AS kind, \
-             toUnixTimestamp64Milli(min(first_seen)) AS first_ms, toUnixTimestamp64Milli(max(last_seen)) AS last_ms FROM ",
+             toUnixTimestamp64Milli(min(first_seen)) AS first_ms, toUnixTimestamp64Milli(max(last_seen)) AS last_ms FROM {issues} \
+             WHERE project = {{project:String}} AND fingerprint IN (SELECT fingerprint FROM {issues} WHERE project = {{project:String}} AND \
+             fingerprint IN {} GROUP BY fingerprint HAVING 1",
+            sql.text,
+            issues = self.table("issues")
         );
-        sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
-        // Which they are is told by two columns; what they are is read of those. Most have no row from the range on, which is a look at one column.
-        let in_range = |sql: &mut Sql, first: &str| {
-            sql.push_value(&format!("{first} >= fromUnixTimestamp64Milli({{}}, 'UTC')"), Value::Int(range_ms.0));
-            sql.push_value(&format!(" AND {first} < fromUnixTimestamp64Milli({{}}, 'UTC')"), Value::Int(range_ms.1));
-        };
-        sql.push(" AND fingerprint IN (SELECT fingerprint FROM ").push(&self.table("issues"));
-        sql.push_value(" WHERE project = {} AND fingerprint IN (", Value::Text(project.to_owned()));
-        sql.push("SELECT fingerprint FROM ").push(&self.table("issues"));
-        sql.push_value(" WHERE project = {} AND ", Value::Text(project.to_owned()));
-        in_range(&mut sql, "first_seen");
-        sql.push(") GROUP BY fingerprint HAVING ");
-        in_range(&mut sql, "min(first_seen)");
+        push_in_range(&mut sql, "min(first_seen)", range_ms);
         sql.push(&format!(" ORDER BY min(first_seen) DESC, fingerprint LIMIT {limit})"));
         sql.push(" GROUP BY fingerprint) ORDER BY first_ms DESC, fingerprint");
-        self.rows_of("listing new issues", self.ask_wide(&sql)).await
+        self.rows_of("listing new issues", self.ask_wide(&sql).param("project", project)).await
     }
 
     /// The releases that came to an environment within a range, the latest `limit` of them, the earliest first: those with errors there only after

@@ -54,6 +54,39 @@ pub struct Episode {
     pub in_all: u64,
 }
 
+impl Episode {
+    /// Of a 429 that is the only one.
+    #[must_use]
+    pub fn of_one(event: &Event) -> Self {
+        let limit = event.rate_limit.unwrap_or_default();
+        Self {
+            account_id: event.account_id.clone(),
+            client_ip: if event.account_id.is_empty() { event.client_ip.clone() } else { String::new() },
+            service: event.service.clone(),
+            environment: event.environment.clone(),
+            route: event.route.clone(),
+            start_ms: event.timestamp_ms,
+            end_ms: event.timestamp_ms,
+            events: 1,
+            limit: limit.limit,
+            remaining: limit.remaining,
+            reset: limit.reset,
+            retries_before_reset: 0,
+            in_all: 1,
+        }
+    }
+}
+
+impl Event {
+    /// Whether the limit it reports is reset soon after it. A reset that is far ahead may have been announced long before: who came back before it is to
+    /// be told of too, though the episode is another.
+    #[must_use]
+    pub fn resets_soon(&self) -> bool {
+        let reset_ms = self.rate_limit.and_then(|limit| limit.reset).map(|reset| reset.saturating_mul(1000));
+        reset_ms.is_some_and(|reset_ms| reset_ms <= self.timestamp_ms.saturating_add(GAP_MS))
+    }
+}
+
 impl Store {
     /// The episodes of the events that fit the filter, the largest first; they are cut where the filter's range is.
     pub async fn rate_limit_episodes(&self, project: &str, filter: &Filter) -> Result<Vec<Episode>, StoreError> {
@@ -80,9 +113,7 @@ impl Store {
             account_ids: vec![event.account_id.clone()],
             ..Filter::default()
         };
-        // A reset that is far ahead may have been announced long before the episode began: who came back before it is to be told of too.
-        let reset_ms = event.rate_limit.and_then(|limit| limit.reset).map(|reset| reset.saturating_mul(1000));
-        if reset_ms.is_some_and(|reset_ms| reset_ms <= event.timestamp_ms.saturating_add(GAP_MS)) {
+        if event.resets_soon() {
             let near = self.episode_within(project, event, &filter).await?;
             let is_whole = |episode: &Episode| {
                 episode.start_ms > near_from_ms.saturating_add(GAP_MS)

@@ -4,7 +4,7 @@ use errata::{
     event::{RateLimit, erasure::Erasable},
     store::{
         erase::Scope,
-        query::{FailureKey, RateKey},
+        query::{Episode, FailureKey, RateKey},
     },
 };
 
@@ -306,6 +306,25 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
     let nobody = Event { account_id: String::new(), ..events[0].clone() };
     assert_eq!(store.episode("shop", &nobody).await.unwrap(), None);
     assert_eq!(store.episode("shop", &Event { status: 400, ..events[0].clone() }).await.unwrap(), None);
+    assert_eq!(store.episode("shop", &events[6]).await.unwrap(), Some(Episode::of_one(&events[6])));
+    // One that is longer than what is looked at first, and one who came back 25 minutes later, before the announced reset.
+    let of_nineteen =
+        |number: u128| Event { account_id: "19".to_owned(), ..at(20 + number, 240 * i64::try_from(number).unwrap()) };
+    let long: Vec<_> = (0..11).map(of_nineteen).collect();
+    let reset = Some(noon() / 1000 + 3600);
+    let patience = |number: u128, seconds: i64| Event {
+        account_id: "20".to_owned(),
+        rate_limit: Some(RateLimit { limit: Some(60), remaining: Some(0), reset }),
+        ..at(number, seconds)
+    };
+    let back = [patience(40, 0), patience(41, 1500)];
+    deliver(store, &[long.as_slice(), &back].concat()).await;
+    for event in [&long[0], &long[5], &long[10]] {
+        let episode = store.episode("shop", event).await.unwrap().unwrap();
+        assert_eq!((episode.events, episode.start_ms, episode.end_ms), (11, noon(), noon() + 2_400_000));
+    }
+    let again = store.episode("shop", &back[1]).await.unwrap().unwrap();
+    assert_eq!((again.events, again.retries_before_reset), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

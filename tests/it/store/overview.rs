@@ -39,7 +39,7 @@ async fn new_issues_and_hours_are_those_of_the_events() {
     assert!(store.impact("shop", &late).await.unwrap().first_seen_ms > first_ever);
     let unknown = Event { fingerprint: 17, ..late };
     assert_eq!(store.impact_ever("shop", &unknown).await.unwrap().first_seen_ms, unknown.timestamp_ms);
-    new_ones(store, &all, first).await;
+    new_ones(&started, &all, first).await;
     // Both releases had errors in the first hours of both environments, one a little before the other at most.
     let before = store.release_starts("shop", (first, noon()), 9).await.unwrap();
     assert!(before.iter().all(|start| start.at_ms < first + 3 * HOUR), "{before:?}");
@@ -64,7 +64,8 @@ async fn new_issues_and_hours_are_those_of_the_events() {
 }
 
 /// New in a range is what was first seen in it.
-async fn new_ones(store: &Store, all: &[&Event], first: i64) {
+async fn new_ones(started: &Started, all: &[&Event], first: i64) {
+    let store = &started.store;
     let mut firsts: BTreeMap<u64, i64> = BTreeMap::new();
     for event in all {
         let seen = firsts.entry(event.fingerprint).or_insert(i64::MAX);
@@ -79,4 +80,16 @@ async fn new_ones(store: &Store, all: &[&Event], first: i64) {
     assert_eq!(told, expected[..3]);
     let routes: BTreeSet<_> = found.iter().map(|issue| issue.route.as_str()).collect();
     assert!(routes.iter().all(|route| ["/a/", "/b/{id}/", "/c/"].contains(route)), "{routes:?}");
+    // Issues that are long known, and were written again later than all of those, are not new.
+    for at in [first - DAY, range.1 - 1] {
+        let kind =
+            format!("concat('service-', toString(number)), '/a/', 422, 'e', [], [], '', {}, {}", time(at), time(at));
+        started.run(&format!("INSERT INTO {{}}.issues SELECT 'shop', number, {kind} FROM numbers(400)")).await;
+    }
+    let again = store.new_issues("shop", range, 3).await.unwrap();
+    assert_eq!(again, found);
+}
+
+fn time(at_ms: i64) -> String {
+    format!("fromUnixTimestamp64Milli({at_ms}, 'UTC')")
 }
