@@ -14,6 +14,9 @@ use crate::{
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// Releases that are named; of more, it is said how many.
+const RELEASES: usize = 5;
+
 pub(super) struct ImpactView {
     /// The days around, hour by hour; where those are not known, the hour around minute by minute.
     pub(super) spark: Markup,
@@ -27,6 +30,7 @@ pub(super) struct ImpactView {
     pub(super) share: String,
     pub(super) since: Markup,
     pub(super) since_ago: Markup,
+    /// Of the days around.
     pub(super) releases: String,
 }
 
@@ -46,10 +50,12 @@ impl ImpactView {
         } else {
             format!("This account has {} of them ({}).", percent(impact.account_share), number(impact.account_events))
         };
-        let releases = match impact.releases.as_slice() {
+        let releases: Vec<&str> = hours.iter().flat_map(|hours| &hours.releases).map(String::as_str).collect();
+        let releases = match releases.as_slice() {
             [] => String::new(),
             [release] => format!("All in release {release}."),
-            several => format!("In releases {}: not tied to one.", several.join(", ")),
+            several if several.len() <= RELEASES => format!("In releases {}: not tied to one.", several.join(", ")),
+            several => format!("In {} releases: not tied to one.", several.len()),
         };
         let (spark, days) = hours
             .and_then(|hours| days(hours, &fingerprint))
@@ -82,11 +88,13 @@ fn days(hours: &IssueHours, fingerprint: &str) -> Option<(Markup, Markup)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn days_without_a_count_are_not_told_of() {
-        let mut hours = IssueHours { from_ms: 0, counts: vec![0; 48] };
+        let mut hours = IssueHours { from_ms: 0, counts: vec![0; 48], releases: BTreeSet::new() };
         assert!(days(&hours, "ff").is_none());
         hours.counts[3] = 749;
         let (spark, words) = days(&hours, "ff").unwrap();

@@ -1,5 +1,7 @@
 //! Issues in short, for pages about something else: those that are new, and how one has gone over the last days.
 
+use std::collections::BTreeSet;
+
 use clickhouse::Row;
 use serde::Deserialize;
 
@@ -15,6 +17,8 @@ pub struct IssueHours {
     pub from_ms: i64,
     /// Events of each hour, zeros included.
     pub counts: Vec<u64>,
+    /// Releases they were of, sorted; at most 20 of each hour.
+    pub releases: BTreeSet<String>,
 }
 
 /// A release that came to an environment, and the hour in which it first had an error there: one that had none in the day before the range asked for.
@@ -30,6 +34,7 @@ pub struct ReleaseStart {
 struct Hour {
     at: i64,
     events: u64,
+    releases: Vec<String>,
 }
 
 /// ` AND` a time in a range.
@@ -141,20 +146,23 @@ impl Store {
         let cells = take_whole(&mut vec![(from_ms, to_ms)], HOUR_MS, since_ms);
         let cells: Vec<_> = cells.into_iter().map(|range| (None, range)).collect();
         if cells.is_empty() {
-            return Ok(IssueHours { from_ms, counts });
+            return Ok(IssueHours { from_ms, counts, releases: BTreeSet::new() });
         }
         let mut sql = Sql::new(
-            "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events FROM (SELECT at, count FROM ",
+            "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events, groupUniqArrayIf(20)(toString(release), release != '') AS releases \
+             FROM (SELECT at, count, release FROM ",
         );
         sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
         sql.push_value(" AND fingerprint = {}) GROUP BY at", Value::UInt(fingerprint));
         let hours: Vec<Hour> = self.rows("counting an issue by the hour", &sql).await?;
-        for Hour { at, events } in hours {
+        let mut of_releases = BTreeSet::new();
+        for Hour { at, events, releases } in hours {
+            of_releases.extend(releases);
             let slot = usize::try_from((at - from_ms) / HOUR_MS).ok().and_then(|hour| counts.get_mut(hour));
             if let Some(slot) = slot {
                 *slot = events;
             }
         }
-        Ok(IssueHours { from_ms, counts })
+        Ok(IssueHours { from_ms, counts, releases: of_releases })
     }
 }

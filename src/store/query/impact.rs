@@ -32,7 +32,7 @@ pub struct Impact {
     pub account_share: f64,
     /// First event of this fingerprint from a day before the event on, milliseconds since the Unix epoch. Or of all, if [asked for](Store::impact_ever).
     pub first_seen_ms: i64,
-    /// Releases among them, sorted; at most 20.
+    /// Releases among them, sorted; at most 20. Not read where the first event [of all](Store::impact_ever) is asked for: the days around tell them.
     pub releases: Vec<String>,
     /// Events per minute from `from_ms` on, zeros included.
     pub per_minute: Vec<u64>,
@@ -103,7 +103,7 @@ impl Store {
     /// When ClickHouse does not answer; so of all.
     pub async fn impact(&self, project: &str, event: &Event) -> Result<Impact, StoreError> {
         let (from_ms, to_ms) = hour_around(event);
-        let near = self.impact_near(project, event, from_ms, to_ms);
+        let near = self.impact_near(project, event, (from_ms, to_ms), true);
         let before = self.impact_before(project, event, from_ms);
         let (near, before) = tokio::try_join!(near, before)?;
         Ok(near.impact(event, before))
@@ -115,7 +115,7 @@ impl Store {
     /// As of [`Store::impact`].
     pub async fn impact_ever(&self, project: &str, event: &Event) -> Result<Impact, StoreError> {
         let (from_ms, to_ms) = hour_around(event);
-        let near = self.impact_near(project, event, from_ms, to_ms);
+        let near = self.impact_near(project, event, (from_ms, to_ms), false);
         let before = async {
             match self.issue_first_ms(project, event.fingerprint).await? {
                 Some(first_ms) => Ok(Some(first_ms)),
@@ -135,8 +135,14 @@ impl Store {
         Ok(self.rows::<i64>("reading when an issue was first seen", &sql).await?.pop())
     }
 
-    /// One pass over the hour, each event once.
-    async fn impact_near(&self, project: &str, event: &Event, from_ms: i64, to_ms: i64) -> Result<Near, StoreError> {
+    /// One pass over the hour, each event once; a column less where the releases are not asked for.
+    async fn impact_near(
+        &self,
+        project: &str,
+        event: &Event,
+        (from_ms, to_ms): Range,
+        tells_releases: bool,
+    ) -> Result<Near, StoreError> {
         let mut sql = Sql::new(&format!("SELECT toInt64({from_ms}) AS from_ms, toInt64({to_ms}) AS to_ms, "));
         sql.push("count() AS events, uniqExactIf(account_id, account_id != '') AS accounts, ");
         sql.push_value(
@@ -151,7 +157,12 @@ impl Store {
             "FROM (SELECT timestamp AS at, intDiv(toUnixTimestamp64Milli(timestamp) - {}, 60000) AS minute, ",
             Value::Int(from_ms),
         );
-        sql.push("account_id, CAST(release, 'String') AS release FROM ").push(&self.table("events"));
+        sql.push(if tells_releases {
+            "account_id, CAST(release, 'String') AS release FROM "
+        } else {
+            "account_id, '' AS release FROM "
+        })
+        .push(&self.table("events"));
         sql.push_range(project, from_ms, to_ms);
         sql.push_value(" AND fingerprint = {} LIMIT 1 BY key)", Value::UInt(event.fingerprint));
         let near: Vec<Near> = self.rows("measuring an error's impact", &sql).await?;
