@@ -41,6 +41,9 @@ use crate::{
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// An account's part of an alert's events from which on it is worth a word: of an error that all meet, somebody always has the most.
+const LARGE_SHARE: f64 = 0.2;
+
 /// Rows of each list.
 const ROWS: usize = 8;
 
@@ -273,7 +276,7 @@ impl AlertLine {
             _ => return None,
         };
         let evidence = alert.evidence.as_ref();
-        let account = evidence.and_then(|evidence| evidence.accounts.first());
+        let account = evidence.and_then(|evidence| evidence.accounts.first()).filter(|one| one.share >= LARGE_SHARE);
         let since = alert.fired_at.as_deref().unwrap_or(&alert.active_since);
         Some(Self {
             class,

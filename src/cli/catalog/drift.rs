@@ -92,6 +92,7 @@ fn count(side: &Value) -> usize {
 }
 
 fn page(drift: &Value) -> String {
+    let time = |name: &str| cell(&drift[name]);
     let mut page = String::new();
     let sections: [(&str, &str, &[&str]); 5] = [
         ("/undocumented/statuses", "Undocumented statuses", &["status", "events"]),
@@ -111,7 +112,7 @@ fn page(drift: &Value) -> String {
             "the API and its reference agree: all that was observed is documented, and all documented was observed\n",
         );
     }
-    page
+    format!("Events from {} to {} (another time: --from, --to)\n\n{page}", time("from"), time("to"))
 }
 
 fn section(title: &str, columns: &[&str], rows: &[Value]) -> String {
@@ -156,6 +157,7 @@ mod tests {
         }
         let text = page(&drift);
         assert!(text.contains("Undocumented messages of fields (1)") && text.contains("\\u{1b}"), "{text}");
-        assert!(page(&json!({})).contains("agree"));
+        let agrees = page(&json!({"from": "2026-11-01T00:00:00.000Z", "to": "2026-11-08T00:00:00.000Z"}));
+        assert!(agrees.starts_with("Events from 2026-11-01T00:00:00.000Z to 2026-11-08") && agrees.contains("agree"));
     }
 }

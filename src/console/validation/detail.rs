@@ -88,7 +88,7 @@ pub(in crate::console) async fn failure(
         validation::rows(&shared, &token, &places),
         trends(&shared, &token, &filter, step_ms),
     )?;
-    let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
+    let context = Context { visit: &visit, range: &range, step_ms, filter: &filter };
     let mut counts: Vec<u64> = Vec::new();
     for trend in trends.iter().map(|trend| context.counts(trend)) {
         counts.resize(trend.len(), 0);

@@ -84,7 +84,6 @@ fn cells(
     let link = context.failure_link(&values);
     let label = plural(row.count, "failure", "failures");
     let trend = trends.get(&[field.clone(), rule.clone(), route.clone()]);
-    let documented = context.shared.catalog.documents_rule(&route, &field, &rule);
     vec![
         field_link(&field, link.as_deref()),
         code(&rule),
@@ -93,7 +92,7 @@ fn cells(
         number(row.accounts).into(),
         trend.map_or_else(Markup::default, |trend| spark(&context.counts(trend), &format!("{label} over the range"))),
         change(row.count, row.previous_count.filter(|_| knows_before)),
-        documented_tag(documented),
+        documented_tag(row.documented == Some(true)),
     ]
 }
 

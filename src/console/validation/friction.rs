@@ -73,7 +73,7 @@ pub(in crate::console) async fn page(
     let filter = range.filter(params.conditions());
     params.finish()?;
     let friction = measure(&shared, &token, &until_now(&range, &filter, &visit)).await?;
-    let context = Context { shared: &shared, visit: &visit, range: &range, step_ms: step_ms(&filter), filter: &filter };
+    let context = Context { visit: &visit, range: &range, step_ms: step_ms(&filter), filter: &filter };
     let page = FrictionPage {
         sentence: friction.sentence.clone(),
         goes_on: stuck_words(friction.stuck_accounts),

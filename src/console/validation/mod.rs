@@ -98,7 +98,7 @@ pub(super) async fn page(
     } else {
         None
     };
-    let context = Context { shared: &shared, visit: &visit, range: &range, step_ms, filter: &filter };
+    let context = Context { visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
         sentence: sentence(&failures.summary, friction.as_ref().map(|friction| friction.stuck_accounts)),
         range: range.within(),
@@ -145,7 +145,6 @@ async fn knows_before(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Resu
 
 /// What the parts of the page are made with.
 struct Context<'a> {
-    shared: &'a Shared,
     visit: &'a Visit,
     range: &'a Range,
     step_ms: i64,

@@ -90,7 +90,8 @@ pub struct Failure {
     pub last_seen: String,
     /// At most five request ids.
     pub samples: Vec<String>,
-    /// Whether the error catalog has it; absent unless grouped by field and message.
+    /// Whether the error catalog has it; absent unless grouped by field and message, or by field, rule and route: then whether it has a message for
+    /// that rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub documented: Option<bool>,
 }
@@ -257,10 +258,15 @@ pub(super) fn thousands(number: u64) -> String {
 impl Sight {
     /// Counted field errors as the asker sees them.
     fn failure(&self, row: FailureRow, catalog: &Catalog, filter: &Filter) -> Failure {
-        let documented = row.keys.get("field").zip(row.keys.get("message")).map(|(field, message)| {
-            let route = row.keys.get("route").or_else(|| filter.routes.first()).map_or("", String::as_str);
-            catalog.field_entry(route, field, message).is_some()
-        });
+        let key = |name| row.keys.get(name).map(String::as_str);
+        let documented = match (key("field"), key("message"), key("rule"), key("route")) {
+            (Some(field), Some(message), _, route) => {
+                let route = route.or_else(|| filter.routes.first().map(String::as_str)).unwrap_or_default();
+                Some(catalog.field_entry(route, field, message).is_some())
+            }
+            (Some(field), None, Some(rule), Some(route)) => Some(catalog.documents_rule(route, field, rule)),
+            _ => None,
+        };
         let key = |(name, value): (&'static str, String)| match name {
             "account" => (name, self.account(value)),
             "message" => (name, self.message(value)),

@@ -35,6 +35,8 @@ async fn numbers_on_the_pages_are_the_readmes() {
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     let sum: u64 = csv.text.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().parse::<u64>().unwrap()).sum();
     assert_eq!(sum, occurrences, "the rows of the file are all failures");
+    let told = |documented: &str| csv.text.lines().filter(|line| line.contains(&format!(",{documented},"))).count();
+    assert!(told("true") > 0 && told("true") + told("false") == csv.text.lines().count() - 1, "{}", csv.text);
 
     let path = format!("/validation/failure?{SPAN}&field=site_id&rule=not_owned");
     let page = browser.get(&path).await;
