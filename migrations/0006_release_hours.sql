@@ -1,7 +1,8 @@
 -- In which hours an environment had errors of a release: what tells when a release came (docs/decisions/0011-issues.md). Of 100 M events in 30 days some
 -- thousand rows, where `rollup_issues` has twenty million.
 --
--- Written at least once, before the cells of the same group, as `issues` is: a row too many changes nothing. Events of before `issue_start` are not in it.
+-- Written at least once, before the cells of the same group, as `issues` is: a row too many changes nothing. Events of before `issue_start` are not in it,
+-- nor what a collector delivers that was started before this migration: of several, end the old ones first.
 CREATE TABLE IF NOT EXISTS {database}.release_hours
 (
     project LowCardinality(String) CODEC(ZSTD(1)),

@@ -39,8 +39,6 @@ use crate::{
     store::query::{Filter, IssueFilter, IssueKind, NO_STEPS_S, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
 };
 
-const HOUR_MS: i64 = 3_600_000;
-
 /// An account's part of an alert's events from which on it is worth a word: of an error that all meet, somebody always has the most.
 const LARGE_SHARE: f64 = 0.2;
 
@@ -210,10 +208,7 @@ async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Res
             return Ok(Vec::new());
         }
         let fingerprints = kinds.iter().map(|kind| kind.fingerprint).collect();
-        // None of them was before its first event.
-        let first_ms = kinds.iter().map(|kind| kind.first_ms.div_euclid(HOUR_MS) * HOUR_MS).min().unwrap_or(range_ms.0);
-        let first_ms = first_ms.max(range_ms.0);
-        let seen = shared.store.seen_issues(project, &IssueFilter::of(fingerprints, (first_ms, range_ms.1))).await?;
+        let seen = shared.store.seen_issues(project, &IssueFilter::of(fingerprints, range_ms)).await?;
         let events: HashMap<u64, u64> = seen.into_iter().map(|one| (one.fingerprint, one.events)).collect();
         let with_events = |kind: IssueKind| {
             let events = events.get(&kind.fingerprint).copied().unwrap_or(0);

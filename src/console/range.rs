@@ -99,11 +99,13 @@ impl Range {
         Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to"), is_by_the_hour: false }
     }
 
-    /// The same, of whole hours, where it is long and ends now: from the begin of its first hour to the end of the one that has begun. For pages
-    /// whose numbers are kept by the hour: of an hour that is cut, they would be counted from its events, which takes longer than all the others.
+    /// The same, of whole hours, where it is a length of some hours until now: from the begin of its first hour to the end of the one that has begun.
+    /// For pages whose numbers are kept by the hour: of an hour that is cut, they would be counted from its events, which takes longer than all the
+    /// others. A time that somebody typed is left as it is.
     #[must_use]
     pub fn by_the_hour(self) -> Self {
-        if !self.to.is_empty() || self.length_ms() < LONG_MS {
+        let is_length = self.to.is_empty() && (self.from.is_empty() || self.from.starts_with('-'));
+        if !is_length || self.length_ms() < LONG_MS {
             return self;
         }
         let from_ms = self.from_ms.div_euclid(HOUR_MS) * HOUR_MS;
@@ -111,10 +113,10 @@ impl Range {
         Self { from_ms, to_ms, is_by_the_hour: true, ..self }
     }
 
-    /// Where it ends: before the end of an hour that has only begun.
+    /// Where it ends so far: now, where that is to come.
     #[must_use]
     pub fn ends_ms(&self, now_ms: i64) -> i64 {
-        if self.is_by_the_hour { self.to_ms.min(now_ms) } else { self.to_ms }
+        self.to_ms.min(now_ms.max(self.from_ms + 1))
     }
 
     /// Conditions on events, within this range.
@@ -197,7 +199,7 @@ impl Range {
             action: visit.path().to_owned(),
             kept: visit.params().into_iter().filter(keeps).collect(),
             from: time::utc(self.from_ms, Format::Field),
-            to: time::utc(self.to_ms, Format::Field),
+            to: time::utc(self.ends_ms(visit.now_ms), Format::Field),
         }
     }
 }
@@ -219,7 +221,8 @@ mod tests {
         assert_eq!((day.from_ms, day.to_ms, day.ends_ms(now_ms)), (476 * HOUR_MS, 501 * HOUR_MS, now_ms));
         assert_eq!(day.params(), [("from", rfc3339(476 * HOUR_MS)), ("to", rfc3339(501 * HOUR_MS))]);
         assert_eq!(day.words(), "last 24 h");
-        for exact in [range(5, ""), range(24, "2026-11-18T00:00:00Z")] {
+        let typed = Range { from: "2026-11-17T10:30:00Z".to_owned(), ..range(24, "") };
+        for exact in [range(5, ""), range(24, "2026-11-18T00:00:00Z"), typed] {
             assert_eq!(exact.clone().by_the_hour(), exact);
         }
         let whole = Range { from_ms: 0, to_ms: 24 * HOUR_MS, ..Range::default() }.by_the_hour();

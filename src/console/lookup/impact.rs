@@ -1,5 +1,7 @@
 //! How widespread an error is, in sentences.
 
+use std::collections::BTreeSet;
+
 use crate::{
     console::{
         chart::spark,
@@ -50,13 +52,7 @@ impl ImpactView {
         } else {
             format!("This account has {} of them ({}).", percent(impact.account_share), number(impact.account_events))
         };
-        let releases: Vec<&str> = hours.iter().flat_map(|hours| &hours.releases).map(String::as_str).collect();
-        let releases = match releases.as_slice() {
-            [] => String::new(),
-            [release] => format!("All in release {release}."),
-            several if several.len() <= RELEASES => format!("In releases {}: not tied to one.", several.join(", ")),
-            several => format!("In {} releases: not tied to one.", several.len()),
-        };
+        let releases = hours.map(|hours| releases(&hours.releases)).unwrap_or_default();
         let (spark, days) = hours
             .and_then(|hours| days(hours, &fingerprint))
             .unwrap_or_else(|| (spark(&impact.per_minute, &format!("{events} in the hour around")), Markup::default()));
@@ -70,6 +66,18 @@ impl ImpactView {
             since_ago: ago(impact.first_seen_ms, now_ms),
             releases,
         }
+    }
+}
+
+/// Of which releases they were; nothing where none is named.
+fn releases(releases: &BTreeSet<String>) -> String {
+    let named: Vec<&str> = releases.iter().map(String::as_str).filter(|release| !release.is_empty()).collect();
+    match named.as_slice() {
+        [] => String::new(),
+        [release] if named.len() == releases.len() => format!("All in release {release}."),
+        [release] => format!("Those with a release are all of {release}."),
+        several if several.len() <= RELEASES => format!("In releases {}: not tied to one.", several.join(", ")),
+        several => format!("In {} releases: not tied to one.", several.len()),
     }
 }
 
@@ -88,9 +96,17 @@ fn days(hours: &IssueHours, fingerprint: &str) -> Option<(Markup, Markup)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+
+    #[test]
+    fn a_release_is_to_blame_only_if_it_is_the_only_one() {
+        let told = |names: &[&str]| releases(&names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!([told(&[]), told(&[""])], ["", ""]);
+        assert_eq!(told(&["1.4"]), "All in release 1.4.");
+        assert_eq!(told(&["", "1.4"]), "Those with a release are all of 1.4.");
+        assert_eq!(told(&["1.4", "1.5"]), "In releases 1.4, 1.5: not tied to one.");
+        assert_eq!(told(&["1", "2", "3", "4", "5", "6"]), "In 6 releases: not tied to one.");
+    }
 
     #[test]
     fn days_without_a_count_are_not_told_of() {

@@ -273,22 +273,25 @@ async fn rate_limit(
 ) -> Result<Option<Limited>, StoreError> {
     let reported = events.iter().rev().find(|event| event.status == 429 || event.rate_limit.is_some());
     let Some(event) = reported else { return Ok(None) };
-    let is_latest = events.last().is_some_and(|last| last.timestamp_ms == event.timestamp_ms);
-    let episode = match event.status {
-        429 if is_latest && is_alone(event, related) => Some(Episode::of_one(event)),
-        429 => shared.timed("episode", shared.store.episode(project, event)).await?,
-        _ => None,
+    let is_latest = events.last().is_some_and(|last| {
+        (last.timestamp_ms, &last.account_id, &last.route) == (event.timestamp_ms, &event.account_id, &event.route)
+    });
+    let episode = if event.status == 429 {
+        let is_alone = is_latest && is_alone(event, related);
+        shared.timed("episode", shared.store.episode(project, event, is_alone)).await?
+    } else {
+        None
     };
     let limit = event.rate_limit.unwrap_or_default();
     let is_closed = event.status == 429 || limit.remaining == Some(0);
     Ok(Some(Limited { limit, at_ms: event.timestamp_ms, is_closed, episode }))
 }
 
-/// Whether what is known of its account shows that a 429 is the only one of its run: what is told of longer ones is asked for.
+/// Whether what is known of its account around it has no other 429 of its route.
 fn is_alone(event: &Event, related: &[EventSummary]) -> bool {
     const { assert!(RELATED_WINDOW_MS > GAP_MS) };
     let of_route = |other: &&EventSummary| other.status == 429 && other.route == event.route;
-    related.len() < RELATED && related.iter().filter(of_route).count() == 1 && event.resets_soon()
+    related.len() < RELATED && related.iter().filter(of_route).count() == 1
 }
 
 /// Why nothing is known of an id.

@@ -17,7 +17,7 @@ pub struct IssueHours {
     pub from_ms: i64,
     /// Events of each hour, zeros included.
     pub counts: Vec<u64>,
-    /// Releases they were of, sorted; at most 20 of each hour.
+    /// Releases they were of, sorted, at most 100 of each hour; empty of those without one.
     pub releases: BTreeSet<String>,
 }
 
@@ -149,7 +149,7 @@ impl Store {
             return Ok(IssueHours { from_ms, counts, releases: BTreeSet::new() });
         }
         let mut sql = Sql::new(
-            "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events, groupUniqArrayIf(20)(toString(release), release != '') AS releases \
+            "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events, groupUniqArray(100)(toString(release)) AS releases \
              FROM (SELECT at, count, release FROM ",
         );
         sql.push(&self.table("rollup_issues")).push_cells(project, &cells);

@@ -1,13 +1,13 @@
 //! Rate-limit episodes: unbroken runs of 429s of one client on one route.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use clickhouse::Row;
 use serde::Deserialize;
 
 use super::{
     Filter, Sql, StatusFilter, Store, StoreError, Value,
-    rollup::{HOUR_MS, Range},
+    rollup::{HOUR_MS, Range, begin_of},
 };
 use crate::event::Event;
 
@@ -19,9 +19,6 @@ const LIMITED: StatusFilter = StatusFilter::Code(429);
 
 /// How far from an event its episode is followed, each way.
 const WINDOW_MS: i64 = 6 * 3_600_000;
-
-/// How far it is looked for at first: most episodes are shorter.
-const NEAR_MS: i64 = 2 * GAP_MS;
 
 /// Episodes read at most, the largest.
 pub const MAX_EPISODES: usize = 20_000;
@@ -77,16 +74,6 @@ impl Episode {
     }
 }
 
-impl Event {
-    /// Whether the limit it reports is reset soon after it. A reset that is far ahead may have been announced long before: who came back before it is to
-    /// be told of too, though the episode is another.
-    #[must_use]
-    pub fn resets_soon(&self) -> bool {
-        let reset_ms = self.rate_limit.and_then(|limit| limit.reset).map(|reset| reset.saturating_mul(1000));
-        reset_ms.is_some_and(|reset_ms| reset_ms <= self.timestamp_ms.saturating_add(GAP_MS))
-    }
-}
-
 impl Store {
     /// The episodes of the events that fit the filter, the largest first; they are cut where the filter's range is.
     pub async fn rate_limit_episodes(&self, project: &str, filter: &Filter) -> Result<Vec<Episode>, StoreError> {
@@ -95,47 +82,32 @@ impl Store {
         self.rows_of("reading rate-limit episodes", self.ask_wide(&sql)).await
     }
 
-    /// The episode that an event is in, if it is a 429 (at most six hours of it each way).
-    pub async fn episode(&self, project: &str, event: &Event) -> Result<Option<Episode>, StoreError> {
+    /// The episode that an event is in, if it is a 429 (at most six hours of it each way). `is_alone`: whether it is known to be its account's only one
+    /// on its route for longer than [`GAP_MS`] each way.
+    pub async fn episode(&self, project: &str, event: &Event, is_alone: bool) -> Result<Option<Episode>, StoreError> {
         let client = if event.account_id.is_empty() { &event.client_ip } else { &event.account_id };
         if event.status != 429 || client.is_empty() {
             return Ok(None);
         }
-        let within =
-            |window_ms| (event.timestamp_ms.saturating_sub(window_ms), event.timestamp_ms.saturating_add(window_ms));
-        let ((near_from_ms, near_to_ms), (from_ms, to_ms)) = (within(NEAR_MS), within(WINDOW_MS));
+        let window = (event.timestamp_ms.saturating_sub(WINDOW_MS), event.timestamp_ms.saturating_add(WINDOW_MS));
         let mut filter = Filter {
-            from_ms: near_from_ms,
-            to_ms: near_to_ms,
+            from_ms: window.0,
+            to_ms: window.1,
             services: vec![event.service.clone()],
             environments: vec![event.environment.clone()],
             routes: vec![event.route.clone()],
             account_ids: vec![event.account_id.clone()],
             ..Filter::default()
         };
-        if event.resets_soon() {
-            let near = self.episode_within(project, event, &filter).await?;
-            let is_whole = |episode: &Episode| {
-                episode.start_ms > near_from_ms.saturating_add(GAP_MS)
-                    && episode.end_ms < near_to_ms.saturating_sub(GAP_MS)
-            };
-            if near.as_ref().is_none_or(is_whole) {
-                return Ok(near);
+        let told = self.hours_around(project, &filter, event.timestamp_ms).await?;
+        if let Some((range, refused)) = told {
+            // Nor was there an earlier one in these hours, whose reset it could have come before.
+            if is_alone && refused == 1 {
+                return Ok(Some(Episode::of_one(event)));
             }
+            (filter.from_ms, filter.to_ms) = range;
         }
-        (filter.from_ms, filter.to_ms) = (from_ms, to_ms);
-        (filter.from_ms, filter.to_ms) = self.hours_around(project, &filter, event.timestamp_ms).await?;
-        self.episode_within(project, event, &filter).await
-    }
-
-    /// The episode of an event, as far as it is in a filter's range.
-    async fn episode_within(
-        &self,
-        project: &str,
-        event: &Event,
-        filter: &Filter,
-    ) -> Result<Option<Episode>, StoreError> {
-        let mut sql = self.episodes(project, filter, event.account_id.is_empty().then_some(&event.client_ip));
+        let mut sql = self.episodes(project, &filter, event.account_id.is_empty().then_some(&event.client_ip));
         // Of an event that is not in the table, the one it will be in.
         sql.push_value(" HAVING (greatest(start_ms - {}, ", Value::Int(event.timestamp_ms));
         sql.push_value("{} - end_ms) AS distance) <= ", Value::Int(event.timestamp_ms));
@@ -143,28 +115,39 @@ impl Store {
         Ok(self.rows("reading a rate-limit episode", &sql).await?.pop())
     }
 
-    /// What of a filter's range an episode around a moment can be in: an hour without a 429 ends it, and the rollup of accounts tells these.
-    async fn hours_around(&self, project: &str, filter: &Filter, at_ms: i64) -> Result<Range, StoreError> {
+    /// What of a filter's range an episode around a moment can be in, and the 429s there: an hour without one ends it, and the rollup of accounts
+    /// tells these. None where it does not.
+    async fn hours_around(
+        &self,
+        project: &str,
+        filter: &Filter,
+        at_ms: i64,
+    ) -> Result<Option<(Range, u64)>, StoreError> {
         let range = (filter.from_ms, filter.to_ms);
-        let first_hour = filter.from_ms.div_euclid(HOUR_MS) * HOUR_MS;
+        let first_hour = begin_of(filter.from_ms, HOUR_MS);
         let is_told = first_hour >= self.rollups_since_ms().await?;
         if !is_told || filter.account_ids.iter().any(String::is_empty) {
-            return Ok(range);
+            return Ok(None);
         }
-        let mut sql = Sql::new("SELECT DISTINCT toInt64(toUnixTimestamp(at)) * 1000 AS hour FROM ");
+        let mut sql = Sql::new("SELECT toInt64(toUnixTimestamp(at)) * 1000 AS hour, sum(count) AS refused FROM ");
         sql.push(&self.table("rollup_accounts")).push_cells(project, &[(None, (first_hour, filter.to_ms))]);
         sql.push_one_of("account", &filter.account_ids);
         sql.push_conditions(&Filter { account_ids: Vec::new(), statuses: vec![LIMITED], ..filter.clone() });
-        let hours: HashSet<i64> = self.rows("reading the hours of a rate limit", &sql).await?.into_iter().collect();
-        let hour = at_ms.div_euclid(HOUR_MS) * HOUR_MS;
+        sql.push(" GROUP BY hour");
+        let hours: Vec<(i64, u64)> = self.rows("reading the hours of a rate limit", &sql).await?;
+        let hours: HashMap<i64, u64> = hours.into_iter().collect();
+        let hour = begin_of(at_ms, HOUR_MS);
         let (mut first, mut end) = (hour, hour + HOUR_MS);
-        while hours.contains(&(first - HOUR_MS)) {
+        let mut refused = hours.get(&hour).copied().unwrap_or(0);
+        while let Some(before) = hours.get(&(first - HOUR_MS)) {
             first -= HOUR_MS;
+            refused += before;
         }
-        while hours.contains(&end) {
+        while let Some(after) = hours.get(&end) {
             end += HOUR_MS;
+            refused += after;
         }
-        Ok((first.max(range.0), end.min(range.1)))
+        Ok(Some(((first.max(range.0), end.min(range.1)), refused)))
     }
 
     /// Selects episodes; what was told of the limit is read at once, which the three columns of it would do one after the other. Of the clients of one address where one is given.

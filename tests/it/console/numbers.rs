@@ -1,5 +1,7 @@
 //! Where numbers lead: to the events that they count, whatever filters a page has, and nowhere where no filter asks for those.
 
+use std::sync::atomic::Ordering;
+
 use errata::state::Role;
 use serde_json::{Value, json};
 
@@ -101,6 +103,39 @@ async fn a_number_leads_to_what_it_counts_whatever_the_filters() {
     let services = rows(&page, "Services with most errors");
     let row = services.iter().find(|row| row[0].contains("(not named)")).unwrap();
     assert!(link(&row[0]).is_none() && link(&row[1]).is_none() && row[1].ends_with(">1"), "{row:?}");
+    collector.stop().await.unwrap();
+}
+
+/// A length until now begins with its first hour, and its numbers lead to just that, though the same length is less elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn validation_of_a_day_is_of_whole_hours_and_leads_to_them() {
+    const HOUR_S: i64 = 3600;
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let now = (collector.now_ms.fetch_add(1_234_567, Ordering::Relaxed) + 1_234_567) / 1000;
+    let first_hour = (now - 24 * HOUR_S) / HOUR_S * HOUR_S;
+    let mut all = Vec::new();
+    for (id, at) in [("before", first_hour - 1), ("first", first_hour), ("now", now - 1)] {
+        let mut failed = event(id, 422);
+        failed["timestamp"] = json!(errata::clock::rfc3339(at * 1000));
+        all.push(failed);
+    }
+    collector.ship(&all).await;
+    collector.delivered().await;
+    let admin = collector.token.clone();
+    let mut browser = Browser::signed_in(&collector, &admin).await;
+    let page = browser.get("/validation").await;
+    page.check("validation");
+    let failures = rows(&page, "Validation failures by field, rule and route");
+    let [row] = failures.as_slice() else { panic!("{failures:?}") };
+    assert!(row[3].contains(">2<"), "{row:?}");
+    assert_eq!(events(&mut browser, &row[3]).await, 2);
+    let detail = browser.get(&link(&row[0]).unwrap()).await;
+    assert!(detail.words().contains("2 failures"), "{}", detail.words());
+    // The picker offers no time that is to come.
+    let field = page.text.split("name=\"to\"").nth(1).unwrap().split("value=\"").nth(1).unwrap();
+    let to = chrono::NaiveDateTime::parse_from_str(&field[..16], "%Y-%m-%dT%H:%M").unwrap();
+    assert!(to.and_utc().timestamp() <= now, "{to}");
     collector.stop().await.unwrap();
 }
 

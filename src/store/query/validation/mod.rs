@@ -175,16 +175,18 @@ impl Store {
         if let Some(ranking) = &ranking {
             counted.retain(|row| ranking.shows(row.hash));
             // Shares are of all that was ranked; what has come in since counts too.
-            counted.iter_mut().for_each(|row| row.total = ranking.total.max(row.count));
+            for row in &mut counted {
+                row.total = ranking.total.max(row.count);
+            }
         }
         let trends = match trend_step_ms {
             Some(_) if steps.is_some() => {
                 counted.iter_mut().filter_map(|row| FailureTrend::of(&row.labels, take(&mut row.steps))).collect()
             }
-            Some(step_ms) => {
+            Some(step_ms) if !counted.is_empty() => {
                 self.failure_trends(project, &narrowed(filter, group_by, &counted), step_ms, limit).await?
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         let rows = counted.into_iter().map(|row| failure(group_by, row, previous.is_some())).collect();
         Ok(CountedFailures { rows, trends, rules })

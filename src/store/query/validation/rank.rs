@@ -68,11 +68,11 @@ impl Store {
         ));
         let names = |columns: &[&str]| format!("any({}) AS key_0, any({}) AS key_1", columns[0], columns[1]);
         self.push_occurrences(&mut sql, project, filter, &by, names).await?;
-        sql.push(&format!(") GROUP BY group_hash HAVING count > 0 ORDER BY count DESC, labels LIMIT {MAX_RULES}"));
+        sql.push(&format!(") GROUP BY group_hash HAVING count > 0 ORDER BY count DESC, group_hash LIMIT {MAX_RULES}"));
         let counted: Vec<CountedRule> = self.rows_of("counting the rules broken most", self.ask_wide(&sql)).await?;
         let total = counted.first().map_or(0, |rule| rule.total);
-        let rules = counted.into_iter().filter_map(|rule| rule_of(&by, &rule.labels, rule.count)).collect();
-        Ok(FailureRules { rules, total })
+        let rules = counted.into_iter().filter_map(|rule| rule_of(&by, &rule.labels, rule.count));
+        Ok(FailureRules { rules: in_order(rules), total })
     }
 
     /// The most frequent groups of field errors, and the rules that cause most: how often they were, and nothing else of them is read. Of groups
@@ -155,6 +155,13 @@ pub(super) fn columns(group_by: &[FailureKey], in_rollup: bool) -> Vec<&'static 
     group_by.iter().map(|key| key.in_rollup().filter(|_| in_rollup).unwrap_or(key.column())).collect()
 }
 
+/// The most frequent first, and by their names.
+fn in_order(rules: impl Iterator<Item = FailureRule>) -> Vec<FailureRule> {
+    let mut rules: Vec<_> = rules.collect();
+    rules.sort_by(|a, b| (b.count, &a.field, &a.rule).cmp(&(a.count, &b.field, &b.rule)));
+    rules
+}
+
 /// The rule that labels of these keys name.
 fn rule_of(group_by: &[FailureKey], labels: &[String], count: u64) -> Option<FailureRule> {
     let label = |key| labels.get(group_by.iter().position(|other| *other == key)?).cloned();
@@ -190,8 +197,6 @@ impl Ranking {
         let labels: HashMap<u64, &[String]> = counted.iter().map(|row| (row.hash, row.labels.as_slice())).collect();
         let named =
             self.rules.as_ref()?.iter().filter_map(|(group, count)| rule_of(group_by, labels.get(group)?, *count));
-        let mut rules: Vec<_> = named.collect();
-        rules.sort_by(|a, b| (b.count, &a.field, &a.rule).cmp(&(a.count, &b.field, &b.rule)));
-        Some(FailureRules { rules, total: self.total })
+        Some(FailureRules { rules: in_order(named), total: self.total })
     }
 }
