@@ -126,6 +126,7 @@ async fn validation_of_a_day_is_of_whole_hours_and_leads_to_them() {
     let mut browser = Browser::signed_in(&collector, &admin).await;
     let page = browser.get("/validation").await;
     page.check("validation");
+    assert!(page.words().contains("Counted in the last 24 h (since 21 Nov 12:00"), "{}", page.words());
     let failures = rows(&page, "Validation failures by field, rule and route");
     let [row] = failures.as_slice() else { panic!("{failures:?}") };
     assert!(row[3].contains(">2<"), "{row:?}");
