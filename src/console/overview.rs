@@ -24,6 +24,7 @@ use super::{
     },
 };
 use crate::{
+    alerts::evidence::AccountShare,
     event::{FieldError, catalog::Catalog},
     http::{
         Shared,
@@ -271,20 +272,25 @@ impl AlertLine {
             _ => return None,
         };
         let evidence = alert.evidence.as_ref();
-        let account = evidence.and_then(|evidence| evidence.accounts.first()).filter(|one| one.share >= LARGE_SHARE);
         let since = alert.fired_at.as_deref().unwrap_or(&alert.active_since);
         Some(Self {
             class,
             state: alert.state,
             rule: alert.rule,
             summary: alert.summary,
-            evidence: account.map_or_else(String::new, |account| {
-                format!("One account, {}, is {} of it.", account.account, percent(account.share))
-            }),
+            evidence: evidence.map(|evidence| of_one_account(&evidence.accounts)).unwrap_or_default(),
             since: parse(since).map(|at| ago(at, now_ms)),
             sample: evidence.and_then(|evidence| evidence.samples.first()).map(|id| request_for(id, token)),
         })
     }
+}
+
+/// Who has a good part of an alert's events; empty if nobody has. The accounts come with the largest first.
+fn of_one_account(accounts: &[AccountShare]) -> String {
+    accounts
+        .first()
+        .filter(|one| one.share >= LARGE_SHARE)
+        .map_or_else(String::new, |one| format!("One account, {}, is {} of it.", one.account, percent(one.share)))
 }
 
 /// The labels with the most errors.
@@ -324,4 +330,16 @@ fn top_accounts(accounts: &Top, range: &Range) -> Markup {
     }
     let columns = [Column::Row("Account"), Column::Number("Errors"), Column::Number("Of all")];
     scroll("Accounts with most errors", &columns, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_named_beside_an_alert_only_if_it_has_a_good_part_of_it() {
+        let told = |share| of_one_account(&[AccountShare { account: "17".to_owned(), events: 9, share }]);
+        assert_eq!(told(0.5).replace('\u{202f}', " "), "One account, 17, is 50 % of it.");
+        assert_eq!([told(0.02), of_one_account(&[])], ["", ""]);
+    }
 }

@@ -1,5 +1,6 @@
 //! Which field errors users meet: counts per field, rule, route, message, account.
 
+mod mask;
 mod rank;
 
 use std::{
@@ -15,10 +16,9 @@ pub use rank::{FailureRule, FailureRules};
 use rank::{Ranking, columns};
 
 use super::{
-    FailureTrend, Filter, Sql, Store, StoreError, Value,
+    FailureTrend, Filter, Sql, Store, StoreError,
     rollup::{HOUR_MS, Range, key_of, take_whole},
 };
-use crate::event::pseudonym::{MASK, PERSONAL, SHORTEST_IN_TEXT};
 
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -379,33 +379,6 @@ fn push_keys(sql: &mut Sql, columns: impl Iterator<Item = (String, bool)>) {
             sql.push(&column);
         }
         sql.push(&format!(" AS key_{index}, "));
-    }
-}
-
-impl Sql {
-    /// A text without [what may be somebody's](crate::event::pseudonym::PERSONAL), and without its event's own account and user, whose columns
-    /// must be there: as [`without_word`](crate::event::pseudonym::without_word) finds them, or more where letters other than ASCII's are
-    /// around them.
-    pub(super) fn push_masked(&mut self, column: &str) -> &mut Self {
-        let ids = ["account_id", "user_id"];
-        let holds = ids.map(|id| format!("(length({id}) >= {SHORTEST_IN_TEXT} AND position({column}, {id}) > 0)"));
-        // U+0000 is in no text. An edge of the id that is no letter needs no edge of a word.
-        let word = ids.map(|id| {
-            format!(
-                "if(length({id}) >= {SHORTEST_IN_TEXT}, concat(if(match({id}, '^\\\\w'), '\\\\b', ''), regexpQuoteMeta({id}), \
-                 if(match({id}, '\\\\w$'), '\\\\b', '')), '\\\\x00')"
-            )
-        });
-        // A pattern for each row is dear: made for those alone whose text has an id in it.
-        self.push(&format!("if({}, replaceRegexpAll(", holds.join(" OR "))).push_impersonal(column);
-        self.push(&format!(", concat({}), ", word.join(", '|', "))).push_value("{}), ", Value::Text(MASK.to_owned()));
-        self.push_impersonal(column).push(")")
-    }
-
-    fn push_impersonal(&mut self, column: &str) -> &mut Self {
-        self.push(&format!("replaceRegexpAll(toString({column}), "))
-            .push_value("{}, ", Value::Text(PERSONAL.to_owned()));
-        self.push_value("{})", Value::Text(MASK.to_owned()))
     }
 }
 
