@@ -51,6 +51,9 @@ def fill_rollups(engine, million):
         "failures": (first, "rollup_failures", "1", [
             f"INSERT INTO b.rollup_failures SELECT {cell}, {hour}, service, environment, route, field, rule, count(), count(), 0, 0, 0, "
             "groupUniqArray(account_id), min(timestamp), max((timestamp, request_id))"]),
+        "days of failures": (first, "rollup_failure_days", "1", [
+            f"INSERT INTO b.rollup_failure_days SELECT {cell}, toStartOfDay(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, field, rule, "
+            "count(), count(), 0, 0, 0, groupUniqArray(account_id), min(timestamp), max((timestamp, request_id))"]),
         "accounts": (newest - 8 * DAY_MS, "rollup_accounts", "1", [
             f"INSERT INTO b.rollup_accounts SELECT {cell}, account_id, {hour}, service, environment, route, method, status, count()"]),
         "issues": (first, "rollup_issues", "1", [
@@ -67,7 +70,7 @@ def fill_rollups(engine, million):
         for day in range(since // DAY_MS, last // DAY_MS + 1):
             span = (f"FROM b.events WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) "
                     f"AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS})")
-            if table == "rollup_failures":
+            if table in ("rollup_failures", "rollup_failure_days"):
                 span = f"{span} AND notEmpty(`errors.field`)".replace("b.events", "b.events ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule")
             for insert in inserts:
                 engine.query(f"{insert} {span} GROUP BY " + ("project, fingerprint" if "b.issues " in insert else "ALL"))
@@ -75,6 +78,7 @@ def fill_rollups(engine, million):
     # The events are older than these tables, and the rollups, filled here, know them all the same.
     engine.query("TRUNCATE TABLE b.rollup_start")
     engine.query("TRUNCATE TABLE b.issue_start")
+    engine.query("TRUNCATE TABLE b.failure_day_start")
     engine.rest()
 
 
@@ -183,7 +187,8 @@ def measure(engine, collector, rids, go_on):
 
 
 def measure_pages(engine, collector, rids, newest):
-    """From the request to the last byte, compressed. No range is asked for twice."""
+    """From the request to the last byte, compressed. No range is asked for twice, but those of whole days: what ClickHouse remembers of conditions is
+    cleared before each page."""
     collector.sign_in()
     moment = lambda ms: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
     route, service, rare = engine.query(
@@ -198,9 +203,12 @@ def measure_pages(engine, collector, rids, newest):
         ranges = [f"from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in ends]
         pages[f"/ over {days} d"] = [f"/?{of}" for of in ranges]
         pages[f"/overview/accounts over {days} d"] = [f"/overview/accounts?{of}" for of in ranges]
-        # As the page widens the picker's lengths to whole hours; and what somebody typed or dragged, which cuts hours.
-        hours = [ends[0] // HOUR_MS * HOUR_MS - at * HOUR_MS for at in range(PAGES)]
-        pages[f"/validation over {days} d"] = [f"/validation?from={moment(end - days * DAY_MS)}&to={moment(end)}" for end in hours]
+        # As the page widens the picker's lengths, to whole hours, or whole days of which the last one has just begun; and what somebody typed or
+        # dragged, which cuts hours.
+        unit = HOUR_MS if days == 1 else DAY_MS
+        whole = [(end - days * DAY_MS, end + (0 if days == 1 else DAY_MS)) for end in (
+            ends[0] // unit * unit - (at * unit if days == 1 else 0) for at in range(PAGES))]
+        pages[f"/validation over {days} d"] = [f"/validation?from={moment(begin)}&to={moment(end)}" for begin, end in whole]
         pages[f"/validation over {days} d, hours cut"] = [f"/validation?{of}" for of in ranges]
         pages[f"/validation/friction over {days} d"] = [f"/validation/friction?{of}" for of in ranges[:9]]
         for name, chosen in filters.items():
@@ -210,7 +218,10 @@ def measure_pages(engine, collector, rids, newest):
         if not re.search(ONLY, name):
             continue
         collector.page(paths[0])
-        taken = [collector.page(path) for path in paths[1:]]
+        taken = []
+        for path in paths[1:]:
+            engine.query("SYSTEM DROP QUERY CONDITION CACHE")
+            taken.append(collector.page(path))
         times = [took for took, _ in taken]
         p50, p95, p99 = (bench.percentile(times, part) for part in (.5, .95, .99))
         print(f"| {name} | {len(times)} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {max(len(data) for _, data in taken)} |", flush=True)

@@ -37,14 +37,15 @@ pub struct Range {
     /// The parameters as asked for; empty: the default.
     pub from: String,
     pub to: String,
-    /// Whether it was widened to [whole hours](Self::by_the_hour), which end after now.
-    pub is_by_the_hour: bool,
+    /// Whether it was widened to [whole hours or days](Self::by_whole_units), which end after now.
+    pub is_widened: bool,
 }
 
-/// From how long on a range can be told by the hour.
-const LONG_MS: i64 = 6 * HOUR_MS;
-
 const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// From how long on a range is widened, and to what units: those that numbers are kept by.
+const UNITS_MS: [(i64, i64); 2] = [(6 * DAY_MS, DAY_MS), (6 * HOUR_MS, HOUR_MS)];
 
 /// A page's address whose `from` or `to` is [of a date field](FIELD), with these in UTC, as the form says where no script puts them in the
 /// reader's zone. What the page leads to takes them then as the API does. None where there is nothing to do.
@@ -96,21 +97,21 @@ impl Range {
     #[must_use]
     pub fn read(params: &mut Params, visit: &Visit) -> Self {
         let (from_ms, to_ms) = params.range(visit.now_ms);
-        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to"), is_by_the_hour: false }
+        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to"), is_widened: false }
     }
 
-    /// The same, of whole hours, where it is a length of some hours until now: from the begin of its first hour to the end of the one that has begun.
-    /// For pages whose numbers are kept by the hour: of an hour that is cut, they would be counted from its events, which takes longer than all the
-    /// others. A time that somebody typed is left as it is.
+    /// The same, of whole hours where it is a length of some hours until now, or of whole days of UTC where it is of some days: from the begin of its
+    /// first one to the end of the one that has begun. For pages whose numbers are kept by the hour and the day: of an hour that is cut, they would be
+    /// counted from its events, which takes longer than all the others; and a month by its hours takes several times as long as by its days. A time that
+    /// somebody typed is left as it is.
     #[must_use]
-    pub fn by_the_hour(self) -> Self {
+    pub fn by_whole_units(self) -> Self {
         let is_length = self.to.is_empty() && (self.from.is_empty() || self.from.starts_with('-'));
-        if !is_length || self.length_ms() < LONG_MS {
-            return self;
-        }
-        let from_ms = self.from_ms.div_euclid(HOUR_MS) * HOUR_MS;
-        let to_ms = (self.to_ms - 1).div_euclid(HOUR_MS).saturating_add(1).saturating_mul(HOUR_MS);
-        Self { from_ms, to_ms, is_by_the_hour: true, ..self }
+        let unit_ms = UNITS_MS.into_iter().find(|(least_ms, _)| is_length && self.length_ms() >= *least_ms);
+        let Some((_, unit_ms)) = unit_ms else { return self };
+        let from_ms = self.from_ms.div_euclid(unit_ms) * unit_ms;
+        let to_ms = (self.to_ms - 1).div_euclid(unit_ms).saturating_add(1).saturating_mul(unit_ms);
+        Self { from_ms, to_ms, is_widened: true, ..self }
     }
 
     /// Where it ends so far: now, where that is to come.
@@ -133,7 +134,7 @@ impl Range {
     /// The parameters that lead to the same range.
     #[must_use]
     pub fn params(&self) -> Vec<(&'static str, String)> {
-        if self.is_by_the_hour {
+        if self.is_widened {
             return vec![("from", rfc3339(self.from_ms)), ("to", rfc3339(self.to_ms))];
         }
         let pairs = [("from", &self.from), ("to", &self.to)];
@@ -173,9 +174,7 @@ impl Range {
     pub fn within(&self) -> Markup {
         let at = |ms| moment(ms, Format::Minute);
         match (self.preset(), self.to.is_empty()) {
-            (Some(words), _) if self.is_by_the_hour => {
-                Markup::new(format!("in the {words} (since {})", at(self.from_ms)))
-            }
+            (Some(words), _) if self.is_widened => Markup::new(format!("in the {words} (since {})", at(self.from_ms))),
             (Some(words), _) => format!("in the {words}").into(),
             (None, true) => Markup::new(format!("since {}", at(self.from_ms))),
             (None, false) => Markup::new(format!("from {} to {}", at(self.from_ms), at(self.to_ms))),
@@ -209,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_range_that_ends_now_is_told_by_the_hour() {
+    fn a_long_range_that_ends_now_is_told_by_the_hour_or_the_day() {
         let now_ms = 500 * HOUR_MS + 1_234_567;
         let range = |hours: i64, to: &str| Range {
             from_ms: now_ms - hours * HOUR_MS,
@@ -217,15 +216,19 @@ mod tests {
             to: to.to_owned(),
             ..Range::default()
         };
-        let day = range(24, "").by_the_hour();
+        let day = range(24, "").by_whole_units();
         assert_eq!((day.from_ms, day.to_ms, day.ends_ms(now_ms)), (476 * HOUR_MS, 501 * HOUR_MS, now_ms));
         assert_eq!(day.params(), [("from", rfc3339(476 * HOUR_MS)), ("to", rfc3339(501 * HOUR_MS))]);
         assert_eq!(day.words(), "last 24 h");
+        let week = range(7 * 24, "").by_whole_units();
+        assert_eq!((week.from_ms, week.to_ms, week.ends_ms(now_ms)), (13 * DAY_MS, 21 * DAY_MS, now_ms));
+        let some_days = range(5 * 24, "").by_whole_units();
+        assert_eq!((some_days.from_ms, some_days.to_ms), (380 * HOUR_MS, 501 * HOUR_MS));
         let typed = Range { from: "2026-11-17T10:30:00Z".to_owned(), ..range(24, "") };
         for exact in [range(5, ""), range(24, "2026-11-18T00:00:00Z"), typed] {
-            assert_eq!(exact.clone().by_the_hour(), exact);
+            assert_eq!(exact.clone().by_whole_units(), exact);
         }
-        let whole = Range { from_ms: 0, to_ms: 24 * HOUR_MS, ..Range::default() }.by_the_hour();
+        let whole = Range { from_ms: 0, to_ms: 24 * HOUR_MS, ..Range::default() }.by_whole_units();
         assert_eq!((whole.from_ms, whole.to_ms), (0, 24 * HOUR_MS));
     }
 

@@ -229,13 +229,21 @@ impl Store {
         let change =
             format!("accounts = arrayFilter(account -> account != {account}, accounts), last_seen = (last_seen.1, '')");
         let condition = format!("project = {project} AND has(accounts, {account}) AND {hour}");
-        self.change(RollupTable::Failures.name(), &change, &condition).await
+        self.change_failures(&change, &condition).await
+    }
+
+    /// Changes cells of field errors, which days have as hours do; a condition on `at` that an hour fits, its day fits too.
+    async fn change_failures(&self, change: &str, condition: &str) -> Result<(), StoreError> {
+        for table in [RollupTable::Failures, RollupTable::FailureDays] {
+            self.change(table.name(), change, condition).await?;
+        }
+        Ok(())
     }
 
     /// Takes request ids out of the rollups' samples.
     async fn erase_samples(&self, scope: &Scope<'_>, places: &[Doomed]) -> Result<(), StoreError> {
         let condition = format!("project = {} AND last_seen.2 IN ({})", text(scope.project), request_ids(places));
-        self.change(RollupTable::Failures.name(), "last_seen = (last_seen.1, '')", &condition).await
+        self.change_failures("last_seen = (last_seen.1, '')", &condition).await
     }
 
     /// Issues that only events which are to go have: their texts may name somebody.

@@ -54,6 +54,7 @@ pub struct Store {
     rollups_since_ms: Arc<OnceCell<i64>>,
     /// The same of the issues' hours.
     issues_since_ms: Arc<OnceCell<i64>>,
+    failure_days_since_ms: Arc<OnceCell<i64>>,
     /// What is in the table `issues`, as far as this collector has written it.
     known_issues: Arc<rollup::KnownIssues>,
     known_releases: Arc<rollup::KnownReleases>,
@@ -79,6 +80,7 @@ impl Store {
             retention_days,
             rollups_since_ms: Arc::default(),
             issues_since_ms: Arc::default(),
+            failure_days_since_ms: Arc::default(),
             known_issues: Arc::default(),
             known_releases: Arc::default(),
             slow: None,

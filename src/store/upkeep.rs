@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::{Store, StoreError, insert::within, rollup::RollupTable, rows::week_of};
 
 /// Tables by week (of receipt; request totals: of their minutes) whose reads open every part.
-const WEEKLY: [&str; 7] = [
+const WEEKLY: [&str; 8] = [
     "request_index",
     RollupTable::Counts.name(),
     RollupTable::Failures.name(),
+    RollupTable::FailureDays.name(),
     RollupTable::Accounts.name(),
     RollupTable::Issues.name(),
     "request_totals",

@@ -1,7 +1,7 @@
 //! Whether the rollups say what the events say: for tests that have put something into ClickHouse.
 
 /// A rollup's cells as text, and the same counted from the events, each key once.
-const PAIRS: [(&str, &str); 12] = [
+const PAIRS: [(&str, &str); 14] = [
     (
         "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
          WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'minute' \
@@ -54,6 +54,25 @@ const PAIRS: [(&str, &str); 12] = [
          count(), uniqExact(key), uniqExactIf(account_id, account_id != ''), min(timestamp), max((timestamp, request_id)))) \
          FROM {events} ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule \
          GROUP BY project, at, service, environment, route, field, rule",
+    ),
+    (
+        "SELECT toString((project, at, service, environment, route, field, rule, key, uniqExactArray(accounts), min(first_seen), \
+         max(last_seen))) FROM rollup_failure_days WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') \
+         GROUP BY project, at, service, environment, route, field, rule, key",
+        "SELECT toString((project, toStartOfDay(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, field, rule, \
+         cityHash64(field) + 3 * cityHash64(rule) + 5 * cityHash64(route), uniqExactIf(account_id, account_id != ''), min(timestamp), \
+         max((timestamp, request_id)))) \
+         FROM {events} ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule \
+         GROUP BY project, at, service, environment, route, field, rule",
+    ),
+    (
+        "SELECT toString((project, at, service, environment, route, field, rule, sum(count), sum(events), sum(field_repeats), \
+         sum(rule_repeats), sum(any_repeats))) FROM rollup_failure_days WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') \
+         GROUP BY project, at, service, environment, route, field, rule",
+        "SELECT toString((project, toStartOfDay(at) AS day, service, environment, route, field, rule, sum(count), sum(events), \
+         sum(field_repeats), sum(rule_repeats), sum(any_repeats))) FROM rollup_failures \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') \
+         GROUP BY project, day, service, environment, route, field, rule",
     ),
     (
         "SELECT toString((project, field, sum(events) - sum(field_repeats))) FROM rollup_failures \

@@ -68,7 +68,7 @@ pub(in crate::console) async fn failure(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params, &visit).by_the_hour();
+    let range = Range::read(&mut params, &visit).by_whole_units();
     let filter = range.filter(params.conditions());
     params.finish()?;
     let sight = shared.sight(&token);

@@ -69,7 +69,7 @@ pub(in crate::console) async fn page(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params, &visit).by_the_hour();
+    let range = Range::read(&mut params, &visit).by_whole_units();
     let filter = range.filter(params.conditions());
     params.finish()?;
     let friction = measure(&shared, &token, &until_now(&range, &filter, &visit)).await?;

@@ -45,6 +45,7 @@ const CSV_ROWS: usize = 1000;
 const BARS: i64 = 30;
 
 const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Filters that can be typed.
 const FILTERS: [&str; 6] = ["service", "environment", "route", "field", "rule", "account_id"];
@@ -86,7 +87,7 @@ pub(super) async fn page(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params, &visit).by_the_hour();
+    let range = Range::read(&mut params, &visit).by_whole_units();
     let filter = range.filter(params.conditions());
     params.finish()?;
     let asked = asked(filter.clone(), range.ends_ms(visit.now_ms), ROWS);
@@ -123,7 +124,7 @@ pub(super) async fn table(
     visit: Visit,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let range = Range::read(&mut params, &visit).by_the_hour();
+    let range = Range::read(&mut params, &visit).by_whole_units();
     let filter = range.filter(params.conditions());
     params.finish()?;
     let asked = asked(filter, range.ends_ms(visit.now_ms), CSV_ROWS);
@@ -173,9 +174,13 @@ impl Context<'_> {
     }
 }
 
-/// Whole hours for long ranges, which the rollup answers; a part of the range for short ones.
+/// Whole days for ranges of some of them, whole hours for other long ones, as the rollups answer them; a part of the range for short ones.
 fn step_ms(filter: &Filter) -> i64 {
-    let step_ms = ((filter.to_ms - filter.from_ms) / BARS).max(1000);
+    let length_ms = filter.to_ms - filter.from_ms;
+    let step_ms = (length_ms / BARS).max(1000);
+    if length_ms >= 7 * DAY_MS {
+        return ((step_ms + DAY_MS / 2) / DAY_MS).max(1) * DAY_MS;
+    }
     if step_ms > HOUR_MS / 3 { (step_ms + HOUR_MS - 1) / HOUR_MS * HOUR_MS } else { step_ms }
 }
 
@@ -250,7 +255,8 @@ mod tests {
     #[test]
     fn long_ranges_have_steps_of_whole_hours() {
         let step = |hours: i64| step_ms(&Filter { from_ms: 0, to_ms: hours * HOUR_MS, ..Filter::default() });
-        assert_eq!([step(48), step(720)], [2 * HOUR_MS, 24 * HOUR_MS]);
+        assert_eq!([step(48), step(6 * 24)], [2 * HOUR_MS, 5 * HOUR_MS]);
+        assert_eq!([step(7 * 24), step(31 * 24), step(91 * 24)], [24 * HOUR_MS, 24 * HOUR_MS, 72 * HOUR_MS]);
         assert_eq!(step(1), 120_000);
         assert!(step(30) < HOUR_MS || step(30) % HOUR_MS == 0);
     }

@@ -21,6 +21,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004_request_totals"),
     migration!(5, "0005_issues"),
     migration!(6, "0006_release_hours"),
+    migration!(7, "0007_failure_days"),
 ];
 
 /// The tables whose rows expire, with the expression of time each goes by.
@@ -32,6 +33,7 @@ pub const RETENTION: &[Ttl] = &[
     // As long as the events they count: a week's parts go when its last event does.
     Ttl { table: "rollup_counts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_failures", time: "week", extra_days: 7 },
+    Ttl { table: "rollup_failure_days", time: "week", extra_days: 7 },
     Ttl { table: "rollup_accounts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_issues", time: "week", extra_days: 7 },
     Ttl { table: "release_hours", time: "at", extra_days: 7 },

@@ -45,6 +45,17 @@ pub(super) fn key_of(columns: &[impl AsRef<str>]) -> Option<String> {
     hashes.reduce(|sum, hash| format!("{sum} + {hash}"))
 }
 
+impl Sql {
+    /// What [`key_of`] makes of columns that have these values.
+    pub(super) fn push_key_of(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
+        for (index, value) in values.into_iter().enumerate() {
+            let sum = if index == 0 { "" } else { " + " };
+            self.push_value(&format!("{sum}{} * cityHash64({{}})", 2 * index + 1), value);
+        }
+        self
+    }
+}
+
 impl Filter {
     /// The same filter of another range.
     pub(super) fn within(&self, (from_ms, to_ms): Range) -> Self {
@@ -88,6 +99,11 @@ impl Store {
     /// The same of the hours of issues.
     pub(super) async fn issues_since_ms(&self) -> Result<i64, StoreError> {
         self.issues_since_ms.get_or_try_init(|| self.since_ms("issue_start")).await.copied()
+    }
+
+    /// The same of the days of field errors.
+    pub(super) async fn failure_days_since_ms(&self) -> Result<i64, StoreError> {
+        self.failure_days_since_ms.get_or_try_init(|| self.since_ms("failure_day_start")).await.copied()
     }
 
     async fn since_ms(&self, table: &str) -> Result<i64, StoreError> {

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::{
     FailureKey, Filter, Sql, Store, StoreError,
-    rollup::{HOUR_MS, take_whole},
-    validation::events_in_rollup,
+    rollup::{DAY_MS, HOUR_MS},
+    validation::columns,
 };
 
 /// Field errors of one field, rule and route, step by step.
@@ -29,16 +29,30 @@ impl FailureTrend {
         Some(Self { field: field.clone(), rule: rule.clone(), route: route.clone(), steps })
     }
 
-    /// Where the first step of a range begins: with the range, or, as cells of the rollup are whole hours, with its first hour where steps are
-    /// whole hours too. Else an hour that two steps share would be counted in one of them.
+    /// Where the first step of a range begins: with the range, or, as cells of the rollups are whole hours or days, with its first one where steps are
+    /// whole ones too. Else an hour that two steps share would be counted in one of them.
     #[must_use]
     pub const fn begin_ms(from_ms: i64, step_ms: i64) -> i64 {
-        if step_ms % HOUR_MS == 0 { from_ms.div_euclid(HOUR_MS) * HOUR_MS } else { from_ms }
+        match Self::unit_ms(step_ms) {
+            0 => from_ms,
+            unit_ms => from_ms.div_euclid(unit_ms) * unit_ms,
+        }
+    }
+
+    /// How long the cells may be that a range is counted by, so that no step is a part of one; zero: there are none so short.
+    pub(super) const fn unit_ms(step_ms: i64) -> i64 {
+        if step_ms % DAY_MS == 0 {
+            DAY_MS
+        } else if step_ms % HOUR_MS == 0 {
+            HOUR_MS
+        } else {
+            0
+        }
     }
 }
 
 impl Store {
-    /// The most frequent field errors, counted by steps of `step_ms`, which is whole hours or shorter than one.
+    /// The most frequent field errors, counted by steps of `step_ms`.
     pub async fn failure_trends(
         &self,
         project: &str,
@@ -46,39 +60,31 @@ impl Store {
         step_ms: i64,
         limit: usize,
     ) -> Result<Vec<FailureTrend>, StoreError> {
-        let since_ms = self.rollups_since_ms().await?;
-        let in_rollup = step_ms >= HOUR_MS && events_in_rollup(filter, &FailureTrend::KEYS).is_some();
-        let mut rest = vec![(filter.from_ms, filter.to_ms)];
-        let whole = if in_rollup { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
+        let begin_ms = FailureTrend::begin_ms(filter.from_ms, step_ms);
+        let unit_ms = FailureTrend::unit_ms(step_ms);
         let mut sql = Sql::new(
             "SELECT toString(f) AS field, toString(ru) AS rule, toString(ro) AS route, groupArray((step, n)) AS steps FROM \
              (SELECT f, ru, ro, step, sum(n_) AS n FROM (",
         );
-        let begin_ms = FailureTrend::begin_ms(filter.from_ms, step_ms);
-        for (index, range) in whole.iter().enumerate() {
-            sql.push(if index == 0 { "" } else { " UNION ALL " });
-            sql.push("SELECT field AS f, rule AS ru, route AS ro, ");
-            sql.push(&format!(
-                "toUInt32(intDiv(toInt64(toUnixTimestamp(at)) * 1000 - {begin_ms}, {step_ms})) AS step, "
-            ));
-            sql.push("sum(count) AS n_ FROM ").push(&self.table("rollup_failures"));
-            sql.push_cells(project, &[(None, *range)]).push_conditions(filter);
-            sql.push_errors_conditions(filter, "field", "rule").push(" GROUP BY f, ru, ro, step");
-        }
-        for (index, (from, to)) in rest.into_iter().enumerate() {
-            sql.push(if index == 0 && whole.is_empty() { "" } else { " UNION ALL " });
-            sql.push("SELECT error_field AS f, error_rule AS ru, route_ AS ro, ");
-            sql.push(&format!("toUInt32(intDiv(at_ms - {begin_ms}, {step_ms})) AS step, count() AS n_ FROM ("));
-            sql.push(
-                "SELECT route AS route_, toUnixTimestamp64Milli(timestamp) AS at_ms, `errors.field` AS error_fields, \
-                 `errors.rule` AS error_rules FROM ",
+        for (index, piece) in self.pieces(filter, &FailureTrend::KEYS, None, unit_ms).await?.into_iter().enumerate() {
+            sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
+            let in_rollup = piece.source.rollup().is_some();
+            let told = columns(&FailureTrend::KEYS, in_rollup);
+            let (at_ms, count) =
+                if in_rollup { ("toInt64(toUnixTimestamp(at)) * 1000", "sum(count)") } else { ("at", "count()") };
+            for (column, name) in told.iter().zip(["f", "ru", "ro"]) {
+                sql.push(&format!("{column} AS {name}, "));
+            }
+            sql.push(&format!("{count} AS n_, "));
+            sql.push(&format!("toUInt32(intDiv({at_ms} - {begin_ms}, {step_ms})) AS step FROM "));
+            self.push_failures_that_fit(
+                &mut sql,
+                project,
+                &filter.within(piece.range),
+                &FailureTrend::KEYS,
+                piece.source,
             );
-            sql.push(&self.table("events")).push_range(project, from, to).push_conditions(filter);
-            sql.push(
-                " AND notEmpty(`errors.field`) LIMIT 1 BY key) ARRAY JOIN error_fields AS error_field, error_rules AS error_rule \
-                 WHERE 1",
-            );
-            sql.push_errors_conditions(filter, "error_field", "error_rule").push(" GROUP BY f, ru, ro, step");
+            sql.push(" GROUP BY f, ru, ro, step");
         }
         sql.push(") GROUP BY f, ru, ro, step) GROUP BY f, ru, ro ORDER BY sum(n) DESC, field, rule, route");
         sql.push(&format!(" LIMIT {limit}"));

@@ -17,8 +17,8 @@ use super::{
 use crate::{event::EventRef, store::rows::origin_word};
 
 const MINUTE_S: u32 = 60;
-const HOUR_S: u32 = 3600;
-const DAY_S: u32 = 86_400;
+pub(super) const HOUR_S: u32 = 3600;
+pub(super) const DAY_S: u32 = 86_400;
 
 /// The longest request id, bytes: what a failure keeps of its last event.
 const MAX_ID: usize = 128;

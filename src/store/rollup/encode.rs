@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Group, RollupTable, Rollups,
-    aggregate::{FailureCell, Per},
+    aggregate::{DAY_S, FailureCell, HOUR_S, Per},
     issues::{IssueCell, Seen},
     known::ReleaseHour,
     names::{Name, Names},
@@ -26,7 +26,8 @@ use crate::store::rows::whole;
 pub fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<Vec<Bytes>, ArrowError> {
     let columns = match table {
         RollupTable::Counts => counts(group, rollups)?,
-        RollupTable::Failures => failures(group, rollups)?,
+        RollupTable::Failures => failures(group, rollups, HOUR_S)?,
+        RollupTable::FailureDays => failures(group, rollups, DAY_S)?,
         RollupTable::Accounts => accounts(group, rollups)?,
         RollupTable::Issues => issue_cells(group, rollups)?,
     };
@@ -59,13 +60,14 @@ fn accounts(group: &Group, rollups: &Rollups) -> Result<Vec<ArrayRef>, ArrowErro
     Ok(columns)
 }
 
-fn failures(group: &Group, rollups: &Rollups) -> Result<Vec<ArrayRef>, ArrowError> {
+/// By hours or days: the cells are those of hours, which are summed where they are of one day.
+fn failures(group: &Group, rollups: &Rollups, unit_s: u32) -> Result<Vec<ArrayRef>, ArrowError> {
     let cells = rollups.failures();
     let word = |of: &dyn Fn(&FailureCell<'_>) -> Name| words(rollups.names(), cells.iter().map(of));
     let mut columns = identity(group, cells.len())?;
     columns.extend([
         word(&|cell| cell.place[0])?,
-        times(cells.iter().map(|cell| cell.at)),
+        times(cells.iter().map(|cell| cell.at - cell.at % unit_s)),
         word(&|cell| cell.place[1])?,
         word(&|cell| cell.place[2])?,
         word(&|cell| cell.place[3])?,

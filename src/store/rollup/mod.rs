@@ -27,6 +27,8 @@ pub enum RollupTable {
     Counts,
     /// Field errors per hour.
     Failures,
+    /// Field errors per day.
+    FailureDays,
     /// Events per hour and account.
     Accounts,
     /// Events per hour and issue; before them goes what the issues are, into `issues`, and which releases there were, into `release_hours`.
@@ -34,13 +36,14 @@ pub enum RollupTable {
 }
 
 impl RollupTable {
-    pub const ALL: [Self; 4] = [Self::Counts, Self::Failures, Self::Accounts, Self::Issues];
+    pub const ALL: [Self; 5] = [Self::Counts, Self::Failures, Self::FailureDays, Self::Accounts, Self::Issues];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Counts => "rollup_counts",
             Self::Failures => "rollup_failures",
+            Self::FailureDays => "rollup_failure_days",
             Self::Accounts => "rollup_accounts",
             Self::Issues => "rollup_issues",
         }
@@ -50,7 +53,7 @@ impl RollupTable {
     const fn columns(self) -> &'static str {
         match self {
             Self::Counts => "week, batch, project, per, at, service, environment, route, method, status, count",
-            Self::Failures => {
+            Self::Failures | Self::FailureDays => {
                 "week, batch, project, at, service, environment, route, field, rule, count, events, field_repeats, \
                  rule_repeats, any_repeats, accounts, first_seen, last_seen"
             }

@@ -12,13 +12,16 @@ const MINUTE: &str = "toStartOfMinute(toDateTime(timestamp, 'UTC'))";
 const HOUR: &str = "toStartOfHour(toDateTime(timestamp, 'UTC'))";
 const DAY: &str = "toStartOfDay(toDateTime(timestamp, 'UTC'))";
 
+const FAILURE_MARKER: &str = "'', 0, '', '', '', '', '', 1, 0, 0, 0, 0, [], 0, (0, '')";
+
 /// The cells and the marker of a group, in the table's columns; further parameters `group` and `week`.
 pub(super) fn select(table: RollupTable, events: &str) -> String {
     let (cells, marker) = match table {
         RollupTable::Counts => (counts(), "'', 'minute', 0, '', '', '', '', 0, 1".to_owned()),
         RollupTable::Accounts => (accounts(), "'', '', 0, '', '', '', '', 0, 1".to_owned()),
         RollupTable::Issues => (issues(), "'', 0, 0, '', '', 1, 0".to_owned()),
-        RollupTable::Failures => (failures(), "'', 0, '', '', '', '', '', 1, 0, 0, 0, 0, [], 0, (0, '')".to_owned()),
+        RollupTable::Failures => (failures(HOUR), FAILURE_MARKER.to_owned()),
+        RollupTable::FailureDays => (failures(DAY), FAILURE_MARKER.to_owned()),
     };
     let cells = cells.replace("{events}", EVENTS).replace("{table}", events);
     format!(
@@ -74,9 +77,10 @@ pub(super) fn select_releases(events: &str) -> String {
     )
 }
 
-fn failures() -> String {
+/// By hours or days.
+fn failures(unit: &str) -> String {
     format!(
-        "project, {HOUR} AS at, service, environment, route, pair.1 AS field, pair.2 AS rule, \
+        "project, {unit} AS at, service, environment, route, pair.1 AS field, pair.2 AS rule, \
          sum(countEqual(every, pair)), count(), \
          countIf(has(arrayMap(p -> p.1, arraySlice(pairs, 1, number - 1) AS earlier), field)), \
          countIf(has(arrayMap(p -> p.2, earlier), rule)), countIf(notEmpty(earlier)), \

@@ -396,7 +396,17 @@ async fn closed_weeks_are_merged_to_one_part_and_open_ones_left_alone() {
     let merged = store.merge_closed_weeks(noon()).await.unwrap();
     let tables: Vec<_> = merged.iter().map(|(table, _)| table.as_str()).collect();
     // Only one closed week has two parts.
-    assert_eq!(tables, ["request_index", "rollup_accounts", "rollup_counts", "rollup_failures", "rollup_issues"]);
+    assert_eq!(
+        tables,
+        [
+            "request_index",
+            "rollup_accounts",
+            "rollup_counts",
+            "rollup_failure_days",
+            "rollup_failures",
+            "rollup_issues"
+        ]
+    );
     assert!(store.merge_closed_weeks(noon()).await.unwrap().is_empty(), "what is merged stays merged");
     let found = store.request("shop", &event(5).request_id).await.unwrap();
     assert_eq!(found.events, [received(5, 2)]);

@@ -146,7 +146,12 @@ fn filters() -> Vec<Filter> {
     let all = |range: (i64, i64)| Filter { from_ms: range.0, to_ms: range.1, ..Filter::default() };
     let mut filters = ranges.map(all).to_vec();
     let whole = all(ranges[2]);
+    let two_days = all(ranges[0]);
+    let one_failure =
+        Filter { fields: texts(&["email"]), rules: texts(&["required"]), routes: texts(&["/c/"]), ..two_days.clone() };
     filters.extend([
+        one_failure,
+        Filter { fields: texts(&["email", ""]), rules: texts(&["required"]), services: texts(&["api"]), ..two_days },
         Filter { services: texts(&["api"]), environments: texts(&["staging"]), ..whole.clone() },
         Filter { statuses: vec![StatusFilter::Class(4), StatusFilter::Code(500)], ..whole.clone() },
         Filter { methods: texts(&["POST"]), routes: texts(&["/a/", "/c/"]), ..whole.clone() },
@@ -223,6 +228,49 @@ async fn whole_hours_and_minutes_are_read_from_the_rollups_alone() {
     assert_eq!(ask().await, before);
 }
 
+fn without_samples(rows: &[FailureRow]) -> Vec<FailureRow> {
+    rows.iter().map(|row| FailureRow { sample_request_ids: vec![], ..row.clone() }).collect()
+}
+
+/// An older version has counted no days.
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_days_are_read_from_their_rollup_alone_once_there_is_one() {
+    use FailureKey::{Field, Route, Rule};
+    let started = started().await;
+    let batches = filled(&started.store).await;
+    roll_up(&started.store, &batches).await;
+    let midnight = noon() - 12 * HOUR;
+    let days = Filter { from_ms: midnight - DAY, to_ms: midnight, ..Filter::default() };
+    let ask = async |store: &Store| {
+        let by = [Field, Rule, Route];
+        let counted = store.failures_and_trends("shop", &days, &by, None, 5, Some(DAY)).await.unwrap();
+        let trends = store.failure_trends("shop", &days, DAY, 5).await.unwrap();
+        assert!(counted.rows.len() == 5 && counted.trends.iter().all(|trend| trend.steps.len() == 1), "{counted:?}");
+        let rows: Vec<_> =
+            counted.rows.into_iter().map(|row| FailureRow { sample_request_ids: vec![], ..row }).collect();
+        format!("{rows:?} {:?} {trends:?} {:?}", counted.trends, counted.rules)
+    };
+    let before = ask(&started.store).await;
+    // Before the migration, there were hours alone.
+    started.run("DROP TABLE {}.rollup_failure_days").await;
+    started.run("DROP TABLE {}.failure_day_start").await;
+    started.run("ALTER TABLE {}.schema_migrations DELETE WHERE version = 7 SETTINGS mutations_sync = 2").await;
+    let upgraded = Store::new(started.clients.clone());
+    assert_eq!(upgraded.migrate().await.unwrap(), ["0007_failure_days"]);
+    assert_eq!(ask(&upgraded).await, before);
+    // A store that began with days reads nothing else.
+    started.run("TRUNCATE TABLE {}.failure_day_start").await;
+    let store = Store::new(started.clients.clone());
+    assert!(
+        store.validation_failures("shop", &days, &[Field], None, 5).await.unwrap().is_empty(),
+        "there are none yet"
+    );
+    roll_up_in(&store, &batches, &[RollupTable::FailureDays]).await;
+    started.run("TRUNCATE TABLE {}.rollup_failures").await;
+    started.run("TRUNCATE TABLE {}.events").await;
+    assert_eq!(ask(&store).await, before);
+}
+
 /// The rules that cause most are counted over all routes, also of a list that shows one row.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_list_of_failures_knows_all_rules_and_how_its_rows_went() {
@@ -244,7 +292,8 @@ async fn a_short_list_of_failures_knows_all_rules_and_how_its_rows_went() {
     assert_eq!(rules.rules, expected);
     assert_eq!(store.failure_rules("shop", &hours).await.unwrap(), rules);
     let all = store.validation_failures("shop", &hours, &[Field, Rule, Route], None, 100).await.unwrap();
-    assert_eq!(short.rows, all[..1]);
+    // Their samples apart: one is counted by hours, for its steps, and one by days.
+    assert_eq!(without_samples(&short.rows), without_samples(&all[..1]));
     let whole = store.validation_failures("shop", &hours, &[], None, 10).await.unwrap();
     assert_eq!(whole.iter().map(|row| row.count).collect::<Vec<_>>(), [rules.total], "without a key, all is one row");
     let trend = &short.trends[0];

@@ -12,13 +12,15 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub(super) use rank::columns;
 pub use rank::{FailureRule, FailureRules};
-use rank::{Ranking, columns};
+use rank::{Ranking, hash_of};
 
 use super::{
-    FailureTrend, Filter, Sql, Store, StoreError,
-    rollup::{HOUR_MS, Range, key_of, take_whole},
+    FailureTrend, Filter, Sql, Store, StoreError, Value,
+    rollup::{DAY_MS, HOUR_MS, Range, take_whole},
 };
+use crate::store::rollup::RollupTable;
 
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,10 +114,30 @@ struct Counted {
 }
 
 /// A piece of the question: in which period it is, and where its field errors are counted.
-struct Piece {
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
     current: bool,
-    range: Range,
-    in_rollup: bool,
+    pub(super) range: Range,
+    pub(super) source: Source,
+}
+
+/// Where field errors are counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Days,
+    Hours,
+    Events,
+}
+
+impl Source {
+    /// The rollup, if it is one.
+    pub(super) const fn rollup(self) -> Option<RollupTable> {
+        match self {
+            Self::Days => Some(RollupTable::FailureDays),
+            Self::Hours => Some(RollupTable::Failures),
+            Self::Events => None,
+        }
+    }
 }
 
 /// Field errors counted, and what came to be known on the way.
@@ -132,8 +154,8 @@ impl Store {
     /// Field errors by keys, the most frequent first. `previous` is a period (from, to; milliseconds) to compare with, before the
     /// filter's own.
     ///
-    /// Whole hours come from the rollup where keys and filter allow. The numbers are the same; of an hour, the samples are one of
-    /// each service, environment and route.
+    /// Whole days and hours come from the rollups where keys and filter allow. The numbers are the same; of a day or an hour, the samples are one
+    /// of each service, environment and route.
     pub async fn validation_failures(
         &self,
         project: &str,
@@ -210,9 +232,10 @@ impl Store {
              maxIf(last, current) AS last_seen, groupUniqArrayArrayIf(5)(ids, current) AS samples, \
              arrayZip((sumMapIf(of_steps.1, of_steps.2, current) AS summed).1, summed.2) AS steps FROM (",
         );
-        for (index, piece) in self.pieces(filter, group_by, previous).await?.into_iter().enumerate() {
+        let steps = rows.step_ms.map(|step_ms| (FailureTrend::begin_ms(filter.from_ms, step_ms), step_ms));
+        let unit_ms = rows.step_ms.map_or(DAY_MS, FailureTrend::unit_ms);
+        for (index, piece) in self.pieces(filter, group_by, previous, unit_ms).await?.into_iter().enumerate() {
             sql.push(if index == 0 { "" } else { " UNION ALL " });
-            let steps = rows.step_ms.map(|step_ms| (FailureTrend::begin_ms(filter.from_ms, step_ms), step_ms));
             self.push_piece_of(&mut sql, project, &filter.within(piece.range), rows, (&piece, steps));
         }
         sql.push(&format!(") GROUP BY {} HAVING count > 0", rows.grouped()));
@@ -224,24 +247,32 @@ impl Store {
         self.rows_of("counting validation failures", self.ask_wide(&sql)).await
     }
 
-    /// The question cut into what the rollup answers and what the events do.
-    async fn pieces(
+    /// The question cut into what the rollups answer and what the events do; of the current period, by cells of at most
+    /// `unit_ms`: zero, of none.
+    pub(super) async fn pieces(
         &self,
         filter: &Filter,
         group_by: &[FailureKey],
         previous: Option<(i64, i64)>,
+        unit_ms: i64,
     ) -> Result<Vec<Piece>, StoreError> {
-        let since_ms = self.rollups_since_ms().await?;
+        let (hours_since_ms, days_since_ms) = (self.rollups_since_ms().await?, self.failure_days_since_ms().await?);
         let told_apart = events_in_rollup(filter, group_by).is_some();
         let periods = [Some((true, (filter.from_ms, filter.to_ms))), previous.map(|range| (false, range))];
-        let cut = |(current, range)| {
+        let mut pieces = Vec::new();
+        for (current, range) in periods.into_iter().flatten() {
             let mut rest = vec![range];
-            let whole = if told_apart { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
-            let piece = move |range, in_rollup| Piece { current, range, in_rollup };
-            let whole = whole.into_iter().map(move |range| piece(range, true));
-            whole.chain(rest.into_iter().map(move |range| piece(range, false)))
-        };
-        Ok(periods.into_iter().flatten().flat_map(cut).collect())
+            let mut take = |cell_ms, since_ms| {
+                let is_told = told_apart && (cell_ms <= unit_ms || !current);
+                if is_told { take_whole(&mut rest, cell_ms, since_ms) } else { Vec::new() }
+            };
+            let days = take(DAY_MS, days_since_ms.max(hours_since_ms));
+            let hours = take(HOUR_MS, hours_since_ms);
+            for (source, ranges) in [(Source::Days, days), (Source::Hours, hours), (Source::Events, rest)] {
+                pieces.extend(ranges.into_iter().map(|range| Piece { current, range, source }));
+            }
+        }
+        Ok(pieces)
     }
 
     /// What a piece of the range, which `filter` has, tells of each group; of what is not the current period, only how many.
@@ -253,11 +284,11 @@ impl Store {
         rows: &Rows<'_>,
         (piece, steps): (&Piece, Option<(i64, i64)>),
     ) {
-        let columns = columns(rows.group_by, piece.in_rollup);
+        let in_rollup = piece.source != Source::Events;
+        let columns = columns(rows.group_by, in_rollup);
         sql.push(if piece.current { "SELECT 1 AS current, " } else { "SELECT 0 AS current, " });
         if rows.ranking.is_some() {
-            let key = key_of(&columns).unwrap_or_else(|| "toUInt64(0)".to_owned());
-            sql.push(&format!("{key} AS group_hash, "));
+            sql.push(&format!("{} AS group_hash, ", hash_of(rows.group_by, piece.source)));
             push_keys(sql, columns.iter().map(|column| (format!("any({column})"), false)));
         } else {
             let masked = rows.group_by.iter().map(|key| *key == FailureKey::MaskedMessage);
@@ -265,8 +296,8 @@ impl Store {
         }
         // Only what is in the rollup has events that it can count.
         let events = events_in_rollup(filter, rows.group_by).unwrap_or_default();
-        sql.push(if piece.in_rollup { "sum(count) AS occurrences, " } else { "count() AS occurrences, " });
-        match (piece.current, piece.in_rollup) {
+        sql.push(if in_rollup { "sum(count) AS occurrences, " } else { "count() AS occurrences, " });
+        match (piece.current, in_rollup) {
             (true, true) => sql.push(&format!(
                 "toUInt64({events}) AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
                  toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
@@ -281,19 +312,15 @@ impl Store {
         match steps.filter(|_| piece.current) {
             Some((begin_ms, step_ms)) => {
                 let (at_ms, count) =
-                    if piece.in_rollup { ("toInt64(toUnixTimestamp(at)) * 1000", "count") } else { ("at", "1") };
+                    if in_rollup { ("toInt64(toUnixTimestamp(at)) * 1000", "count") } else { ("at", "1") };
                 sql.push(&format!("sumMap([toUInt32(intDiv({at_ms} - {begin_ms}, {step_ms}))], [toUInt64({count})])"))
             }
             None => sql.push("([]::Array(UInt32), []::Array(UInt64))"),
         };
         sql.push(" AS of_steps FROM ");
-        if piece.in_rollup {
-            self.push_cells_that_fit(sql, project, filter);
-        } else {
-            self.push_errors_that_fit(sql, project, filter, rows.group_by);
-        }
+        self.push_failures_that_fit(sql, project, filter, rows.group_by, piece.source);
         if let Some(ranking) = rows.ranking {
-            ranking.push_groups(sql, &columns);
+            ranking.push_groups(sql, rows.group_by, piece.source);
         }
         sql.push(&format!(" GROUP BY {}", rows.grouped()));
     }
@@ -317,10 +344,24 @@ impl Store {
         sql.push_errors_conditions(filter, "error_field", "error_rule");
     }
 
-    fn push_cells_that_fit(&self, sql: &mut Sql, project: &str, filter: &Filter) {
-        sql.push(&self.table("rollup_failures"));
+    /// The cells or field errors of a piece's range, which `filter` has.
+    pub(super) fn push_failures_that_fit(
+        &self,
+        sql: &mut Sql,
+        project: &str,
+        filter: &Filter,
+        group_by: &[FailureKey],
+        source: Source,
+    ) {
+        let Some(rollup) = source.rollup() else { return self.push_errors_that_fit(sql, project, filter, group_by) };
+        sql.push(&self.table(rollup.name()));
         sql.push_cells(project, &[(None, (filter.from_ms, filter.to_ms))]).push_conditions(filter);
         sql.push_errors_conditions(filter, "field", "rule");
+        // Days are in the order of this key: of one failure, nothing else is read.
+        if let (Source::Days, [field], [rule], [route]) = (source, &*filter.fields, &*filter.rules, &*filter.routes) {
+            let texts = [field, rule, route].map(|text| Value::Text(text.clone()));
+            sql.push(" AND key = ").push_key_of(texts);
+        }
     }
 }
 

@@ -5,8 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{Counted, FailureKey, labels};
-use crate::store::query::{Filter, Sql, Store, StoreError, Value, rollup::key_of};
+use super::{Counted, FailureKey, Source, labels};
+use crate::store::query::{
+    FailureTrend, Filter, Sql, Store, StoreError, Value,
+    rollup::{DAY_MS, key_of},
+};
 
 /// The most frequent groups of a question. A group is known by the [hash of its keys](key_of): to carry the names of all groups through the ranking takes
 /// more than all the rest of it.
@@ -131,19 +134,13 @@ impl Store {
         group_by: &[FailureKey],
         told: impl Fn(&[&str]) -> String,
     ) -> Result<(), StoreError> {
-        for (index, piece) in self.pieces(filter, group_by, None).await?.into_iter().enumerate() {
+        for (index, piece) in self.pieces(filter, group_by, None, DAY_MS).await?.into_iter().enumerate() {
             sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
-            let filter = filter.within(piece.range);
-            let columns = columns(group_by, piece.in_rollup);
-            let key = key_of(&columns).unwrap_or_else(|| "toUInt64(0)".to_owned());
-            sql.push(&format!("{key} AS group_hash, {}, ", told(&columns)));
-            if piece.in_rollup {
-                sql.push("sum(count) AS occurrences FROM ");
-                self.push_cells_that_fit(sql, project, &filter);
-            } else {
-                sql.push("count() AS occurrences FROM ");
-                self.push_errors_that_fit(sql, project, &filter, group_by);
-            }
+            let in_rollup = piece.source != Source::Events;
+            let told = told(&columns(group_by, in_rollup));
+            sql.push(&format!("{} AS group_hash, {told}, ", hash_of(group_by, piece.source)));
+            sql.push(if in_rollup { "sum(count)" } else { "count()" }).push(" AS occurrences FROM ");
+            self.push_failures_that_fit(sql, project, &filter.within(piece.range), group_by, piece.source);
             sql.push(" GROUP BY group_hash");
         }
         Ok(())
@@ -151,8 +148,19 @@ impl Store {
 }
 
 /// The keys' columns, in a piece that comes from the rollup or from the events.
-pub(super) fn columns(group_by: &[FailureKey], in_rollup: bool) -> Vec<&'static str> {
+pub(in crate::store::query) fn columns(group_by: &[FailureKey], in_rollup: bool) -> Vec<&'static str> {
     group_by.iter().map(|key| key.in_rollup().filter(|_| in_rollup).unwrap_or(key.column())).collect()
+}
+
+/// What [stands for the keys](key_of) of a group, whatever their order is. Of field, rule and route together, the cells of days have it.
+pub(super) fn hash_of(group_by: &[FailureKey], source: Source) -> String {
+    let mut keys = group_by.to_vec();
+    // In the order in which days have it.
+    keys.sort_by_key(|key| FailureTrend::KEYS.iter().position(|other| other == key));
+    if source == Source::Days && keys == FailureTrend::KEYS {
+        return "key".to_owned();
+    }
+    key_of(&columns(&keys, source != Source::Events)).unwrap_or_else(|| "toUInt64(0)".to_owned())
 }
 
 /// The most frequent first, and by their names.
@@ -180,16 +188,19 @@ impl Ranking {
     }
 
     /// Conditions for the groups that are shown, or that name a rule.
-    pub(super) fn push_groups(&self, sql: &mut Sql, columns: &[&str]) {
-        let Some(key) = key_of(columns) else { return };
-        // By itself it is told by the dictionary: the rest is hashed for what is left.
-        if !self.routes.is_empty() {
+    pub(super) fn push_groups(&self, sql: &mut Sql, group_by: &[FailureKey], source: Source) {
+        if group_by.is_empty() {
+            return;
+        }
+        // By itself it is told by the dictionary: the rest is hashed for what is left. Days have the hash.
+        if source != Source::Days && !self.routes.is_empty() {
             let routes = Value::UInts(self.routes.iter().copied().collect());
             sql.push_value(&format!(" AND {} IN {{}}", key_of(&["route"]).unwrap_or_default()), routes);
         }
         let of_rules = self.rules.iter().flatten().map(|(group, _)| group);
         let groups: BTreeSet<u64> = self.groups.iter().chain(of_rules).copied().collect();
-        sql.push(&format!(" AND {key}")).push_value(" IN {}", Value::UInts(groups.into_iter().collect()));
+        sql.push(&format!(" AND {}", hash_of(group_by, source)))
+            .push_value(" IN {}", Value::UInts(groups.into_iter().collect()));
     }
 
     /// The rules that cause most, by the names that their groups have; none if the groups do not tell them.
