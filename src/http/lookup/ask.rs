@@ -13,7 +13,7 @@ use crate::{
     state::{Rejection, TokenInfo},
     store::{
         StoreError,
-        query::{Episode, EventSummary, Found, GAP_MS, Impact, IssueHours, ProjectSpan},
+        query::{Episode, EventSummary, Found, Impact, IssueHours, ProjectSpan},
     },
 };
 
@@ -223,13 +223,13 @@ async fn around(
     let Some(last) = events.last() else { return Err(ApiError::internal("looking up", &"a request without an event")) };
     let project = &token.project;
     let explanation: Vec<_> = events.iter().map(|event| shared.catalog.explain(event)).collect();
-    let (impact, days, (mut related, rate_limit)) =
-        tokio::try_join!(impact(shared, project, last, depth), days(shared, project, last, depth), async {
-            let related = related(shared, project, last).await?;
-            let rate_limit = rate_limit(shared, project, &events, &related).await?;
-            Ok((related, rate_limit))
-        },)
-        .map_err(|error| unavailable(&error))?;
+    let (impact, days, mut related, rate_limit) = tokio::try_join!(
+        impact(shared, project, last, depth),
+        days(shared, project, last, depth),
+        related(shared, project, last),
+        rate_limit(shared, project, &events),
+    )
+    .map_err(|error| unavailable(&error))?;
     related.retain(|other| other.request_id != id.as_str());
     let customer_reply = explanation.last().map(|explanation| shared.catalog.customer_reply(last, explanation));
     let customer_reply = customer_reply.unwrap_or_default();
@@ -264,34 +264,15 @@ async fn related(shared: &Shared, project: &str, event: &Event) -> Result<Vec<Ev
     shared.timed("account_around", around).await
 }
 
-/// What was told of a limit, and the run of 429s it belongs to. `related`: the account's errors around the latest event, itself among them.
-async fn rate_limit(
-    shared: &Shared,
-    project: &str,
-    events: &[Event],
-    related: &[EventSummary],
-) -> Result<Option<Limited>, StoreError> {
+/// What was told of a limit, and the run of 429s it belongs to.
+async fn rate_limit(shared: &Shared, project: &str, events: &[Event]) -> Result<Option<Limited>, StoreError> {
     let reported = events.iter().rev().find(|event| event.status == 429 || event.rate_limit.is_some());
     let Some(event) = reported else { return Ok(None) };
-    let is_latest = events.last().is_some_and(|last| {
-        (last.timestamp_ms, &last.account_id, &last.route) == (event.timestamp_ms, &event.account_id, &event.route)
-    });
-    let episode = if event.status == 429 {
-        let is_alone = is_latest && is_alone(event, related);
-        shared.timed("episode", shared.store.episode(project, event, is_alone)).await?
-    } else {
-        None
-    };
+    let episode =
+        if event.status == 429 { shared.timed("episode", shared.store.episode(project, event)).await? } else { None };
     let limit = event.rate_limit.unwrap_or_default();
     let is_closed = event.status == 429 || limit.remaining == Some(0);
     Ok(Some(Limited { limit, at_ms: event.timestamp_ms, is_closed, episode }))
-}
-
-/// Whether what is known of its account around it has no other 429 of its route.
-fn is_alone(event: &Event, related: &[EventSummary]) -> bool {
-    const { assert!(RELATED_WINDOW_MS > GAP_MS) };
-    let of_route = |other: &&EventSummary| other.status == 429 && other.route == event.route;
-    related.len() < RELATED && related.iter().filter(of_route).count() == 1
 }
 
 /// Why nothing is known of an id.

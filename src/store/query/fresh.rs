@@ -154,7 +154,7 @@ impl Store {
         );
         sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
         sql.push_value(" AND fingerprint = {}) GROUP BY at", Value::UInt(fingerprint));
-        let hours: Vec<Hour> = self.rows("counting an issue by the hour", &sql).await?;
+        let hours: Vec<Hour> = self.rows_of("counting an issue by the hour", self.ask_plainly(&sql)).await?;
         let mut of_releases = BTreeSet::new();
         for Hour { at, events, releases } in hours {
             of_releases.extend(releases);

@@ -132,7 +132,7 @@ impl Store {
         let mut sql = Sql::new("SELECT toUnixTimestamp64Milli(min(first_seen)) AS first_ms FROM ");
         sql.push(&self.table("issues")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
         sql.push_value(" AND fingerprint = {} HAVING count() > 0", Value::UInt(fingerprint));
-        Ok(self.rows::<i64>("reading when an issue was first seen", &sql).await?.pop())
+        Ok(self.rows_of::<i64>("reading when an issue was first seen", self.ask_plainly(&sql)).await?.pop())
     }
 
     /// One pass over the hour, each event once; a column less where the releases are not asked for.
@@ -165,7 +165,7 @@ impl Store {
         .push(&self.table("events"));
         sql.push_range(project, from_ms, to_ms);
         sql.push_value(" AND fingerprint = {} LIMIT 1 BY key)", Value::UInt(event.fingerprint));
-        let near: Vec<Near> = self.rows("measuring an error's impact", &sql).await?;
+        let near: Vec<Near> = self.rows_of("measuring an error's impact", self.ask_plainly(&sql)).await?;
         near.into_iter().next().ok_or_else(|| StoreError::Answer("an aggregate without a row".to_owned()))
     }
 
@@ -218,7 +218,7 @@ impl Store {
             sql.push_value(" AND timestamp < fromUnixTimestamp64Milli({}, 'UTC'))", Value::Int(*to_ms));
         }
         sql.push_value(") AND fingerprint = {} ORDER BY timestamp LIMIT 1", Value::UInt(fingerprint));
-        Ok(self.rows("looking for an error's first event", &sql).await?.pop())
+        Ok(self.rows_of("looking for an error's first event", self.ask_plainly(&sql)).await?.pop())
     }
 
     /// The account's errors within `window_ms` before and after a moment: the `limit` nearest to it, oldest first.
@@ -242,6 +242,6 @@ impl Store {
         sql.push_value(" AND account_id = {}", Value::Text(account_id.to_owned()));
         sql.push_value(" ORDER BY abs(timestamp_ms - {}), key LIMIT 1 BY key", Value::Int(around_ms));
         sql.push(&format!(" LIMIT {limit}) ORDER BY timestamp_ms"));
-        self.rows("reading an account's errors", &sql).await
+        self.rows_of("reading an account's errors", self.ask_plainly(&sql)).await
     }
 }

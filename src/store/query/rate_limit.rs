@@ -1,15 +1,18 @@
 //! Rate-limit episodes: unbroken runs of 429s of one client on one route.
 
-use std::collections::HashMap;
+use std::{collections::HashSet, mem::take};
 
 use clickhouse::Row;
 use serde::Deserialize;
 
 use super::{
     Filter, Sql, StatusFilter, Store, StoreError, Value,
-    rollup::{HOUR_MS, Range, begin_of},
+    rollup::{HOUR_MS, MINUTE_MS, Range, begin_of},
 };
-use crate::event::Event;
+use crate::{
+    event::Event,
+    store::rows::{ORIGIN_SEPARATOR, origin_word},
+};
 
 /// A longer pause between two 429s ends an episode. Windows of limits are mostly seconds to a minute: a client that waits for one or two of them
 /// and is refused again has not changed its ways; one that was silent for five minutes has stopped, and comes back as a new episode.
@@ -18,7 +21,13 @@ pub const GAP_MS: i64 = 5 * 60_000;
 const LIMITED: StatusFilter = StatusFilter::Code(429);
 
 /// How far from an event its episode is followed, each way.
-const WINDOW_MS: i64 = 6 * 3_600_000;
+const WINDOW_MS: i64 = 6 * HOUR_MS;
+
+/// How far from an event its episode is looked for first, each way: most end within.
+const NEAR_MS: i64 = 15 * MINUTE_MS;
+
+/// How long before an episode a reset may have been announced that its 429s came before; further back only where the episode is long.
+const ANNOUNCED_MS: i64 = HOUR_MS;
 
 /// Episodes read at most, the largest.
 pub const MAX_EPISODES: usize = 20_000;
@@ -51,29 +60,6 @@ pub struct Episode {
     pub in_all: u64,
 }
 
-impl Episode {
-    /// Of a 429 that is the only one.
-    #[must_use]
-    pub fn of_one(event: &Event) -> Self {
-        let limit = event.rate_limit.unwrap_or_default();
-        Self {
-            account_id: event.account_id.clone(),
-            client_ip: if event.account_id.is_empty() { event.client_ip.clone() } else { String::new() },
-            service: event.service.clone(),
-            environment: event.environment.clone(),
-            route: event.route.clone(),
-            start_ms: event.timestamp_ms,
-            end_ms: event.timestamp_ms,
-            events: 1,
-            limit: limit.limit,
-            remaining: limit.remaining,
-            reset: limit.reset,
-            retries_before_reset: 0,
-            in_all: 1,
-        }
-    }
-}
-
 impl Store {
     /// The episodes of the events that fit the filter, the largest first; they are cut where the filter's range is.
     pub async fn rate_limit_episodes(&self, project: &str, filter: &Filter) -> Result<Vec<Episode>, StoreError> {
@@ -82,32 +68,34 @@ impl Store {
         self.rows_of("reading rate-limit episodes", self.ask_wide(&sql)).await
     }
 
-    /// The episode that an event is in, if it is a 429 (at most six hours of it each way). `is_alone`: whether it is known to be its account's only one
-    /// on its route for longer than [`GAP_MS`] each way.
-    pub async fn episode(&self, project: &str, event: &Event, is_alone: bool) -> Result<Option<Episode>, StoreError> {
+    /// The episode that an event is in, if it is a 429 (at most six hours of it each way).
+    pub async fn episode(&self, project: &str, event: &Event) -> Result<Option<Episode>, StoreError> {
         let client = if event.account_id.is_empty() { &event.client_ip } else { &event.account_id };
         if event.status != 429 || client.is_empty() {
             return Ok(None);
         }
-        let window = (event.timestamp_ms.saturating_sub(WINDOW_MS), event.timestamp_ms.saturating_add(WINDOW_MS));
-        let mut filter = Filter {
-            from_ms: window.0,
-            to_ms: window.1,
-            services: vec![event.service.clone()],
-            environments: vec![event.environment.clone()],
-            routes: vec![event.route.clone()],
-            account_ids: vec![event.account_id.clone()],
-            ..Filter::default()
+        let at_ms = event.timestamp_ms;
+        let around = |before: i64, after: i64| (at_ms.saturating_sub(before), at_ms.saturating_add(after));
+        let near = around(ANNOUNCED_MS + NEAR_MS, NEAR_MS);
+        let found = self.episode_within(project, event, near).await?;
+        let is_whole = |episode: &Episode| {
+            episode.start_ms >= near.0 + ANNOUNCED_MS && episode.end_ms.saturating_add(GAP_MS) < near.1
         };
-        let told = self.hours_around(project, &filter, event.timestamp_ms).await?;
-        if let Some((range, refused)) = told {
-            // Nor was there an earlier one in these hours, whose reset it could have come before.
-            if is_alone && refused == 1 {
-                return Ok(Some(Episode::of_one(event)));
-            }
-            (filter.from_ms, filter.to_ms) = range;
+        if found.as_ref().is_none_or(is_whole) {
+            return Ok(found);
         }
-        let mut sql = self.episodes(project, &filter, event.account_id.is_empty().then_some(&event.client_ip));
+        let window = self.hours_around(project, event, around(WINDOW_MS, WINDOW_MS)).await?;
+        self.episode_within(project, event, window).await
+    }
+
+    /// The episode that an event is in, cut where the range is.
+    async fn episode_within(
+        &self,
+        project: &str,
+        event: &Event,
+        (from_ms, to_ms): Range,
+    ) -> Result<Option<Episode>, StoreError> {
+        let mut sql = self.episodes(project, &Filter { from_ms, to_ms, ..Filter::default() }, Some(event));
         // Of an event that is not in the table, the one it will be in.
         sql.push_value(" HAVING (greatest(start_ms - {}, ", Value::Int(event.timestamp_ms));
         sql.push_value("{} - end_ms) AS distance) <= ", Value::Int(event.timestamp_ms));
@@ -115,69 +103,78 @@ impl Store {
         Ok(self.rows("reading a rate-limit episode", &sql).await?.pop())
     }
 
-    /// What of a filter's range an episode around a moment can be in, and the 429s there: an hour without one ends it, and the rollup of accounts
-    /// tells these. None where it does not.
-    async fn hours_around(
-        &self,
-        project: &str,
-        filter: &Filter,
-        at_ms: i64,
-    ) -> Result<Option<(Range, u64)>, StoreError> {
-        let range = (filter.from_ms, filter.to_ms);
-        let first_hour = begin_of(filter.from_ms, HOUR_MS);
-        let is_told = first_hour >= self.rollups_since_ms().await?;
-        if !is_told || filter.account_ids.iter().any(String::is_empty) {
-            return Ok(None);
+    /// What of a range an episode around an event can be in: an hour without a 429 of its client ends it, and the rollup of accounts tells these, if
+    /// there is an account, and they are in it.
+    async fn hours_around(&self, project: &str, event: &Event, range: Range) -> Result<Range, StoreError> {
+        let first_hour = begin_of(range.0, HOUR_MS);
+        if event.account_id.is_empty() || first_hour < self.rollups_since_ms().await? {
+            return Ok(range);
         }
-        let mut sql = Sql::new("SELECT toInt64(toUnixTimestamp(at)) * 1000 AS hour, sum(count) AS refused FROM ");
-        sql.push(&self.table("rollup_accounts")).push_cells(project, &[(None, (first_hour, filter.to_ms))]);
-        sql.push_one_of("account", &filter.account_ids);
-        sql.push_conditions(&Filter { account_ids: Vec::new(), statuses: vec![LIMITED], ..filter.clone() });
-        sql.push(" GROUP BY hour");
-        let hours: Vec<(i64, u64)> = self.rows("reading the hours of a rate limit", &sql).await?;
-        let hours: HashMap<i64, u64> = hours.into_iter().collect();
-        let hour = begin_of(at_ms, HOUR_MS);
+        let mut sql = Sql::new("SELECT DISTINCT toInt64(toUnixTimestamp(at)) * 1000 AS hour FROM ");
+        sql.push(&self.table("rollup_accounts")).push_cells(project, &[(None, (first_hour, range.1))]);
+        sql.push_value(" AND account = {}", Value::Text(event.account_id.clone()));
+        sql.push_conditions(&Filter {
+            services: vec![event.service.clone()],
+            environments: vec![event.environment.clone()],
+            routes: vec![event.route.clone()],
+            statuses: vec![LIMITED],
+            ..Filter::default()
+        });
+        let hours: Vec<i64> = self.rows("reading the hours of a rate limit", &sql).await?;
+        let hours: HashSet<i64> = hours.into_iter().collect();
+        let hour = begin_of(event.timestamp_ms, HOUR_MS);
         let (mut first, mut end) = (hour, hour + HOUR_MS);
-        let mut refused = hours.get(&hour).copied().unwrap_or(0);
-        while let Some(before) = hours.get(&(first - HOUR_MS)) {
+        while hours.contains(&(first - HOUR_MS)) {
             first -= HOUR_MS;
-            refused += before;
         }
-        while let Some(after) = hours.get(&end) {
+        while hours.contains(&end) {
             end += HOUR_MS;
-            refused += after;
         }
-        Ok(Some(((first.max(range.0), end.min(range.1)), refused)))
+        Ok(((first - ANNOUNCED_MS).max(range.0), end.min(range.1)))
     }
 
-    /// Selects episodes; what was told of the limit is read at once, which the three columns of it would do one after the other. Of the clients of one address where one is given.
-    fn episodes(&self, project: &str, filter: &Filter, client_ip: Option<&String>) -> Sql {
+    /// Selects episodes: of all clients, or of an event's client on its route. Service, environment and route are told apart as parts of the one column that
+    /// they are in, and what was told of the limit is read at once: to name each by itself takes ClickHouse longer than a short range itself.
+    fn episodes(&self, project: &str, filter: &Filter, of: Option<&Event>) -> Sql {
         let mut sql = Sql::new(
-            "SELECT any(account) AS account_id, any(address) AS client_ip, any(of_service) AS service, \
-             any(of_environment) AS environment, any(of_route) AS route, min(at) AS start_ms, max(at) AS end_ms, count() AS events, \
-             argMaxIf(allowed, at, isNotNull(allowed)) AS limit, argMaxIf(left, at, isNotNull(left)) AS remaining, \
-             argMaxIf(resets, at, isNotNull(resets)) AS reset, countIf(at < announced * 1000) AS retries_before_reset, \
-             count() OVER () AS in_all FROM (SELECT *, sum(begins) OVER (PARTITION BY who ORDER BY at) AS number FROM (SELECT *, ",
+            "SELECT any(account) AS account_id, any(address) AS client_ip, \
+             (splitByChar('\\x1F', toString(any(origin))) AS words)[1] AS service, words[2] AS environment, words[5] AS route, \
+             min(at) AS start_ms, max(at) AS end_ms, count() AS events, argMaxIf(quota.1, at, isNotNull(quota.1)) AS limit, \
+             argMaxIf(quota.2, at, isNotNull(quota.2)) AS remaining, argMaxIf(quota.3, at, isNotNull(quota.3)) AS reset, \
+             countIf(at < announced * 1000) AS retries_before_reset, count() OVER () AS in_all FROM (\
+             SELECT who, at, account, address, origin, quota, announced, sum(begins) OVER (PARTITION BY who ORDER BY at) AS number FROM (\
+             SELECT who, at, account, address, origin, quota, ",
         );
         sql.push_value(
             "at - lagInFrame(at) OVER (PARTITION BY who ORDER BY at ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) > {} AS begins, ",
             Value::Int(GAP_MS),
         );
         sql.push(
-            "max(ifNull(resets, 0)) OVER (PARTITION BY who ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) \
-             AS announced FROM (SELECT toUnixTimestamp64Milli(timestamp) AS at, account_id AS account, \
-             if(account_id = '', client_ip, '') AS address, toString(service) AS of_service, \
-             toString(environment) AS of_environment, toString(route) AS of_route, \
-             cityHash64(account, address, of_service, of_environment, of_route) AS who, \
-             JSONExtract(details, 'rate_limit', 'Tuple(limit Nullable(UInt64), remaining Nullable(UInt64), reset Nullable(Int64))') AS quota, \
-             quota.1 AS allowed, quota.2 AS left, quota.3 AS resets FROM ",
+            "max(ifNull(quota.3, 0)) OVER (PARTITION BY who ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS announced \
+             FROM (SELECT toUnixTimestamp64Milli(timestamp) AS at, account_id AS account, if(account_id = '', client_ip, '') AS address, origin, \
+             cityHash64(account, address, substringIndex(origin, '\\x1F', 2), substringIndex(origin, '\\x1F', -1)) AS who, \
+             JSONExtract(details, 'rate_limit', 'Tuple(limit Nullable(UInt64), remaining Nullable(UInt64), reset Nullable(Int64))') AS quota FROM ",
         );
         // By itself ClickHouse reads the details of every 429 before it looks whose it is.
-        sql.push(&self.table("events")).push(" PREWHERE status = 429").push_one_of("account_id", &filter.account_ids);
-        let filter = Filter { account_ids: Vec::new(), ..filter.clone() };
+        sql.push(&self.table("events")).push(" PREWHERE status = 429");
+        let mut filter = filter.clone();
+        match of {
+            Some(event) => {
+                let [service, environment, route] =
+                    [&event.service, &event.environment, &event.route].map(|word| origin_word(word));
+                let begin = format!("{service}{ORIGIN_SEPARATOR}{environment}{ORIGIN_SEPARATOR}");
+                let end = format!("{ORIGIN_SEPARATOR}{route}");
+                sql.push_value(" AND account_id = {}", Value::Text(event.account_id.clone()));
+                sql.push_value(" AND startsWith(origin, {})", Value::Text(begin));
+                sql.push_value(" AND endsWith(origin, {})", Value::Text(end));
+            }
+            None => {
+                sql.push_one_of("account_id", &take(&mut filter.account_ids));
+            }
+        }
         sql.push_filter(project, &filter);
-        if let Some(address) = client_ip {
-            sql.push_value(" AND client_ip = {}", Value::Text(address.clone()));
+        if let Some(event) = of.filter(|event| event.account_id.is_empty()) {
+            sql.push_value(" AND client_ip = {}", Value::Text(event.client_ip.clone()));
         }
         sql.push(" LIMIT 1 BY key))) GROUP BY who, number");
         sql

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use clickhouse::{Row, query::Query};
+use clickhouse::Row;
 use serde::Deserialize;
 
 use super::{Sql, Store, StoreError, Value, event_row::EventRow};
@@ -120,7 +120,7 @@ impl Store {
         sql.push(&self.table("request_index"));
         sql.push_value(" WHERE k = {}", Value::UInt(index_key(id.lookup_key(project))));
         sql.push(&format!(" LIMIT {}", most + 1));
-        let places: Vec<Place> = self.rows_of("finding a request", plainly(self.ask(&sql))).await?;
+        let places: Vec<Place> = self.rows_of("finding a request", self.ask_plainly(&sql)).await?;
         Ok((places.len() <= most).then_some(places))
     }
 
@@ -179,7 +179,7 @@ impl Store {
         sql.push_value(" AND request_text = {}", Value::Text(text.to_owned()));
         sql.push_value(" AND request_uuid = toUUID({})", Value::Text(uuid.to_string()));
         sql.push(&format!(" LIMIT {}", most + 1));
-        let mut rows: Vec<EventRow> = self.rows_of("reading a request's events", plainly(self.ask(&sql))).await?;
+        let mut rows: Vec<EventRow> = self.rows_of("reading a request's events", self.ask_plainly(&sql)).await?;
         if rows.len() > most {
             return Ok(None);
         }
@@ -214,11 +214,6 @@ impl Store {
             expired_first_seen_ms: expired.map(|place| i64::from(place.second) * 1000).min(),
         }
     }
-}
-
-/// Without the newer analyzer, which these queries have no use for.
-fn plainly(query: Query) -> Query {
-    query.with_setting("enable_analyzer", "0")
 }
 
 /// Where the events are.

@@ -316,7 +316,7 @@ async fn an_event_stored_twice_is_seen_once() {
     let impact = store.impact("shop", &event).await.unwrap();
     assert_eq!((impact.events, impact.per_minute.iter().sum::<u64>()), (1, 1));
     assert_eq!(store.account_around("shop", "17", noon(), MINUTE, 10).await.unwrap().len(), 1);
-    assert_eq!(store.episode("shop", &event, false).await.unwrap().unwrap().events, 1);
+    assert_eq!(store.episode("shop", &event).await.unwrap().unwrap().events, 1);
     // What goes by the release is read from the events; the rollups count what delivery has counted.
     let of_release = Filter { releases: vec![event.release.clone()], ..whole_time() };
     assert_eq!(store.rates("shop", &of_release, &[RateKey::Status], 60).await.unwrap()[0].total, 1);

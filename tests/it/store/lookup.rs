@@ -136,7 +136,7 @@ async fn projects_never_see_each_other() {
     assert!(store.search(other, &whole_time(), 10, None).await.unwrap().events.is_empty());
     assert_eq!(store.impact(other, &mine).await.unwrap().events, 0);
     assert!(store.account_around(other, "17", noon(), DAY, 10).await.unwrap().is_empty());
-    assert_eq!(store.episode(other, &mine, false).await.unwrap(), None);
+    assert_eq!(store.episode(other, &mine).await.unwrap(), None);
     assert!(store.rate_limit_episodes(other, &whole_time()).await.unwrap().is_empty());
     assert!(store.rates(other, &whole_time(), &[RateKey::Status], 60).await.unwrap().is_empty());
     let failures = store.validation_failures(other, &whole_time(), &[FailureKey::Field], None, 10).await.unwrap();
@@ -289,27 +289,29 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
         at(11, -3700),
     ];
     deliver(store, &events).await;
-    let episode = store.episode("shop", &events[1], false).await.unwrap().unwrap();
+    let episode = store.episode("shop", &events[1]).await.unwrap().unwrap();
     assert_eq!(
         (episode.start_ms, episode.end_ms),
         (noon() - 200_000, noon() + 59_000),
         "359 s after 59 s is exactly 301 s later"
     );
     assert_eq!((episode.events, episode.limit, episode.retries_before_reset), (4, Some(60), 2));
-    let later = store.episode("shop", &events[3], false).await.unwrap().unwrap();
+    let later = store.episode("shop", &events[3]).await.unwrap().unwrap();
     assert_eq!((later.start_ms, later.events, later.limit), (noon() + 360_000, 2, Some(60)));
     let not_stored = Event { timestamp_ms: noon() + 100_000, ..events[0].clone() };
-    let nearest = store.episode("shop", &not_stored, false).await.unwrap().unwrap();
+    let nearest = store.episode("shop", &not_stored).await.unwrap().unwrap();
     assert_eq!((nearest.start_ms, nearest.end_ms), (episode.start_ms, episode.end_ms));
     let elsewhere = Event { timestamp_ms: noon() + 60 * MINUTE, ..events[0].clone() };
-    assert_eq!(store.episode("shop", &elsewhere, false).await.unwrap(), None);
+    assert_eq!(store.episode("shop", &elsewhere).await.unwrap(), None);
     let nobody = Event { account_id: String::new(), ..events[0].clone() };
-    assert_eq!(store.episode("shop", &nobody, false).await.unwrap(), None);
-    assert_eq!(store.episode("shop", &Event { status: 400, ..events[0].clone() }, false).await.unwrap(), None);
-    for is_alone in [false, true] {
-        let episode = store.episode("shop", &events[6], is_alone).await.unwrap();
-        assert_eq!(episode, Some(Episode::of_one(&events[6])));
-    }
+    assert_eq!(store.episode("shop", &nobody).await.unwrap(), None);
+    assert_eq!(store.episode("shop", &Event { status: 400, ..events[0].clone() }).await.unwrap(), None);
+    let alone = store.episode("shop", &events[6]).await.unwrap().unwrap();
+    assert_eq!((alone.account_id.as_str(), alone.events, alone.start_ms), ("18", 1, events[6].timestamp_ms));
+    assert_eq!(
+        [&alone.service, &alone.environment, &alone.route],
+        [&events[6].service, &events[6].environment, &events[6].route]
+    );
     // A long one; and one who came back later, shortly before the reset that was announced: alone near it, but not in its hour.
     let of_nineteen =
         |number: u128| Event { account_id: "19".to_owned(), ..at(20 + number, 240 * i64::try_from(number).unwrap()) };
@@ -323,11 +325,20 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
     let back = [patience(40, 0), patience(41, 3480)];
     deliver(store, &[long.as_slice(), &back].concat()).await;
     for event in [&long[0], &long[5], &long[10]] {
-        let episode = store.episode("shop", event, false).await.unwrap().unwrap();
+        let episode = store.episode("shop", event).await.unwrap().unwrap();
         assert_eq!((episode.events, episode.start_ms, episode.end_ms), (11, noon(), noon() + 2_400_000));
     }
-    let again = store.episode("shop", &back[1], true).await.unwrap().unwrap();
+    let again = store.episode("shop", &back[1]).await.unwrap().unwrap();
     assert_eq!((again.events, again.retries_before_reset), (1, 1));
+    // The list has the same of them all.
+    let listed = store.rate_limit_episodes("shop", &whole_time()).await.unwrap();
+    for event in events.iter().filter(|event| event.status == 429).chain(&long).chain(&back) {
+        let one = store.episode("shop", event).await.unwrap().unwrap();
+        let same = listed.iter().find(|episode| {
+            (&episode.account_id, &episode.route, episode.start_ms) == (&one.account_id, &one.route, one.start_ms)
+        });
+        assert_eq!(same.map(|episode| Episode { in_all: 1, ..episode.clone() }), Some(one), "{event:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -297,14 +297,15 @@ impl Store {
         // Only what is in the rollup has events that it can count.
         let events = events_in_rollup(filter, rows.group_by).unwrap_or_default();
         sql.push(if in_rollup { "sum(count) AS occurrences, " } else { "count() AS occurrences, " });
+        // Accounts as hashes of 64 bits: their names take half as long again.
         match (piece.current, in_rollup) {
             (true, true) => sql.push(&format!(
-                "toUInt64({events}) AS with_any, groupUniqArrayArray(accounts) AS account_ids, \
+                "toUInt64({events}) AS with_any, groupUniqArrayArray(arrayMap(account -> cityHash64(account), accounts)) AS account_ids, \
                  toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
                  groupUniqArrayIf(5)(last_seen.2, last_seen.2 != '') AS ids, "
             )),
             (true, false) => sql.push(
-                "uniqExact(key) AS with_any, groupUniqArrayIf(account_id, account_id != '') AS account_ids, min(at) AS first, \
+                "uniqExact(key) AS with_any, groupUniqArrayIf(cityHash64(account_id), account_id != '') AS account_ids, min(at) AS first, \
                  max(at) AS last, groupUniqArray(5)(request_id) AS ids, ",
             ),
             (false, _) => sql.push("0 AS with_any, [] AS account_ids, 0 AS first, 0 AS last, [] AS ids, "),
