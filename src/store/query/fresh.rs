@@ -144,7 +144,6 @@ impl Store {
         let to_ms = (range_ms.1 - 1).div_euclid(HOUR_MS).saturating_add(1) * HOUR_MS;
         let mut counts = vec![0; usize::try_from((to_ms - from_ms) / HOUR_MS).unwrap_or(0)];
         let cells = take_whole(&mut vec![(from_ms, to_ms)], HOUR_MS, since_ms);
-        let cells: Vec<_> = cells.into_iter().map(|range| (None, range)).collect();
         if cells.is_empty() {
             return Ok(IssueHours { from_ms, counts, releases: BTreeSet::new() });
         }
@@ -152,7 +151,7 @@ impl Store {
             "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events, groupUniqArray(100)(toString(release)) AS releases \
              FROM (SELECT at, count, release FROM ",
         );
-        sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
+        sql.push(&self.table("rollup_issues")).push_cells_by_day(project, &cells);
         sql.push_value(" AND fingerprint = {}) GROUP BY at", Value::UInt(fingerprint));
         let hours: Vec<Hour> = self.rows_of("counting an issue by the hour", self.ask_plainly(&sql)).await?;
         let mut of_releases = BTreeSet::new();

@@ -196,9 +196,8 @@ impl Store {
         if hours.is_empty() {
             return Ok(None);
         }
-        let cells: Vec<_> = hours.iter().map(|range| (None, *range)).collect();
         let mut sql = Sql::new("SELECT toInt64(toUnixTimestamp(min(at))) * 1000 AS first_seen FROM ");
-        sql.push(&self.table("rollup_issues")).push_cells(project, &cells);
+        sql.push(&self.table("rollup_issues")).push_cells_by_day(project, hours);
         sql.push_value(" AND fingerprint = {} HAVING count() > 0", Value::UInt(fingerprint));
         Ok(self.rows("looking for an error's first hour", &sql).await?.pop())
     }

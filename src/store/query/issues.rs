@@ -327,7 +327,7 @@ impl Store {
 
     /// The cells of some hours, as the filter has them.
     fn push_hours(&self, sql: &mut Sql, project: &str, filter: &IssueFilter, hours: Range) {
-        sql.push(&self.table("rollup_issues")).push_cells(project, &[(None, hours)]);
+        sql.push(&self.table("rollup_issues")).push_cells_by_day(project, &[hours]);
         sql.push_one_of("environment", &filter.environments).push_fingerprints(&filter.fingerprints);
     }
 

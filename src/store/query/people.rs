@@ -23,7 +23,7 @@ impl Store {
             Person::Account => {
                 let hours = (from_ms.div_euclid(HOUR_MS) * HOUR_MS, to_ms.saturating_add(HOUR_MS));
                 sql.push("SELECT account FROM ").push(&self.table("rollup_accounts"));
-                sql.push_cells(project, &[(None, hours)]).push(" GROUP BY account ORDER BY sum(count) DESC, account");
+                sql.push_cells_by_day(project, &[hours]).push(" GROUP BY account ORDER BY sum(count) DESC, account");
             }
             Person::User => {
                 sql.push("SELECT user_id FROM ").push(&self.table("events")).push_range(project, from_ms, to_ms);

@@ -111,7 +111,7 @@ impl Store {
             return Ok(range);
         }
         let mut sql = Sql::new("SELECT DISTINCT toInt64(toUnixTimestamp(at)) * 1000 AS hour FROM ");
-        sql.push(&self.table("rollup_accounts")).push_cells(project, &[(None, (first_hour, range.1))]);
+        sql.push(&self.table("rollup_accounts")).push_cells_by_day(project, &[(first_hour, range.1)]);
         sql.push_value(" AND account = {}", Value::Text(event.account_id.clone()));
         sql.push_conditions(&Filter {
             services: vec![event.service.clone()],

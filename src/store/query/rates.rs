@@ -160,8 +160,7 @@ impl Store {
             }
             Source::Accounts(ranges) => {
                 of_cells(sql);
-                let ranges: Vec<_> = ranges.into_iter().map(|range| (None, range)).collect();
-                sql.push(&self.table("rollup_accounts")).push_cells(project, &ranges);
+                sql.push(&self.table("rollup_accounts")).push_cells_by_day(project, &ranges);
                 sql.push_one_of("account", &filter.account_ids);
                 sql.push_conditions(&Filter { account_ids: Vec::new(), ..filter.clone() });
             }

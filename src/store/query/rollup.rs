@@ -90,6 +90,19 @@ impl Sql {
     }
 }
 
+impl Sql {
+    /// As [`Sql::push_cells`], of the rollups of accounts and issues, whose sorting keys have the day before the account or issue: of the time alone,
+    /// ClickHouse looks for them in every day.
+    pub(super) fn push_cells_by_day(&mut self, project: &str, ranges: &[Range]) -> &mut Self {
+        let cells: Vec<_> = ranges.iter().map(|range| (None, *range)).collect();
+        self.push_cells(project, &cells);
+        let (first, last) = (ranges.iter().map(|range| range.0).min(), ranges.iter().map(|range| range.1 - 1).max());
+        let day = |ms: Option<i64>| Value::Int(ms.unwrap_or(0).div_euclid(1000));
+        self.push_value(" AND toDate(at) >= toDate(toDateTime({}, 'UTC'))", day(first));
+        self.push_value(" AND toDate(at) <= toDate(toDateTime({}, 'UTC'))", day(last))
+    }
+}
+
 impl Store {
     /// From which timestamp on the rollups count every event, milliseconds since the Unix epoch.
     pub(super) async fn rollups_since_ms(&self) -> Result<i64, StoreError> {
