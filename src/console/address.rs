@@ -28,15 +28,23 @@ pub(super) struct Address(Vec<(String, String)>);
 impl Address {
     /// Of the page that was asked for: what of its parameters makes the view, each value on its own.
     pub(super) fn of(visit: &Visit) -> Self {
-        let is_kept = |name: &str| name == "from" || name == "to" || is_filter(name);
+        Self::split(visit, |name| name == "from" || name == "to" || is_filter(name))
+    }
+
+    /// The same with all else that the page was asked for, such as an order, but for the place in its list.
+    pub(super) fn of_list(visit: &Visit) -> Self {
+        Self::split(visit, |name| name != "cursor")
+    }
+
+    fn split(visit: &Visit, is_kept: impl Fn(&str) -> bool) -> Self {
         let pairs = visit.params().into_iter().filter(|(name, value)| is_kept(name) && !value.is_empty());
         let split = pairs.flat_map(|(name, value)| {
-            // These may hold commas themselves.
-            let is_whole = ["route", "field", "rule", "q", "from", "to"].contains(&name.as_str());
-            let values: Vec<_> = if is_whole {
-                vec![value]
-            } else {
+            // Some filters may hold commas themselves.
+            let is_list = is_filter(&name) && !["route", "field", "rule", "q"].contains(&name.as_str());
+            let values: Vec<_> = if is_list {
                 value.split(',').map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
+            } else {
+                vec![value]
             };
             values.into_iter().map(move |value| (name.clone(), value))
         });
@@ -94,7 +102,12 @@ impl Address {
 
     /// Each filter with the link that takes it off, and no other, of the page at a path.
     pub(super) fn chips(&self, path: &str) -> Vec<Markup> {
-        let filters = self.0.iter().enumerate().filter(|(_, (name, _))| is_filter(name));
+        self.chips_of(path, is_filter)
+    }
+
+    /// The same of some of the parameters.
+    pub(super) fn chips_of(&self, path: &str, is_shown: impl Fn(&str) -> bool) -> Vec<Markup> {
+        let filters = self.0.iter().enumerate().filter(|(_, (name, _))| is_shown(name));
         let chip = |(index, (name, value)): (usize, &(String, String))| {
             let mut rest = self.0.clone();
             rest.remove(index);

@@ -11,8 +11,10 @@ use axum::{
 };
 
 use super::{
-    Form, Html, Layout, Range, Visit, render,
-    view::{Column, Markup, Pager, capital, chip, plural, scroll},
+    Form, Html, Layout, Range, Visit,
+    address::Address,
+    render,
+    view::{Column, Markup, Pager, capital, plural, scroll},
 };
 use crate::{
     http::{
@@ -78,11 +80,6 @@ pub(super) async fn list(
         first: question.after.map(|_| visit.with_params(&[("cursor", "")])),
         next: page.next_cursor.as_ref().map(|cursor| visit.with_params(&[("cursor", cursor)])),
     };
-    let chips =
-        asked.iter().filter(|(name, _)| FILTERS.contains(&name.as_str()) && name != "q").map(|(name, value)| {
-            let without = visit.with_params(&[(name, ""), ("cursor", "")]);
-            chip(name, value, &without)
-        });
     let columns = [
         Column::Row("Issue"),
         Column::Text("State"),
@@ -98,7 +95,7 @@ pub(super) async fn list(
         summary: summary(&page, &range),
         tabs: tabs(&page, &visit, &question.states),
         sorts: sorts(&visit, question.sort),
-        chips: chips.collect(),
+        chips: Address::of_list(&visit).chips_of("/issues", |name| FILTERS.contains(&name) && name != "q"),
         q: visit.param("q"),
         kept: asked.into_iter().filter(|(name, _)| name != "q" && name != "cursor").collect(),
         table: scroll(&format!("Issues, {}", range.words()), &columns, &rows),

@@ -6,9 +6,11 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    Html, Layout, Range, Visit, render,
+    Html, Layout, Range, Visit,
+    address::Address,
+    render,
     view::{
-        Column, Explore, Markup, capital, chip, escape, number, percent, plural, scroll,
+        Column, Explore, Markup, capital, escape, number, percent, plural, scroll,
         time::{self, Format, moment},
     },
 };
@@ -60,17 +62,15 @@ pub(super) async fn page(
     let filter = range.filter(rate_limits::filter(&mut params, visit.now_ms));
     params.finish()?;
     let found = rate_limits::limited(&shared, &token.project, &filter, EPISODES).await?;
-    let filters = visit.params();
-    let filters: Vec<_> =
-        filters.into_iter().filter(|(name, value)| FILTERS.contains(&name.as_str()) && !value.is_empty()).collect();
-    let chips = filters.iter().map(|(name, value)| chip(name, value, &visit.with_params(&[(name, "")])));
+    let address = Address::of_list(&visit);
+    let filters: Vec<_> = address.pairs().iter().filter(|(name, _)| FILTERS.contains(&name.as_str())).collect();
     let events =
         filters.iter().fold(Explore::of(&range).with("status", "429"), |link, (name, value)| link.with(name, value));
     let shown = found.episodes.len() as u64;
     render(&LimitsPage {
         layout: visit.layout("Rate limits").with_range(&range, &visit),
         summary: summary(&found, &range),
-        chips: chips.collect(),
+        chips: address.chips_of("/rate-limits", |name| FILTERS.contains(&name)),
         accounts: accounts(&found.accounts, &events),
         routes: routes(&found.routes, &events),
         episodes: episodes(&found.episodes),

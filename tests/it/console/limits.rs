@@ -63,6 +63,15 @@ async fn who_was_refused_is_told_in_a_sentence_tables_and_a_file() {
         page.words()
     );
 
+    // Of several values, a chip takes off its own.
+    let page = browser.get("/rate-limits?from=-1h&account_id=17,18&service=igny8-api").await;
+    for rest in [
+        "account_id=18&amp;service=igny8-api",
+        "account_id=17&amp;service=igny8-api",
+        "account_id=17&amp;account_id=18",
+    ] {
+        assert!(page.text.contains(&format!("href=\"/rate-limits?from=-1h&amp;{rest}\"")), "{rest}: {}", page.text);
+    }
     let file = browser.get("/rate-limits.csv?from=-1h").await;
     assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
     assert!(file.header("content-disposition").contains("rate-limits.csv"));
