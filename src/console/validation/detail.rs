@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     Context, chips,
-    failures::{documented_tag, explore},
+    failures::{accounts_link, documented_tag, explore},
     step_ms,
 };
 use crate::{
@@ -207,7 +207,9 @@ fn places_table(places: &[Failure], context: &Context<'_>) -> Markup {
         .map(|row| {
             let (route, rule) = (text(row, "route"), text(row, "rule"));
             let events = explore(context, &[("route", route), ("rule", rule)]);
-            vec![route_code(route), code(rule), events.number(row.count), number(row.accounts).into()]
+            let link = context.failure_link(&[("route", route), ("rule", rule)]);
+            let accounts = accounts_link(row.accounts, link.as_deref());
+            vec![route_code(route), code(rule), events.number(row.count), accounts]
         })
         .collect();
     scroll("Routes and rules", &COLUMNS, &rows)

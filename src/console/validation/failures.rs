@@ -45,13 +45,25 @@ pub(super) fn field_link(field: &str, link: Option<&str>) -> Markup {
     }
 }
 
+/// A number of accounts that leads to them: where the page of their failure lists whom it meets.
+pub(super) fn accounts_link(accounts: u64, link: Option<&str>) -> Markup {
+    match link {
+        Some(link) if accounts > 0 => Markup::new(format!("<a href=\"{}#who\">{}</a>", escape(link), number(accounts))),
+        _ => number(accounts).into(),
+    }
+}
+
 /// The events of the page's range and of all its filters, but with these values of their own.
 pub(super) fn explore(context: &Context<'_>, values: &[(&str, &str)]) -> Explore {
+    with_filters(Explore::of(context.range), context, values)
+}
+
+/// Events with all filters of the page, but with these values of their own.
+pub(super) fn with_filters(events: Explore, context: &Context<'_>, values: &[(&str, &str)]) -> Explore {
     let others: Vec<_> = values.iter().map(|(name, _)| *name).chain(["from", "to"]).collect();
     let kept = Address::of(context.visit).without(&others);
     let kept = kept.pairs().iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    kept.chain(values.iter().copied())
-        .fold(Explore::of(context.range), |events, (name, value)| events.with(name, value))
+    kept.chain(values.iter().copied()).fold(events, |events, (name, value)| events.with(name, value))
 }
 
 /// `knows_before`: whether the period before is one that can be compared with.
@@ -89,9 +101,9 @@ fn cells(
         code(&rule),
         route_code(&route),
         explore(context, &values).number(row.count),
-        number(row.accounts).into(),
+        accounts_link(row.accounts, link.as_deref()),
         trend.map_or_else(Markup::default, |trend| spark(&context.counts(trend), &format!("{label} over the range"))),
-        change(row.count, row.previous_count.filter(|_| knows_before)),
+        change(row.count, row.previous_count.filter(|_| knows_before), &context.before(&values)),
         documented_tag(row.documented == Some(true)),
     ]
 }
@@ -104,8 +116,8 @@ pub(super) fn documented_tag(documented: bool) -> Markup {
     })
 }
 
-/// Against the period before: `+12 %`, `−40 %`, `new`; a dash where that is not known.
-fn change(count: u64, before: Option<u64>) -> Markup {
+/// Against the period before: `+12 %`, `−40 %`, `new`; a dash where that is not known. It leads to the events of that period, if there are any.
+fn change(count: u64, before: Option<u64>, events: &Explore) -> Markup {
     let Some(before) = before else {
         let hover = "there are no events of all of the period of the same length before";
         return Markup::new(format!("<span title=\"{hover}\">–</span>"));
@@ -124,7 +136,8 @@ fn change(count: u64, before: Option<u64>) -> Markup {
         }
     };
     let hover = format!("{} in the period of the same length before", number(before));
-    Markup::new(format!("<span title=\"{}\">{}</span>", escape(&hover), escape(&text)))
+    let shown = if before == 0 { escape(&text) } else { events.text(&text).to_string() };
+    Markup::new(format!("<span title=\"{}\">{shown}</span>", escape(&hover)))
 }
 
 #[cfg(test)]
@@ -133,9 +146,14 @@ mod tests {
 
     #[test]
     fn a_change_is_told_in_the_form_that_is_read_fastest() {
+        let events = Explore::default().with("rule", "required");
         let text = |count, before| {
-            let html = change(count, before).to_string().replace('\u{202f}', " ");
-            html.split_once('>').unwrap().1.trim_end_matches("</span>").to_owned()
+            let html = change(count, before, &events).to_string().replace('\u{202f}', " ");
+            let text = html.split_once('>').unwrap().1.trim_end_matches("</span>");
+            let link =
+                text.strip_prefix("<a href=\"/explore?rule=required\">").and_then(|link| link.strip_suffix("</a>"));
+            assert_eq!(link.is_some(), before.is_some_and(|before| before > 0), "{html}");
+            link.unwrap_or(text).to_owned()
         };
         let told = [text(5, Some(0)), text(5, Some(5)), text(6, Some(5)), text(3, Some(5))];
         assert_eq!(told, ["new", "same", "+20 %", "−40 %"]);

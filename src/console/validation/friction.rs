@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::{
-    Context, chips,
+    Context, HOUR_MS, chips,
     failures::{explore, field_link},
     step_ms, stuck_words,
 };
@@ -140,7 +140,9 @@ fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) 
         let id = account.account_id.as_str();
         let values = [("field", row.field.as_str()), ("route", row.route.as_str()), ("account_id", id)];
         let link = explore(context, &values).text(id);
-        let last = ago_of(&account.last_seen, context.visit.now_ms);
+        // It is the begin of an hour: that one's is hardly ago.
+        let is_now = parse(&account.last_seen).is_some_and(|hour_ms| context.visit.now_ms - hour_ms < HOUR_MS);
+        let last = if is_now { Markup::from("in this hour") } else { ago_of(&account.last_seen, context.visit.now_ms) };
         let tries = plural(account.attempts, "try", "tries");
         format!("<li>{link} <span class=\"faint\">{}, last {last}</span></li>", escape(&tries))
     };

@@ -18,7 +18,7 @@ use super::{
     Layout, Range, Visit,
     address::Address,
     render,
-    view::{Markup, filter_words, percent, plural},
+    view::{Explore, Markup, filter_words, percent, plural},
 };
 use crate::{
     http::{
@@ -158,6 +158,12 @@ impl Context<'_> {
     fn failure_link(&self, values: &[(&str, &str)]) -> Option<String> {
         let can_be_asked = values.iter().all(|(_, value)| !value.is_empty());
         can_be_asked.then(|| self.visit.elsewhere("/validation/failure", values))
+    }
+
+    /// The events of a failure in the period before.
+    fn before(&self, values: &[(&str, &str)]) -> Explore {
+        let (from_ms, to_ms) = validation::before(self.filter, self.range.ends_ms(self.visit.now_ms));
+        failures::with_filters(Explore::between(from_ms, to_ms), self, values)
     }
 
     /// How often per step of the range.
