@@ -39,6 +39,7 @@ INSERT INTO {database}.issue_start SELECT max(received_at) FROM {database}.event
 --   minimum, the last a maximum, and all else is part of the fingerprint. Always read as aggregates of each fingerprint.
 -- * A collector writes an issue when it meets it, and again each day that it is seen: `last_seen` is exact to a day.
 -- * `fields` and `rules` are pairs, in order.
+-- * Granules are small: a page asks for some issues, and reads a granule of texts for each.
 CREATE TABLE IF NOT EXISTS {database}.issues
 (
     project LowCardinality(String) CODEC(ZSTD(1)),
@@ -57,6 +58,9 @@ ENGINE = AggregatingMergeTree
 ORDER BY (project, fingerprint)
 TTL toDateTime(last_seen) + INTERVAL 490 DAY
 SETTINGS
+    index_granularity = 256,
+    min_compress_block_size = 16384,
+    max_compress_block_size = 65536,
     materialize_ttl_recalculate_only = 1,
     fsync_after_insert = 1,
     fsync_part_directory = 1,

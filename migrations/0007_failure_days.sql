@@ -3,6 +3,8 @@
 --
 -- * In the order of field, rule and route, by a hash of the three: what a page of failures shows is a few of tens of thousands of them, of which
 --   then little else is read. Granules are small for the same reason: a field error of one week is some ten rows.
+-- * A collector of before this migration fills hours alone: of several, end the old ones first. What one has counted since is left out of days until
+--   `failure_day_start` is told again, after its end.
 -- * `key` is what the query `key_of` makes of field, rule and route, in this order.
 CREATE TABLE IF NOT EXISTS {database}.rollup_failure_days
 (

@@ -20,7 +20,7 @@ pub mod upkeep;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -50,6 +50,8 @@ pub struct Store {
     database: Database,
     /// How long events are kept, days: what [`Store::apply_retention`] was last told.
     retention_days: Arc<AtomicU32>,
+    /// Whether [`Store::migrate`] has ended well, here.
+    is_migrated: Arc<AtomicBool>,
     /// From which timestamp on the rollups are whole: asked once.
     rollups_since_ms: Arc<OnceCell<i64>>,
     /// The same of the issues' hours.
@@ -78,6 +80,7 @@ impl Store {
             read,
             database,
             retention_days,
+            is_migrated: Arc::default(),
             rollups_since_ms: Arc::default(),
             issues_since_ms: Arc::default(),
             failure_days_since_ms: Arc::default(),
@@ -112,6 +115,7 @@ impl Store {
     /// As [`migrate::apply`].
     pub async fn migrate(&self) -> Result<Vec<&'static str>, migrate::MigrateError> {
         let applied = migrate::apply(&self.admin, &self.database, migrate::MIGRATIONS).await?;
+        self.is_migrated.store(true, Ordering::Release);
         Ok(applied.into_iter().map(|migration| migration.name).collect())
     }
 

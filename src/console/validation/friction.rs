@@ -56,7 +56,7 @@ pub(super) struct FrictionView {
     pub(super) cut: Option<usize>,
 }
 
-/// The filter, without what is left of an hour that has begun: who still fails is told by the last hours before the range's end.
+/// The filter, without what is left of an hour or a day that has begun: who still fails is told by the last hours before the range's end.
 pub(super) fn until_now(range: &Range, filter: &Filter, visit: &Visit) -> Filter {
     Filter { to_ms: range.ends_ms(visit.now_ms), ..filter.clone() }
 }

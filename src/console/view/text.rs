@@ -18,7 +18,8 @@ pub const fn field_name(field: &str) -> &str {
 /// A text as it is written in code.
 #[must_use]
 pub fn code(text: &str) -> Markup {
-    Markup::new(format!("<code>{}</code>", escape(text)))
+    // `invalid_type(integer)` is better broken before what is in brackets than anywhere.
+    Markup::new(format!("<code>{}</code>", escape(text).replace('(', "<wbr>(")))
 }
 
 /// A route; long ones take a second line rather than the table's end.

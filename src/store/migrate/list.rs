@@ -22,7 +22,6 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_issues"),
     migration!(6, "0006_release_hours"),
     migration!(7, "0007_failure_days"),
-    migration!(8, "0008_issue_granules"),
 ];
 
 /// The tables whose rows expire, with the expression of time each goes by.

@@ -48,7 +48,7 @@ pub use histogram::Histogram;
 pub use impact::{EventSummary, Impact};
 pub use issues::{IssueFilter, IssueKind, IssueRelease, IssueSamples, IssueStep, NamedCount, SeenIssue};
 pub use observed::GeneralError;
-pub use rate_limit::{Episode, GAP_MS};
+pub use rate_limit::Episode;
 pub use rates::{NO_STEPS_S, RateKey, Series};
 pub use ratio::{RatedPoint, RatedSeries};
 pub use received::Received;

@@ -26,7 +26,7 @@ const WINDOW_MS: i64 = 6 * HOUR_MS;
 /// How far from an event its episode is looked for first, each way: most end within.
 const NEAR_MS: i64 = 15 * MINUTE_MS;
 
-/// How long before an episode a reset may have been announced that its 429s came before; further back only where the episode is long.
+/// How long before an episode a reset may have been announced that its 429s came before. Those of longer ago count where they are read all the same.
 const ANNOUNCED_MS: i64 = HOUR_MS;
 
 /// Episodes read at most, the largest.
@@ -113,13 +113,9 @@ impl Store {
         let mut sql = Sql::new("SELECT DISTINCT toInt64(toUnixTimestamp(at)) * 1000 AS hour FROM ");
         sql.push(&self.table("rollup_accounts")).push_cells_by_day(project, &[(first_hour, range.1)]);
         sql.push_value(" AND account = {}", Value::Text(event.account_id.clone()));
-        sql.push_conditions(&Filter {
-            services: vec![event.service.clone()],
-            environments: vec![event.environment.clone()],
-            routes: vec![event.route.clone()],
-            statuses: vec![LIMITED],
-            ..Filter::default()
-        });
+        let [services, environments, routes] =
+            [&event.service, &event.environment, &event.route].map(|word| vec![origin_word(word).to_owned()]);
+        sql.push_conditions(&Filter { services, environments, routes, statuses: vec![LIMITED], ..Filter::default() });
         let hours: Vec<i64> = self.rows("reading the hours of a rate limit", &sql).await?;
         let hours: HashSet<i64> = hours.into_iter().collect();
         let hour = begin_of(event.timestamp_ms, HOUR_MS);

@@ -3,6 +3,10 @@
 //! Rollups know whole minutes, hours and days of UTC. A range is cut into those and the edges around them, which are read from the events; no event is in
 //! two of the pieces, so the sums of the pieces are the answer.
 
+use std::sync::atomic::Ordering;
+
+use tokio::sync::OnceCell;
+
 use super::{CLOCK_AHEAD_MS, Filter, Sql, Store, StoreError, Value};
 use crate::store::rows::week_of;
 
@@ -106,24 +110,34 @@ impl Sql {
 impl Store {
     /// From which timestamp on the rollups count every event, milliseconds since the Unix epoch.
     pub(super) async fn rollups_since_ms(&self) -> Result<i64, StoreError> {
-        self.rollups_since_ms.get_or_try_init(|| self.since_ms("rollup_start")).await.copied()
+        self.since_ms(&self.rollups_since_ms, "rollup_start").await
     }
 
     /// The same of the hours of issues.
     pub(super) async fn issues_since_ms(&self) -> Result<i64, StoreError> {
-        self.issues_since_ms.get_or_try_init(|| self.since_ms("issue_start")).await.copied()
+        self.since_ms(&self.issues_since_ms, "issue_start").await
     }
 
     /// The same of the days of field errors.
     pub(super) async fn failure_days_since_ms(&self) -> Result<i64, StoreError> {
-        self.failure_days_since_ms.get_or_try_init(|| self.since_ms("failure_day_start")).await.copied()
+        self.since_ms(&self.failure_days_since_ms, "failure_day_start").await
     }
 
-    async fn since_ms(&self, table: &str) -> Result<i64, StoreError> {
+    /// What a table says of it: kept once the migrations are through, because one that is being made says nothing yet.
+    async fn since_ms(&self, kept: &OnceCell<i64>, table: &str) -> Result<i64, StoreError> {
+        if let Some(since_ms) = kept.get() {
+            return Ok(*since_ms);
+        }
+        let is_migrated = self.is_migrated.load(Ordering::Acquire);
         // Zero of an empty table.
         let sql = Sql::new(&format!("SELECT toUnixTimestamp64Milli(max(at)) FROM {}", self.table(table)));
         let last: i64 = self.answered("reading the start of the rollups", self.ask(&sql).fetch_one()).await?;
-        Ok(if last == 0 { 0 } else { last.saturating_add(CLOCK_AHEAD_MS) })
+        let since_ms = if last == 0 { 0 } else { last.saturating_add(CLOCK_AHEAD_MS) };
+        if is_migrated {
+            // Whoever was first has read the same.
+            let _ = kept.set(since_ms);
+        }
+        Ok(since_ms)
     }
 }
 

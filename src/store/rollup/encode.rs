@@ -1,4 +1,4 @@
-//! Rollups as Arrow streams: one record batch a table, in the table's order; its last row is the marker of the group.
+//! Rollups as Arrow streams: one record batch a table, in the table's order (days of field errors: in that of the hours, and ClickHouse sorts them); its last row is the marker of the group.
 
 use std::{iter::once, sync::Arc};
 

@@ -119,6 +119,12 @@ async fn an_accounts_events_go_from_everywhere_and_others_stay() {
     let (_, body) = collector.get(path).await;
     let row = &body["data"]["rows"][0];
     assert_eq!((&row["count"], &row["accounts"]), (&json!(1), &json!(0)), "{body}");
+    // Nor have the days it, of which that of the erasure is one.
+    let (_, body) =
+        collector.get("/api/v1/validation/failures?from=2026-11-22T00:00:00Z&to=2026-11-23T00:00:00Z").await;
+    let row = &body["data"]["rows"][0];
+    assert_eq!((&row["count"], &row["accounts"]), (&json!(5), &json!(1)), "{body}");
+    assert!(!row["samples"].to_string().contains("req_1"), "{body}");
     // Another project keeps its own.
     let (_, body) = collector.read(&foreign, "/api/v1/requests/req_1").await;
     assert_eq!(body["data"]["state"], "found", "{body}");

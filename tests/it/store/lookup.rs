@@ -330,6 +330,26 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
     }
     let again = store.episode("shop", &back[1]).await.unwrap().unwrap();
     assert_eq!((again.events, again.retries_before_reset), (1, 1));
+    // Who has no account is known by the address; and a word that the table cannot hold is another one there, and in its rollups.
+    let nobody = |number: u128, address: &str| Event {
+        account_id: String::new(),
+        client_ip: address.to_owned(),
+        ..at(50 + number, 30 * i64::try_from(number).unwrap())
+    };
+    let odd = |number: u128| Event {
+        route: "/a\u{1f}b".to_owned(),
+        account_id: "21".to_owned(),
+        ..at(100 + number, 240 * i64::try_from(number).unwrap() - 9600)
+    };
+    let nobodies = [nobody(0, "192.0.2.7"), nobody(1, "192.0.2.8"), nobody(2, "192.0.2.7")];
+    let odds: Vec<_> = (0..40).map(odd).collect();
+    deliver(store, &[nobodies.as_slice(), &odds].concat()).await;
+    let stranger = store.episode("shop", &nobodies[2]).await.unwrap().unwrap();
+    assert_eq!((stranger.client_ip.as_str(), stranger.events, stranger.start_ms), ("192.0.2.7", 2, noon()));
+    for event in [&odds[0], &odds[30], &odds[39]] {
+        let episode = store.episode("shop", event).await.unwrap().unwrap();
+        assert_eq!((episode.events, episode.start_ms), (40, odds[0].timestamp_ms));
+    }
     // The list has the same of them all.
     let listed = store.rate_limit_episodes("shop", &whole_time()).await.unwrap();
     for event in events.iter().filter(|event| event.status == 429).chain(&long).chain(&back) {

@@ -121,6 +121,12 @@ async fn answers(store: &Store, filters: &[Filter]) -> (Vec<String>, Vec<Failure
                 all.push(format!("{filter:?} {keys:?} {step}: {series:?}"));
             }
         }
+        for step in [10 * MINUTE, HOUR, 5 * HOUR, DAY] {
+            let mut trends = store.failure_trends("shop", filter, step, 100).await.unwrap();
+            // Where a step begins, and an hour that two would share is whole in one, goes by the step alone.
+            trends.iter_mut().for_each(|trend| trend.steps.sort_unstable());
+            all.push(format!("{filter:?} {step}: {trends:?}"));
+        }
         let before = (filter.from_ms - (filter.to_ms - filter.from_ms), filter.from_ms);
         for keys in [&[Field, Rule][..], &[Field], &[Rule], &[Route], &[], &[Rule, Route, Field], &[Field, Message]] {
             for previous in [None, Some(before)] {
@@ -142,6 +148,9 @@ fn filters() -> Vec<Filter> {
         (first + 123_456, noon() - 7_654_321),
         (first + 10 * MINUTE, first + 25 * MINUTE),
         (first + 1, first + 59_999),
+        // A day, after half of one; and a day with edges of hours and events.
+        (first - 12 * HOUR, first + 12 * HOUR),
+        (first - 12 * HOUR - 123_456, first + 12 * HOUR + 9_876_543),
     ];
     let all = |range: (i64, i64)| Filter { from_ms: range.0, to_ms: range.1, ..Filter::default() };
     let mut filters = ranges.map(all).to_vec();

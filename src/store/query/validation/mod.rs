@@ -328,15 +328,17 @@ impl Store {
 
     /// The field errors of a range's events, each event once.
     fn push_errors_that_fit(&self, sql: &mut Sql, project: &str, filter: &Filter, group_by: &[FailureKey]) {
-        // Paths are no column of their own: they are read only if asked for.
-        let paths = if group_by.contains(&FailureKey::Path) { "path" } else { "field" };
+        // Paths, which are no column of their own, and messages are read only if asked for.
+        let is_asked = |keys: &[FailureKey]| group_by.iter().any(|key| keys.contains(key));
+        let paths = if is_asked(&[FailureKey::Path]) { "path" } else { "field" };
+        let messages = if is_asked(&[FailureKey::Message, FailureKey::MaskedMessage]) { "message" } else { "field" };
         sql.push(
             "(SELECT key, request_id, account_id, route, toUnixTimestamp64Milli(timestamp) AS at, \
              `errors.field` AS error_fields, ",
         );
-        sql.push(&format!("`errors.{paths}` AS error_paths, "));
-        sql.push(if group_by.contains(&FailureKey::MaskedMessage) { "user_id, " } else { "" });
-        sql.push("`errors.message` AS error_messages, `errors.rule` AS error_rules FROM ");
+        sql.push(&format!("`errors.{paths}` AS error_paths, `errors.{messages}` AS error_messages, "));
+        sql.push(if is_asked(&[FailureKey::MaskedMessage]) { "user_id, " } else { "" });
+        sql.push("`errors.rule` AS error_rules FROM ");
         sql.push(&self.table("events")).push_range(project, filter.from_ms, filter.to_ms).push_conditions(filter);
         sql.push(
             " AND notEmpty(`errors.field`) LIMIT 1 BY key) ARRAY JOIN error_fields AS error_field, \
