@@ -138,10 +138,9 @@ fn asked(filter: Filter, ends_ms: i64, limit: usize) -> Asked {
 
 /// Whether there are events of all of the period of the same length before.
 async fn knows_before(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<bool, ApiError> {
-    let span = shared.timed("project_span", shared.store.project_span(&token.project)).await;
-    let span = span.map_err(|error| unavailable(&error))?;
-    let before_ms = asked.previous.map(|(from_ms, _)| from_ms);
-    Ok(span.zip(before_ms).is_some_and(|(span, before_ms)| span.first_ms <= before_ms))
+    let Some((before_ms, _)) = asked.previous else { return Ok(false) };
+    let has_events = shared.store.has_events_by(&token.project, before_ms);
+    shared.timed("has_events_by", has_events).await.map_err(|error| unavailable(&error))
 }
 
 /// What the parts of the page are made with.

@@ -53,6 +53,15 @@ impl Store {
         Ok(self.rows_of("reading a project's span", query).await?.pop())
     }
 
+    /// Whether there is an event of a project by a moment (milliseconds since the Unix epoch), itself included: a part of [`Store::project_span`] that
+    /// takes a fraction of it.
+    pub async fn has_events_by(&self, project: &str, at_ms: i64) -> Result<bool, StoreError> {
+        let mut sql = Sql::new("SELECT toUInt8(1) FROM ");
+        sql.push(&self.table("events")).push_value(" WHERE project = {}", Value::Text(project.to_owned()));
+        sql.push_value(" AND timestamp <= fromUnixTimestamp64Milli({}, 'UTC') LIMIT 1", Value::Int(at_ms));
+        Ok(!self.rows_of::<u8>("looking for a project's first event", self.ask_plainly(&sql)).await?.is_empty())
+    }
+
     /// Parts, rows and bytes of our tables.
     pub async fn parts(&self) -> Result<Vec<TableParts>, StoreError> {
         let query = self

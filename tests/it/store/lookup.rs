@@ -368,6 +368,10 @@ async fn a_projects_span_is_its_first_and_last_event() {
     insert(store, &[at(1, 7), at(2, -7), Event { project: "other".to_owned(), ..at(3, 99) }]).await;
     let span = store.project_span("shop").await.unwrap().unwrap();
     assert_eq!((span.first_ms, span.last_ms, span.events), (noon() - 7, noon() + 7, 2));
+    for (project, at_ms, has) in [("shop", noon() - 8, false), ("shop", noon() - 7, true), ("none", noon() + 99, false)]
+    {
+        assert_eq!(store.has_events_by(project, at_ms).await.unwrap(), has, "{project} {at_ms}");
+    }
     store.ping().await.unwrap();
 }
 
