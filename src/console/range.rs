@@ -114,6 +114,11 @@ impl Range {
         Self { from_ms, to_ms, is_widened: true, ..self }
     }
 
+    /// Whether it was widened to whole days.
+    fn is_of_days(&self) -> bool {
+        self.is_widened && self.length_ms() >= UNITS_MS[0].0
+    }
+
     /// Where it ends so far: now, where that is to come.
     #[must_use]
     pub fn ends_ms(&self, now_ms: i64) -> i64 {
@@ -174,7 +179,10 @@ impl Range {
     pub fn within(&self) -> Markup {
         let at = |ms| moment(ms, Format::Minute);
         match (self.preset(), self.to.is_empty()) {
-            (Some(words), _) if self.is_widened => Markup::new(format!("in the {words} (since {})", at(self.from_ms))),
+            (Some(words), _) if self.is_widened => {
+                let whole = if self.is_of_days() { "whole days of UTC, " } else { "" };
+                Markup::new(format!("in the {words} ({whole}since {})", at(self.from_ms)))
+            }
             (Some(words), _) => format!("in the {words}").into(),
             (None, true) => Markup::new(format!("since {}", at(self.from_ms))),
             (None, false) => Markup::new(format!("from {} to {}", at(self.from_ms), at(self.to_ms))),
@@ -222,6 +230,7 @@ mod tests {
         assert_eq!(day.words(), "last 24 h");
         let week = range(7 * 24, "").by_whole_units();
         assert_eq!((week.from_ms, week.to_ms, week.ends_ms(now_ms)), (13 * DAY_MS, 21 * DAY_MS, now_ms));
+        assert!(week.is_of_days() && !day.is_of_days());
         let some_days = range(5 * 24, "").by_whole_units();
         assert_eq!((some_days.from_ms, some_days.to_ms), (380 * HOUR_MS, 501 * HOUR_MS));
         let typed = Range { from: "2026-11-17T10:30:00Z".to_owned(), ..range(24, "") };

@@ -1,7 +1,7 @@
 //! The catalog's entries as sections and tables.
 
 use crate::{
-    console::view::{Column, Explore, Markup, badge, escape, plural, scroll},
+    console::view::{Column, Explore, Markup, badge, escape, number, plural, scroll},
     event::catalog::{Practice, PracticeKind},
     http::catalog::{CatalogAnswer, FieldSeen, StatusSeen},
 };
@@ -144,7 +144,7 @@ fn table(title: &str, rows: &[Vec<Markup>]) -> Markup {
 fn cells(field: &FieldSeen, explore: &Explore) -> Vec<Markup> {
     let entry = field.entry;
     let names: Vec<_> = entry.fields.iter().map(|name| format!("<code>{}</code>", escape(name))).collect();
-    let count = if field.seen.count == 0 { seen_never() } else { link(field, explore).number(field.seen.count) };
+    let count = if field.seen.count == 0 { seen_never() } else { observed(field, explore) };
     vec![
         Markup::new(names.join(", ")),
         Markup::new(format!("{} <span class=\"tag\">{}</span>", escape(&entry.message), escape(&entry.rule))),
@@ -154,14 +154,17 @@ fn cells(field: &FieldSeen, explore: &Explore) -> Vec<Markup> {
     ]
 }
 
-/// The events with the message, or, where it has variable parts, with the rule.
-fn link(field: &FieldSeen, explore: &Explore) -> Explore {
+/// How often a message was observed, and where to look for it. No filter asks for a module's routes and a message as it is: the link, which has its fields
+/// and its text, may find more.
+fn observed(field: &FieldSeen, explore: &Explore) -> Markup {
     let entry = field.entry;
-    if entry.message.contains('{') {
-        let name = entry.fields.first().map_or("", String::as_str);
-        return explore.clone().with("field", name);
-    }
-    explore.clone().with("q", entry.message.trim_end_matches('.'))
+    let events = entry.fields.iter().fold(explore.clone(), |events, name| events.with("field", name));
+    let events = if entry.message.contains('{') {
+        events.with("rule", &entry.rule)
+    } else {
+        events.with("q", entry.message.trim_end_matches('.'))
+    };
+    Markup::new(format!("{} {}", escape(&number(field.seen.count)), events.text("look")))
 }
 
 fn anchor(kind: &str, name: &str) -> String {

@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     Context, chips,
-    failures::{accounts_link, documented_tag, explore},
+    failures::{accounts_link, counted, documented_tag, explore},
     step_ms,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         chart::spark,
         render,
         view::{
-            Column, Markup, code, field_name, number, percent, plural, request_for, route_code, scroll,
+            Column, Explore, Markup, code, field_name, number, percent, plural, request_for, route_code, scroll,
             time::{Format, moment_of},
         },
     },
@@ -37,6 +37,9 @@ use crate::{
 /// Rows of each list.
 const ROWS: usize = 20;
 
+/// Accounts that are listed.
+const ACCOUNTS: usize = 100;
+
 /// Trends that are summed: one for each field, rule and route of the failure.
 const TRENDS: usize = 1000;
 
@@ -54,8 +57,8 @@ struct FailurePage {
     spark: Markup,
     messages: Markup,
     who: Markup,
-    /// Accounts that are not listed.
-    others: u64,
+    /// How many accounts are not listed, in words.
+    others: String,
     places: Markup,
     samples: Vec<Markup>,
     back: String,
@@ -77,7 +80,7 @@ pub(in crate::console) async fn failure(
     let (whole, messages, who, places) = (
         by(&[]),
         by(&[FailureKey::Field, sight.message_key()]),
-        by(&[FailureKey::Account]),
+        Asked { limit: ACCOUNTS, ..by(&[FailureKey::Account]) },
         by(&[FailureKey::Route, FailureKey::Rule]),
     );
     let step_ms = step_ms(&filter);
@@ -104,12 +107,16 @@ pub(in crate::console) async fn failure(
         range: range.within(),
         chips: chips(&visit),
         is_empty: all.is_none(),
-        count: events.text(&plural(count, "failure", "failures")),
+        count: all.map_or_else(Markup::default, |row| header_count(row, &events)),
         accounts: plural(accounts, "account", "accounts"),
         spark: spark(&counts, &format!("{} over the range", plural(count, "failure", "failures"))),
         messages: messages_table(&messages, &context),
         who: who_table(&who, &context),
-        others: accounts.saturating_sub(named),
+        others: match accounts.saturating_sub(named) {
+            0 => String::new(),
+            1 => "One further account is not listed.".to_owned(),
+            others => format!("{} further accounts are not listed.", number(others)),
+        },
         places: places_table(&places, &context),
         samples: whole.iter().flat_map(|row| &row.samples).map(|id| request_for(id, &token)).collect(),
         back: visit.elsewhere("/validation", &[("field", ""), ("rule", ""), ("route", "")]),
@@ -117,6 +124,16 @@ pub(in crate::console) async fn failure(
         title,
     };
     Ok(render(&page)?.into_response())
+}
+
+/// `113 failures in 85 events`, or `85 failures` where each is in an event of its own.
+fn header_count(row: &Failure, events: &Explore) -> Markup {
+    let failures = events.text(&plural(row.count, "failure", "failures"));
+    if row.events == row.count {
+        return failures;
+    }
+    let in_events = events.text(&plural(row.events, "event", "events"));
+    Markup::new(format!("{failures} in {in_events}"))
 }
 
 /// How each failure of the filter went over the range.
@@ -169,8 +186,9 @@ fn messages_table(messages: &[Failure], context: &Context<'_>) -> Markup {
                 explore(context, &[("field", text(row, "field")), ("q", message)])
             };
             vec![
-                Markup::from(message),
-                link.number(row.count),
+                // What is searched for is found in longer texts and other fields too: the number says no more than the text leads to.
+                link.text(message),
+                number(row.count).into(),
                 percent(row.share).into(),
                 seen(&row.last_seen),
                 documented_tag(row.documented == Some(true)),
@@ -191,7 +209,7 @@ fn who_table(who: &[Failure], context: &Context<'_>) -> Markup {
             let count = if account.is_empty() {
                 number(row.count).into()
             } else {
-                explore(context, &[("account_id", account)]).number(row.count)
+                counted(row, &explore(context, &[("account_id", account)]))
             };
             vec![name, count, seen(&row.first_seen), seen(&row.last_seen)]
         })
@@ -209,7 +227,7 @@ fn places_table(places: &[Failure], context: &Context<'_>) -> Markup {
             let events = explore(context, &[("route", route), ("rule", rule)]);
             let link = context.failure_link(&[("route", route), ("rule", rule)]);
             let accounts = accounts_link(row.accounts, link.as_deref());
-            vec![route_code(route), code(rule), events.number(row.count), accounts]
+            vec![route_code(route), code(rule), counted(row, &events), accounts]
         })
         .collect();
     scroll("Routes and rules", &COLUMNS, &rows)

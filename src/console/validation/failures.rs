@@ -45,6 +45,16 @@ pub(super) fn field_link(field: &str, link: Option<&str>) -> Markup {
     }
 }
 
+/// How many failures, and in how many events where those are fewer: they are what the link leads to.
+pub(super) fn counted(row: &Failure, events: &Explore) -> Markup {
+    let count = events.number(row.count);
+    if row.events == row.count {
+        return count;
+    }
+    let events = plural(row.events, "event", "events");
+    Markup::new(format!("{count} <span class=\"faint\">in {}</span>", escape(&events)))
+}
+
 /// A number of accounts that leads to them: where the page of their failure lists whom it meets.
 pub(super) fn accounts_link(accounts: u64, link: Option<&str>) -> Markup {
     match link {
@@ -100,7 +110,7 @@ fn cells(
         field_link(&field, link.as_deref()),
         code(&rule),
         route_code(&route),
-        explore(context, &values).number(row.count),
+        counted(row, &explore(context, &values)),
         accounts_link(row.accounts, link.as_deref()),
         trend.map_or_else(Markup::default, |trend| spark(&context.counts(trend), &format!("{label} over the range"))),
         change(row.count, row.previous_count.filter(|_| knows_before), &context.before(&values)),
@@ -116,14 +126,14 @@ pub(super) fn documented_tag(documented: bool) -> Markup {
     })
 }
 
-/// Against the period before: `+12 %`, `−40 %`, `new`; a dash where that is not known. It leads to the events of that period, if there are any.
+/// Against the period before: `+12 %`, `−40 %`, `none before`; a dash where that is not known. It leads to the events of that period, if there are any.
 fn change(count: u64, before: Option<u64>, events: &Explore) -> Markup {
     let Some(before) = before else {
         let hover = "there are no events of all of the period of the same length before";
         return Markup::new(format!("<span title=\"{hover}\">–</span>"));
     };
     let text = match (count, before) {
-        (_, 0) => "new".to_owned(),
+        (_, 0) => "none before".to_owned(),
         (count, before) if count == before => "same".to_owned(),
         (count, before) => {
             let factor = count as f64 / before as f64;
@@ -156,7 +166,7 @@ mod tests {
             link.unwrap_or(text).to_owned()
         };
         let told = [text(5, Some(0)), text(5, Some(5)), text(6, Some(5)), text(3, Some(5))];
-        assert_eq!(told, ["new", "same", "+20 %", "−40 %"]);
+        assert_eq!(told, ["none before", "same", "+20 %", "−40 %"]);
         assert_eq!([text(5000, Some(5)), text(5, None)], ["× 1000", "–"]);
     }
 }

@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     Context, HOUR_MS, chips,
-    failures::{explore, field_link},
+    failures::{accounts_link, explore, field_link},
     step_ms, stuck_words,
 };
 use crate::{
@@ -99,7 +99,7 @@ impl FrictionView {
             Column::Number("Stuck"),
             Column::Number("Still failing"),
             Column::Number("Not seen again"),
-            Column::Text("Most tries"),
+            Column::Text("Whom to help first"),
         ];
         let quiet = duration(friction.quiet_seconds * 1000);
         let rows: Vec<_> = friction.rows.iter().filter(|row| row.accounts > 0).map(|row| cells(row, context)).collect();
@@ -124,7 +124,7 @@ fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
     vec![
         field_link(&row.field, link.as_deref()),
         route_code(&row.route),
-        explore(context, &values).number(row.accounts),
+        accounts_link(row.accounts, link.as_deref()),
         tries.into(),
         Markup::new(format!("<b>{}</b>", number(row.stuck))),
         number(row.still_failing).into(),
@@ -133,7 +133,7 @@ fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
     ]
 }
 
-/// The three accounts that tried most, each with its events.
+/// Three accounts, those that are stuck first, each with its events.
 fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) -> Markup {
     const NAMED: usize = 3;
     let name = |account: &FrictionAccount| {

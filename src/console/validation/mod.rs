@@ -128,7 +128,13 @@ pub(super) async fn table(
     let filter = range.filter(params.conditions());
     params.finish()?;
     let asked = asked(filter, range.ends_ms(visit.now_ms), CSV_ROWS);
-    Ok(csv::answer(&asked, &validation::count(&shared, &token, &asked).await?))
+    let (mut failures, knows_before) =
+        tokio::try_join!(validation::count(&shared, &token, &asked), knows_before(&shared, &token, &asked))?;
+    if !knows_before {
+        // A zero would say that there were none.
+        failures.rows.iter_mut().for_each(|row| row.previous_count = None);
+    }
+    Ok(csv::answer(&asked, &failures))
 }
 
 fn asked(filter: Filter, ends_ms: i64, limit: usize) -> Asked {

@@ -22,7 +22,7 @@ fn cells(row: &Failure, keys: &[&str], compared: bool) -> Vec<String> {
         keys.iter().map(|key| row.keys.get(key).map(ToString::to_string).unwrap_or_default()).collect();
     cells.extend([row.count, row.events, row.accounts].map(|number| number.to_string()));
     cells.push(format!("{:.6}", row.share));
-    cells.extend(compared.then(|| row.previous_count.unwrap_or_default().to_string()));
+    cells.extend(compared.then(|| row.previous_count.map_or_else(String::new, |count| count.to_string())));
     let documented = row.documented.map(|documented| documented.to_string()).unwrap_or_default();
     cells.extend([row.first_seen.clone(), row.last_seen.clone(), documented, row.samples.join(" ")]);
     cells

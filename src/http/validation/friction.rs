@@ -56,7 +56,7 @@ pub struct FrictionAt {
     /// Begin of the first and of the last hour with a failure.
     pub first_seen: String,
     pub last_seen: String,
-    /// The five accounts with the most attempts.
+    /// Five accounts: those that are stuck, then the others, those with the most attempts first.
     pub worst: Vec<FrictionAccount>,
 }
 
@@ -145,7 +145,7 @@ fn sentence(stuck: u64) -> String {
 impl Sight {
     fn friction(&self, row: FrictionRow, quiet_since_ms: i64) -> FrictionAt {
         let hour = |seconds: u32| rfc3339(i64::from(seconds) * 1000);
-        let worst = row.worst.into_iter().map(|(minus_attempts, account, last)| FrictionAccount {
+        let worst = row.worst.into_iter().map(|(_, minus_attempts, account, last)| FrictionAccount {
             account_id: self.account(account),
             attempts: minus_attempts.unsigned_abs(),
             last_seen: hour(last),

@@ -34,8 +34,8 @@ pub struct FrictionRow {
     /// Begin of the first and of the last hour with an attempt, Unix seconds.
     pub first_hour: u32,
     pub last_hour: u32,
-    /// Accounts with the most attempts: minus their number, the account, the last attempt's hour.
-    pub worst: Vec<(i64, String, u32)>,
+    /// Accounts to look at first: whether it is not stuck, minus the number of its attempts, the account, the last attempt's hour.
+    pub worst: Vec<(bool, i64, String, u32)>,
     /// Accounts that are stuck at any field of any route that fits the filter.
     pub stuck_in_all: u64,
 }
@@ -130,7 +130,7 @@ fn push_outer(sql: &mut Sql, to_ms: i64, quiet_ms: i64) {
          sumIf(hours, id != '') AS attempts, countIf(is_failing) AS still_failing, countIf(is_failing AND hours > 1) AS stuck, \
          uniqExactStateIf(id, is_failing AND hours > 1) AS stuck_ids, min(first) AS first_hour, max(last) AS last_hour, ",
     );
-    sql.push(&format!("groupArraySortedIf({WORST})((-toInt64(hours), id, last), id != '') AS worst "));
+    sql.push(&format!("groupArraySortedIf({WORST})((NOT toBool(is_failing AND hours > 1), -toInt64(hours), id, last), id != '') AS worst "));
     sql.push(
         "FROM (SELECT r, f, id, count() AS hours, min(hour) AS first, max(hour) AS last, if(id = '', sum(hits_), 0) AS hits, ",
     );

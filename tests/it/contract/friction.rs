@@ -27,6 +27,8 @@ async fn attempts_are_hours_and_who_fails_late_and_again_is_stuck() {
         // Got on, or gave up.
         failure("req_5", Some("gone"), "2026-11-22T02:00:00Z", "title"),
         failure("req_6", Some("gone"), "2026-11-22T03:00:00Z", "title"),
+        failure("req_10", Some("gone"), "2026-11-22T04:00:00Z", "title"),
+        failure("req_11", Some("gone"), "2026-11-22T06:00:00Z", "title"),
         // Fails, and has tried once.
         failure("req_7", Some("new"), "2026-11-22T11:40:00Z", "title"),
         failure("req_8", None, "2026-11-22T11:41:00Z", "title"),
@@ -51,11 +53,11 @@ async fn attempts_are_hours_and_who_fails_late_and_again_is_stuck() {
         );
         let row = &data["rows"][0];
         let expected =
-            json!({"field": "title", "events": 8, "accounts": 3, "still_failing": 2, "not_seen_again": 1, "stuck": 1});
+            json!({"field": "title", "events": 10, "accounts": 3, "still_failing": 2, "not_seen_again": 1, "stuck": 1});
         for (name, value) in expected.as_object().unwrap() {
             assert_eq!(&row[name], value, "{range} {name}: {row:#}");
         }
-        assert_eq!(row["attempts_per_account"], 2.0, "3, 2 and 1 hours: {row:#}");
+        assert_eq!(row["attempts_per_account"], 8.0 / 3.0, "3, 4 and 1 hours: {row:#}");
         let worst: Vec<_> = row["worst"]
             .as_array()
             .unwrap()
@@ -68,7 +70,7 @@ async fn attempts_are_hours_and_who_fails_late_and_again_is_stuck() {
                 )
             })
             .collect();
-        assert_eq!(worst, [("stuck", 3, true), ("gone", 2, false), ("new", 1, true)]);
+        assert_eq!(worst, [("stuck", 3, true), ("gone", 4, false), ("new", 1, true)], "who is stuck comes first");
         assert_eq!(data["rows"][1]["field"], "name");
     }
     let (_, body) =
