@@ -196,7 +196,8 @@ def measure_pages(engine, collector, rids, newest):
         "AND length(account_id) = 5 LIMIT 1 FORMAT TSV").strip().split("\t")
     filters = {"": "", "5xx": "status=5xx", "a route": urllib.parse.urlencode({"route": route}), "a service, status and method": f"service={service}&status=422&method=POST",
                "field and rule": "field=email&rule=required", "a busy account": "account_id=1", "a rare account": f"account_id={rare}", "a text": "q=characters"}
-    pages = {"/requests/{id}": [f"/requests/{rid}" for rid in rids[:200]]}
+    limited = [rid for rid in rids[:200] if collector.get(f"/api/v1/requests/{rid}")[1]["data"]["events"][-1]["status"] == 429]
+    pages = {"/requests/{id}": [f"/requests/{rid}" for rid in rids[:200]], "/requests/{id}, a 429": [f"/requests/{rid}" for rid in limited]}
     for days in (1, 7, 30):
         # A day within the two that have minutes, longer ranges before them: they are read by hours and days.
         ends = [newest - (0 if days == 1 else 2 * DAY_MS) - at * 613_000 for at in range(PAGES)]
@@ -241,7 +242,7 @@ def main():
     engine = bench.Engine(f"lookup-{million}")
     bench.migrate(engine, "b")
     fill_rollups(engine, million)
-    print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
+    print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows, sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
     collector = Collector(engine)
     try:
         rids = ids(engine, million * 1_000_000)

@@ -16,6 +16,7 @@ OUTPUT = ("output_format_arrow_low_cardinality_as_dictionary = 1, output_format_
           "output_format_arrow_compression_method = 'none', max_threads = 1, max_block_size = 100000000, "
           "group_by_two_level_threshold = 0, group_by_two_level_threshold_bytes = 0")
 HOUR = "toStartOfHour(toDateTime(timestamp, 'UTC')) AS at"
+DAY = "toStartOfDay(toDateTime(timestamp, 'UTC')) AS at"
 MINUTE = "toStartOfMinute(toDateTime(timestamp, 'UTC')) AS at"
 WHO = "toDate(toMonday(received_at)) AS week, toUUID('00000000-0000-0000-0000-000000000000') AS batch, project"
 LAST = "max(CAST((timestamp, request_id), 'Tuple(at DateTime64(3, \\'UTC\\'), request_id String)')) AS last_seen"
@@ -28,6 +29,12 @@ CELLS = {
         "project, per, toStartOfHour(at), service, environment, route, method, status, at"),
     "rollup_failures": (
         "SELECT {who}, {hour}, service, environment, route, `errors.field`[1]::LowCardinality(String) AS field, "
+        "`errors.rule`[1]::LowCardinality(String) AS rule, count() AS count, count() AS events, 0::UInt64 AS field_repeats, "
+        "0::UInt64 AS rule_repeats, 0::UInt64 AS any_repeats, groupUniqArray(account_id) AS accounts, min(timestamp) AS first_seen, "
+        "{last} {rows} AND notEmpty(`errors.field`) GROUP BY week, batch, project, at, service, environment, route, field, rule",
+        "project, at, service, environment, route, field, rule"),
+    "rollup_failure_days": (
+        "SELECT {who}, {day}, service, environment, route, `errors.field`[1]::LowCardinality(String) AS field, "
         "`errors.rule`[1]::LowCardinality(String) AS rule, count() AS count, count() AS events, 0::UInt64 AS field_repeats, "
         "0::UInt64 AS rule_repeats, 0::UInt64 AS any_repeats, groupUniqArray(account_id) AS accounts, min(timestamp) AS first_seen, "
         "{last} {rows} AND notEmpty(`errors.field`) GROUP BY week, batch, project, at, service, environment, route, field, rule",
@@ -58,7 +65,7 @@ def main():
             for first in range(0, 1_000_000, size):
                 bounds = [start + first // 100, start + (first + size) // 100]
                 rows = ("FROM f.source WHERE received_at >= fromUnixTimestamp64Milli({}) AND received_at < fromUnixTimestamp64Milli({})".format(*bounds))
-                select = cells.format(who=WHO, hour=HOUR, minute=MINUTE, last=LAST, rows=rows)
+                select = cells.format(who=WHO, hour=HOUR, day=DAY, minute=MINUTE, last=LAST, rows=rows)
                 bodies.append(engine.raw(f"SELECT * FROM ({select}) ORDER BY {order} FORMAT ArrowStream SETTINGS {OUTPUT}"))
             taken = []
             for merges in ("STOP", "START"):

@@ -37,8 +37,8 @@ pub struct Range {
     /// The parameters as asked for; empty: the default.
     pub from: String,
     pub to: String,
-    /// Whether it was widened to [whole hours or days](Self::by_whole_units), which end after now.
-    pub is_widened: bool,
+    /// To what units it was widened: [whole hours or days](Self::by_whole_units), which end after now.
+    pub widened_ms: Option<i64>,
 }
 
 const HOUR_MS: i64 = 3_600_000;
@@ -97,7 +97,7 @@ impl Range {
     #[must_use]
     pub fn read(params: &mut Params, visit: &Visit) -> Self {
         let (from_ms, to_ms) = params.range(visit.now_ms);
-        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to"), is_widened: false }
+        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to"), widened_ms: None }
     }
 
     /// The same, of whole hours where it is a length of some hours until now, or of whole days of UTC where it is of some days: from the begin of its
@@ -111,12 +111,7 @@ impl Range {
         let Some((_, unit_ms)) = unit_ms else { return self };
         let from_ms = self.from_ms.div_euclid(unit_ms) * unit_ms;
         let to_ms = (self.to_ms - 1).div_euclid(unit_ms).saturating_add(1).saturating_mul(unit_ms);
-        Self { from_ms, to_ms, is_widened: true, ..self }
-    }
-
-    /// Whether it was widened to whole days.
-    fn is_of_days(&self) -> bool {
-        self.is_widened && self.length_ms() >= UNITS_MS[0].0
+        Self { from_ms, to_ms, widened_ms: Some(unit_ms), ..self }
     }
 
     /// Where it ends so far: now, where that is to come.
@@ -139,7 +134,7 @@ impl Range {
     /// The parameters that lead to the same range.
     #[must_use]
     pub fn params(&self) -> Vec<(&'static str, String)> {
-        if self.is_widened {
+        if self.widened_ms.is_some() {
             return vec![("from", rfc3339(self.from_ms)), ("to", rfc3339(self.to_ms))];
         }
         let pairs = [("from", &self.from), ("to", &self.to)];
@@ -179,8 +174,8 @@ impl Range {
     pub fn within(&self) -> Markup {
         let at = |ms| moment(ms, Format::Minute);
         match (self.preset(), self.to.is_empty()) {
-            (Some(words), _) if self.is_widened => {
-                let whole = if self.is_of_days() { "whole days of UTC, " } else { "" };
+            (Some(words), _) if self.widened_ms.is_some() => {
+                let whole = if self.widened_ms == Some(DAY_MS) { "whole days of UTC, " } else { "" };
                 Markup::new(format!("in the {words} ({whole}since {})", at(self.from_ms)))
             }
             (Some(words), _) => format!("in the {words}").into(),
@@ -230,7 +225,9 @@ mod tests {
         assert_eq!(day.words(), "last 24 h");
         let week = range(7 * 24, "").by_whole_units();
         assert_eq!((week.from_ms, week.to_ms, week.ends_ms(now_ms)), (13 * DAY_MS, 21 * DAY_MS, now_ms));
-        assert!(week.is_of_days() && !day.is_of_days());
+        assert_eq!([week.widened_ms, day.widened_ms], [Some(DAY_MS), Some(HOUR_MS)]);
+        let near_six_days = range(6 * 24 - 1, "").by_whole_units();
+        assert_eq!((near_six_days.length_ms(), near_six_days.widened_ms), (6 * DAY_MS, Some(HOUR_MS)));
         let some_days = range(5 * 24, "").by_whole_units();
         assert_eq!((some_days.from_ms, some_days.to_ms), (380 * HOUR_MS, 501 * HOUR_MS));
         let typed = Range { from: "2026-11-17T10:30:00Z".to_owned(), ..range(24, "") };

@@ -19,13 +19,11 @@ pub mod upkeep;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
-
-use tokio::sync::OnceCell;
 
 use crate::{clock::Clock, telemetry};
 use client::{Clients, Database};
@@ -53,10 +51,10 @@ pub struct Store {
     /// Whether [`Store::migrate`] has ended well, here.
     is_migrated: Arc<AtomicBool>,
     /// From which timestamp on the rollups are whole: asked once.
-    rollups_since_ms: Arc<OnceCell<i64>>,
+    rollups_since_ms: Arc<OnceLock<i64>>,
     /// The same of the issues' hours.
-    issues_since_ms: Arc<OnceCell<i64>>,
-    failure_days_since_ms: Arc<OnceCell<i64>>,
+    issues_since_ms: Arc<OnceLock<i64>>,
+    failure_days_since_ms: Arc<OnceLock<i64>>,
     /// What is in the table `issues`, as far as this collector has written it.
     known_issues: Arc<rollup::KnownIssues>,
     known_releases: Arc<rollup::KnownReleases>,

@@ -3,9 +3,7 @@
 //! Rollups know whole minutes, hours and days of UTC. A range is cut into those and the edges around them, which are read from the events; no event is in
 //! two of the pieces, so the sums of the pieces are the answer.
 
-use std::sync::atomic::Ordering;
-
-use tokio::sync::OnceCell;
+use std::sync::{OnceLock, atomic::Ordering};
 
 use super::{CLOCK_AHEAD_MS, Filter, Sql, Store, StoreError, Value};
 use crate::store::rows::week_of;
@@ -49,6 +47,13 @@ pub(super) fn key_of(columns: &[impl AsRef<str>]) -> Option<String> {
     hashes.reduce(|sum, hash| format!("{sum} + {hash}"))
 }
 
+impl Filter {
+    /// The same filter of another range.
+    pub(super) fn within(&self, (from_ms, to_ms): Range) -> Self {
+        Self { from_ms, to_ms, ..self.clone() }
+    }
+}
+
 impl Sql {
     /// What [`key_of`] makes of columns that have these values.
     pub(super) fn push_key_of(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
@@ -58,16 +63,7 @@ impl Sql {
         }
         self
     }
-}
 
-impl Filter {
-    /// The same filter of another range.
-    pub(super) fn within(&self, (from_ms, to_ms): Range) -> Self {
-        Self { from_ms, to_ms, ..self.clone() }
-    }
-}
-
-impl Sql {
     /// ` WHERE …` for the cells of a project in any of some ranges, those of a `per` each, if the table has it.
     pub(super) fn push_cells(&mut self, project: &str, ranges: &[(Option<&str>, Range)]) -> &mut Self {
         let earliest = ranges.iter().map(|(_, (from_ms, _))| *from_ms).min().unwrap_or_default();
@@ -92,9 +88,7 @@ impl Sql {
         }
         self.push(")")
     }
-}
 
-impl Sql {
     /// As [`Sql::push_cells`], of the rollups of accounts and issues, whose sorting keys have the day before the account or issue: of the time alone,
     /// ClickHouse looks for them in every day.
     pub(super) fn push_cells_by_day(&mut self, project: &str, ranges: &[Range]) -> &mut Self {
@@ -124,7 +118,7 @@ impl Store {
     }
 
     /// What a table says of it: kept once the migrations are through, because one that is being made says nothing yet.
-    async fn since_ms(&self, kept: &OnceCell<i64>, table: &str) -> Result<i64, StoreError> {
+    async fn since_ms(&self, kept: &OnceLock<i64>, table: &str) -> Result<i64, StoreError> {
         if let Some(since_ms) = kept.get() {
             return Ok(*since_ms);
         }

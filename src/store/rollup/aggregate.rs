@@ -51,6 +51,8 @@ pub struct Rollups {
     pairs: Vec<Pair>,
     /// Of what is counted so far, once it was asked for: every table is written in it.
     order: OnceLock<Order>,
+    /// The same of the field errors, which two tables are written of.
+    failure_order: OnceLock<FailureOrder>,
 }
 
 /// What a rate is asked by.
@@ -172,12 +174,16 @@ impl Rollups {
             + self.failure_accounts.len() * 8
             + self.issues.memory()
             + self.order.get().map_or(0, |order| (order.names.len() + order.series.len()) * size_of::<u32>())
+            + self.failure_order.get().map_or(0, |order| {
+                order.accounts.len() * 8 + order.cells.len() * size_of::<u32>() + order.places.len() * 16
+            })
     }
 
     /// Counts one event.
     pub fn add(&mut self, event: &EventRef<'_>) {
         self.events += 1;
         self.order.take();
+        self.failure_order.take();
         let at = seconds(event.timestamp_ms);
         let (minute, hour) = (at - at % MINUTE_S, at - at % HOUR_S);
         let [service, environment, route, method] =
@@ -334,8 +340,28 @@ impl Rollups {
         .collect()
     }
 
-    /// The cells of [`super::RollupTable::Failures`], in the order of the table.
+    /// The cells of [`super::RollupTable::Failures`], in the order of the table; those of [`super::RollupTable::FailureDays`] are made of them.
     pub(super) fn failures(&self) -> Vec<FailureCell<'_>> {
+        let FailureOrder { places, accounts, cells } = self.failure_order.get_or_init(|| self.order_failures());
+        let cell = |number: &u32| {
+            let failure = &self.failures[*number as usize];
+            let own = accounts.partition_point(|(of, _)| of < number)..accounts.partition_point(|(of, _)| of <= number);
+            FailureCell {
+                place: places[failure.key.place as usize],
+                at: failure.key.hour,
+                field: failure.key.field,
+                rule: failure.key.rule,
+                sums: failure.sums,
+                accounts: accounts[own].iter().map(|(_, account)| *account).collect(),
+                first_ms: failure.first_ms,
+                last_ms: failure.last_ms,
+                last_id: &failure.last_id,
+            }
+        };
+        cells.iter().map(cell).collect()
+    }
+
+    fn order_failures(&self) -> FailureOrder {
         let mut places = vec![[0; 4]; self.places.len()];
         for (texts, place) in &self.places {
             places[*place as usize] = *texts;
@@ -343,29 +369,14 @@ impl Rollups {
         let mut accounts = self.failure_accounts.clone();
         accounts.sort_unstable();
         accounts.dedup();
-        let mut cells = Vec::with_capacity(self.failures.len());
-        let mut rest = accounts.as_slice();
-        for (number, failure) in self.failures.iter().enumerate() {
-            let (own, others) = rest.split_at(rest.partition_point(|(of, _)| *of as usize <= number));
-            rest = others;
-            cells.push(FailureCell {
-                place: places[failure.key.place as usize],
-                at: failure.key.hour,
-                field: failure.key.field,
-                rule: failure.key.rule,
-                sums: failure.sums,
-                accounts: own.iter().map(|(_, account)| *account).collect(),
-                first_ms: failure.first_ms,
-                last_ms: failure.last_ms,
-                last_id: &failure.last_id,
-            });
-        }
         let rank = &self.order().names;
-        cells.sort_by_cached_key(|cell| {
-            let [project, place @ ..] = cell.place.map(|name| rank[name as usize]);
-            (project, cell.at, place, rank[cell.field as usize], rank[cell.rule as usize])
+        let mut cells: Vec<u32> = (0..self.failures.len() as u32).collect();
+        cells.sort_by_cached_key(|number| {
+            let FailureKey { place, hour, field, rule } = self.failures[*number as usize].key;
+            let [project, place @ ..] = places[place as usize].map(|name| rank[name as usize]);
+            (project, hour, place, rank[field as usize], rank[rule as usize])
         });
-        cells
+        FailureOrder { places, accounts, cells }
     }
 
     /// The cells of [`super::RollupTable::Issues`], in the order of the table.
@@ -412,6 +423,16 @@ impl Rollups {
             Order { names, series }
         })
     }
+}
+
+#[derive(Debug)]
+struct FailureOrder {
+    /// Project, service, environment, route of each place.
+    places: Vec<[Name; 4]>,
+    /// Failure and account, each pair once.
+    accounts: Vec<(u32, Name)>,
+    /// Numbers of the failures.
+    cells: Vec<u32>,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{Counted, FailureKey, Source, labels};
+use super::{Counted, FailureKey, labels, pieces::Source};
 use crate::store::query::{
     FailureTrend, Filter, Sql, Store, StoreError, Value,
     rollup::{DAY_MS, key_of},
