@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Browser, Page};
 use crate::{
-    collector::{Collector, event},
+    collector::{Collector, NOW_MS, event},
     contract::token,
 };
 
@@ -175,5 +175,45 @@ async fn steady_failures_have_bars_of_one_height() {
     assert!(change(&page).contains(">–<"), "{}", change(&page));
     let page = browser.get("/validation?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z").await;
     assert!(change(&page).contains(">same<"), "{}", change(&page));
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_leads_to_the_period_before_and_failures_tell_their_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let at = |id: &str, minutes_ago: i64| {
+        let mut failed = event(id, 422);
+        failed["timestamp"] = json!(NOW_MS - minutes_ago * 60_000);
+        failed
+    };
+    // Of one event, two failures at two positions.
+    let mut twice = at("twice", 5);
+    twice["response"]["errors"] = json!({"items": [{"sku": ["Unknown"]}, {"sku": ["Unknown"]}]});
+    let all = [at("now", 5), twice, at("before_1", 70), at("before_2", 80), at("before_3", 90), at("long_ago", 500)];
+    collector.ship(&all).await;
+    collector.delivered().await;
+    let admin = collector.token.clone();
+    let mut browser = Browser::signed_in(&collector, &admin).await;
+    let page = browser.get("/validation?from=-1h").await;
+    page.check("validation");
+    let failures = rows(&page, "Validation failures by field, rule and route");
+    let of = |field: &str| failures.iter().find(|row| row[0].contains(field)).unwrap_or_else(|| panic!("{failures:?}"));
+    assert_eq!(events(&mut browser, &of("site_id")[6]).await, 3, "{:?}", of("site_id"));
+    assert!(of("sku")[6].contains(">none before<") && link(&of("sku")[6]).is_none(), "{:?}", of("sku"));
+    assert!(of("sku")[3].contains(">2</a> <span class=\"faint\">in 1 event<"), "{:?}", of("sku"));
+    assert_eq!(events(&mut browser, &of("sku")[3]).await, 1);
+    assert!(!of("site_id")[3].contains("event"), "{:?}", of("site_id"));
+    let detail = browser.get(&link(&of("sku")[0]).unwrap()).await;
+    assert!(detail.words().contains("2 failures in 1 event"), "{}", detail.words());
+    // A file says nothing of a period that is not known as a whole.
+    let previous = async |browser: &mut Browser, from: &str| {
+        let file = browser.get(&format!("/validation.csv?from={from}")).await;
+        let lines: Vec<_> =
+            file.text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>()).collect();
+        let column = lines[0].iter().position(|name| name == "previous_count").unwrap();
+        lines.iter().find(|line| line[0] == "site_id").unwrap()[column].clone()
+    };
+    assert_eq!([previous(&mut browser, "-1h").await, previous(&mut browser, "-5h").await], ["3", ""]);
     collector.stop().await.unwrap();
 }
