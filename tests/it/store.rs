@@ -131,6 +131,8 @@ async fn roll_up_in(store: &Store, batches: &[(EncodedBatch, Vec<Event>)], table
         for event in events {
             rollups.add(&event.into());
         }
+        // To encode what there is so far takes nothing from what comes after.
+        errata::store::rollup::encode(&group, RollupTable::FailureDays, &rollups).unwrap();
     }
     for table in tables {
         assert!(!store.rolled_up(&group, *table).await.unwrap());
