@@ -314,7 +314,7 @@ impl Rows<'_> {
 }
 
 /// The columns `key_0` and so on as one; `any` of each group's, where they are not what is grouped by. (Grouping by texts in an array takes several times
-/// as long as by the columns, and those several times as long as [by a hash of them](key_of).)
+/// as long as by the columns, and those several times as long as [by a hash of them](rank::hash_of).)
 fn labels(keys: usize, any: bool) -> String {
     let text = |index| if any { format!("toString(any(key_{index}))") } else { format!("toString(key_{index})") };
     format!("CAST([{}], 'Array(String)')", (0..keys).map(text).collect::<Vec<_>>().join(", "))
