@@ -19,6 +19,9 @@ PARTITION BY week
 ORDER BY (batch, project, toDate(at), fingerprint, environment, release, at)
 TTL week + INTERVAL 97 DAY
 SETTINGS
+    index_granularity = 1024,
+    min_compress_block_size = 16384,
+    max_compress_block_size = 65536,
     non_replicated_deduplication_window = 1000,
     ttl_only_drop_parts = 1,
     materialize_ttl_recalculate_only = 1,

@@ -122,11 +122,12 @@ impl EventRow {
 }
 
 /// A request id of its two columns: as [`rows::request_columns`](crate::store::rows) made them.
-fn request_id_of(uuid: Uuid, text: &str) -> Cow<'_, str> {
+pub(super) fn request_id_of(uuid: Uuid, text: &str) -> Cow<'_, str> {
     if text.is_empty() { uuid.to_string().into() } else { text.into() }
 }
 
-fn origin_words(origin: &str) -> Option<[String; 5]> {
+/// Service, environment, release, method and route.
+pub(super) fn origin_words(origin: &str) -> Option<[String; 5]> {
     origin.split(ORIGIN_SEPARATOR).map(str::to_owned).collect::<Vec<_>>().try_into().ok()
 }
 

@@ -32,7 +32,7 @@ pub struct ReleaseStart {
 
 #[derive(Row, Deserialize)]
 struct Hour {
-    at: i64,
+    at_ms: i64,
     events: u64,
     releases: Vec<String>,
 }
@@ -148,16 +148,15 @@ impl Store {
             return Ok(IssueHours { from_ms, counts, releases: BTreeSet::new() });
         }
         let mut sql = Sql::new(
-            "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at, sum(count) AS events, groupUniqArray(100)(toString(release)) AS releases \
-             FROM (SELECT at, count, release FROM ",
+            "SELECT toInt64(toUnixTimestamp(at)) * 1000 AS at_ms, sum(count) AS events, groupUniqArray(100)(toString(release)) AS releases FROM ",
         );
         sql.push(&self.table("rollup_issues")).push_cells_by_day(project, &cells);
-        sql.push_value(" AND fingerprint = {}) GROUP BY at", Value::UInt(fingerprint));
+        sql.push_value(" AND fingerprint = {} GROUP BY at", Value::UInt(fingerprint));
         let hours: Vec<Hour> = self.rows_of("counting an issue by the hour", self.ask_plainly(&sql)).await?;
         let mut of_releases = BTreeSet::new();
-        for Hour { at, events, releases } in hours {
+        for Hour { at_ms, events, releases } in hours {
             of_releases.extend(releases);
-            let slot = usize::try_from((at - from_ms) / HOUR_MS).ok().and_then(|hour| counts.get_mut(hour));
+            let slot = usize::try_from((at_ms - from_ms) / HOUR_MS).ok().and_then(|hour| counts.get_mut(hour));
             if let Some(slot) = slot {
                 *slot = events;
             }

@@ -3,9 +3,11 @@
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{
     Sql, Store, StoreError, Value,
+    event_row::{origin_words, request_id_of},
     rollup::{HOUR_MS, MINUTE_MS, Range, begin_of, take_whole},
 };
 use crate::event::Event;
@@ -39,7 +41,7 @@ pub struct Impact {
 }
 
 /// An error in one line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema, Row)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventSummary {
     pub request_id: String,
     /// Milliseconds since the Unix epoch.
@@ -57,14 +59,39 @@ pub struct EventSummary {
 /// The hour around an event.
 #[derive(Row, Deserialize)]
 struct Near {
-    from_ms: i64,
-    to_ms: i64,
-    events: u64,
     accounts: u64,
     account_events: u64,
+    /// Of no event, the epoch.
     first_seen: i64,
     releases: Vec<String>,
     per_minute: Vec<u64>,
+}
+
+/// An account's error as it is stored: the columns of an [`EventSummary`], and of none that ClickHouse would have to put together.
+#[derive(Row, Deserialize)]
+struct SummaryRow {
+    key: u64,
+    #[serde(with = "clickhouse::serde::uuid")]
+    request_uuid: Uuid,
+    request_text: String,
+    timestamp: i64,
+    status: u16,
+    origin: String,
+    error: String,
+    #[serde(rename = "errors.field")]
+    fields: Vec<String>,
+    fingerprint: u64,
+}
+
+impl SummaryRow {
+    fn summary(self) -> Result<EventSummary, StoreError> {
+        let request_id = request_id_of(self.request_uuid, &self.request_text).into_owned();
+        let Some([service, _, _, method, route]) = origin_words(&self.origin) else {
+            return Err(StoreError::Answer(format!("the event {request_id} has no origin")));
+        };
+        let Self { timestamp: timestamp_ms, status, error, fields, fingerprint, .. } = self;
+        Ok(EventSummary { request_id, timestamp_ms, status, service, method, route, error, fields, fingerprint })
+    }
 }
 
 /// Its begin and end, whole minutes.
@@ -74,21 +101,27 @@ const fn hour_around(event: &Event) -> Range {
 }
 
 impl Near {
+    /// An event is in one minute of the hour.
+    fn events(&self) -> u64 {
+        self.per_minute.iter().sum()
+    }
+
     /// The first event in the hour, which has the event itself once it is stored.
     fn first_or(&self, event: &Event) -> i64 {
-        if self.events == 0 { event.timestamp_ms } else { self.first_seen.min(event.timestamp_ms) }
+        if self.events() == 0 { event.timestamp_ms } else { self.first_seen.min(event.timestamp_ms) }
     }
 
     fn impact(self, event: &Event, before_ms: Option<i64>) -> Impact {
-        let share = if self.events == 0 { 0.0 } else { self.account_events as f64 / self.events as f64 };
-        let first_near = Some(self.first_seen).filter(|_| self.events > 0);
+        let (from_ms, to_ms) = hour_around(event);
+        let events = self.events();
+        let first_near = Some(self.first_seen).filter(|_| events > 0);
         Impact {
-            from_ms: self.from_ms,
-            to_ms: self.to_ms,
-            events: self.events,
+            from_ms,
+            to_ms,
+            events,
             accounts: self.accounts,
             account_events: self.account_events,
-            account_share: share,
+            account_share: if events == 0 { 0.0 } else { self.account_events as f64 / events as f64 },
             first_seen_ms: before_ms.or(first_near).unwrap_or(event.timestamp_ms),
             releases: self.releases,
             per_minute: self.per_minute,
@@ -135,7 +168,7 @@ impl Store {
         Ok(self.rows_of::<i64>("reading when an issue was first seen", self.ask_plainly(&sql)).await?.pop())
     }
 
-    /// One pass over the hour, each event once; a column less where the releases are not asked for.
+    /// One pass over the hour, each event once by its key; a column less where the releases are not asked for.
     async fn impact_near(
         &self,
         project: &str,
@@ -143,28 +176,23 @@ impl Store {
         (from_ms, to_ms): Range,
         tells_releases: bool,
     ) -> Result<Near, StoreError> {
-        let mut sql = Sql::new(&format!("SELECT toInt64({from_ms}) AS from_ms, toInt64({to_ms}) AS to_ms, "));
-        sql.push("count() AS events, uniqExactIf(account_id, account_id != '') AS accounts, ");
+        let mut sql = Sql::new("SELECT uniqExactIf(account_id, account_id != '') AS accounts, ");
         sql.push_value(
-            "countIf(account_id != '' AND account_id = {}) AS account_events, ",
+            "uniqExactIf(key, account_id != '' AND account_id = {}) AS account_events, ",
             Value::Text(event.account_id.clone()),
         );
-        sql.push(
-            "toUnixTimestamp64Milli(min(at)) AS first_seen, arraySort(groupUniqArrayIf(20)(release, release != '')) AS releases, ",
-        );
-        sql.push(&format!("countResample(0, {}, 1)(minute) AS per_minute ", 2 * HALF_WINDOW_MS / MINUTE_MS));
+        sql.push("toUnixTimestamp64Milli(min(timestamp)) AS first_seen, ").push(if tells_releases {
+            "arraySort(groupUniqArrayIf(20)(toString(release), release != '')) AS releases, "
+        } else {
+            "CAST([], 'Array(String)') AS releases, "
+        });
+        sql.push(&format!("uniqExactResample(0, {}, 1)(key, ", (to_ms - from_ms) / MINUTE_MS));
         sql.push_value(
-            "FROM (SELECT timestamp AS at, intDiv(toUnixTimestamp64Milli(timestamp) - {}, 60000) AS minute, ",
+            "intDiv(toUnixTimestamp64Milli(timestamp) - {}, 60000)) AS per_minute FROM ",
             Value::Int(from_ms),
         );
-        sql.push(if tells_releases {
-            "account_id, CAST(release, 'String') AS release FROM "
-        } else {
-            "account_id, '' AS release FROM "
-        })
-        .push(&self.table("events"));
-        sql.push_range(project, from_ms, to_ms);
-        sql.push_value(" AND fingerprint = {} LIMIT 1 BY key)", Value::UInt(event.fingerprint));
+        sql.push(&self.table("events")).push_range(project, from_ms, to_ms);
+        sql.push_value(" AND fingerprint = {}", Value::UInt(event.fingerprint));
         let near: Vec<Near> = self.rows_of("measuring an error's impact", self.ask_plainly(&sql)).await?;
         near.into_iter().next().ok_or_else(|| StoreError::Answer("an aggregate without a row".to_owned()))
     }
@@ -232,15 +260,17 @@ impl Store {
         if account_id.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = Sql::new(
-            "SELECT * FROM (SELECT request_id, toUnixTimestamp64Milli(timestamp) AS timestamp_ms, status, service, method, \
-             route, error, `errors.field` AS fields, fingerprint FROM ",
-        );
+        let mut sql = Sql::new("SELECT ?fields FROM ");
         sql.push(&self.table("events"));
         sql.push_range(project, around_ms.saturating_sub(window_ms), around_ms.saturating_add(window_ms));
         sql.push_value(" AND account_id = {}", Value::Text(account_id.to_owned()));
-        sql.push_value(" ORDER BY abs(timestamp_ms - {}), key LIMIT 1 BY key", Value::Int(around_ms));
-        sql.push(&format!(" LIMIT {limit}) ORDER BY timestamp_ms"));
-        self.rows_of("reading an account's errors", self.ask_plainly(&sql)).await
+        sql.push_value(" ORDER BY abs(toUnixTimestamp64Milli(timestamp) - {}), key", Value::Int(around_ms));
+        // A row may be there twice.
+        sql.push(&format!(" LIMIT {}", limit.saturating_mul(2)));
+        let mut rows: Vec<SummaryRow> = self.rows_of("reading an account's errors", self.ask_plainly(&sql)).await?;
+        rows.dedup_by_key(|row| row.key);
+        rows.truncate(limit);
+        rows.sort_by_key(|row| row.timestamp);
+        rows.into_iter().map(SummaryRow::summary).collect()
     }
 }

@@ -254,7 +254,7 @@ impl Store {
         let mut busy = Vec::new();
         for filter in filter.parts() {
             let mut sql = Sql::new("SELECT fingerprint, ");
-            sql.push_value("{} AS at, uniqExact(key) AS events FROM ", Value::Int(range.0));
+            sql.push_value("toInt64({}) AS at, uniqExact(key) AS events FROM ", Value::Int(range.0));
             sql.push(&self.table("events")).push_filter(project, &filter.events(range));
             sql.push_value(" GROUP BY fingerprint HAVING events >= {}", Value::UInt(least));
             sql.push(&format!(" ORDER BY events DESC LIMIT {MAX_ISSUES}"));
@@ -282,7 +282,7 @@ impl Store {
                 sql.push(if is_first { "" } else { " UNION ALL " });
                 is_first = false;
                 sql.push_value(
-                    "SELECT fingerprint, intDiv(toUnixTimestamp(at), {}) AS step, sum(count) AS counted FROM ",
+                    "SELECT fingerprint, intDiv(toUnixTimestamp(at), toInt64({})) AS step, sum(count) AS counted FROM ",
                     Value::Int(step_ms / 1000),
                 );
                 self.push_hours(&mut sql, project, &filter, range);

@@ -10,7 +10,7 @@ use super::{
     rollup::{HOUR_MS, MINUTE_MS, Range, begin_of},
 };
 use crate::{
-    event::Event,
+    event::{Event, RateLimit},
     store::rows::{ORIGIN_SEPARATOR, origin_word},
 };
 
@@ -28,6 +28,9 @@ const NEAR_MS: i64 = 15 * MINUTE_MS;
 
 /// How long before an episode a reset may have been announced that its 429s came before. Those of longer ago count where they are read all the same.
 const ANNOUNCED_MS: i64 = HOUR_MS;
+
+/// 429s of one client that are looked at here to tell its episode; of more, ClickHouse tells it, which takes longer to begin.
+const MAX_FOLLOWED: usize = 5_000;
 
 /// Episodes read at most, the largest.
 pub const MAX_EPISODES: usize = 20_000;
@@ -60,6 +63,70 @@ pub struct Episode {
     pub in_all: u64,
 }
 
+/// A 429 of a client on a route.
+#[derive(Row, Deserialize)]
+struct Refusal {
+    key: u64,
+    timestamp: i64,
+    /// What was told of the limit with it, as JSON; empty if nothing was.
+    told: String,
+}
+
+impl Refusal {
+    fn limit(&self) -> Result<RateLimit, StoreError> {
+        if self.told.is_empty() {
+            return Ok(RateLimit::default());
+        }
+        serde_json::from_str(&self.told).map_err(|error| StoreError::Answer(format!("a 429 with no limit: {error}")))
+    }
+}
+
+impl Episode {
+    /// The episode of an event, of all 429s of its client on its route around it; what [`Store::episodes`] says of them.
+    fn of(event: &Event, mut refusals: Vec<Refusal>) -> Result<Option<Self>, StoreError> {
+        refusals.sort_unstable_by_key(|refusal| (refusal.timestamp, refusal.key));
+        refusals.dedup_by_key(|refusal| refusal.key);
+        let [service, environment, route] =
+            [&event.service, &event.environment, &event.route].map(|word| origin_word(word).to_owned());
+        let begin = |at_ms| Self {
+            account_id: event.account_id.clone(),
+            client_ip: if event.account_id.is_empty() { event.client_ip.clone() } else { String::new() },
+            service: service.clone(),
+            environment: environment.clone(),
+            route: route.clone(),
+            start_ms: at_ms,
+            end_ms: at_ms,
+            events: 0,
+            limit: None,
+            remaining: None,
+            reset: None,
+            retries_before_reset: 0,
+            in_all: 1,
+        };
+        let mut episodes: Vec<Self> = Vec::new();
+        let mut announced: i64 = 0;
+        for refusal in refusals {
+            let at_ms = refusal.timestamp;
+            let RateLimit { limit, remaining, reset } = refusal.limit()?;
+            if episodes.last().is_none_or(|last| at_ms - last.end_ms > GAP_MS) {
+                episodes.push(begin(at_ms));
+            }
+            let Some(episode) = episodes.last_mut() else { continue };
+            episode.end_ms = at_ms;
+            episode.events += 1;
+            episode.limit = limit.or(episode.limit);
+            episode.remaining = remaining.or(episode.remaining);
+            episode.reset = reset.or(episode.reset);
+            episode.retries_before_reset += u64::from(at_ms < announced.saturating_mul(1000));
+            announced = announced.max(reset.unwrap_or(0));
+        }
+        // Of an event that is not in the table, the one it will be in.
+        let distance =
+            |episode: &Self| (episode.start_ms - event.timestamp_ms).max(event.timestamp_ms - episode.end_ms);
+        Ok(episodes.into_iter().filter(|episode| distance(episode) <= GAP_MS).min_by_key(distance))
+    }
+}
+
 impl Store {
     /// The episodes of the events that fit the filter, the largest first; they are cut where the filter's range is.
     pub async fn rate_limit_episodes(&self, project: &str, filter: &Filter) -> Result<Vec<Episode>, StoreError> {
@@ -77,15 +144,31 @@ impl Store {
         let at_ms = event.timestamp_ms;
         let around = |before: i64, after: i64| (at_ms.saturating_sub(before), at_ms.saturating_add(after));
         let near = around(ANNOUNCED_MS + NEAR_MS, NEAR_MS);
-        let found = self.episode_within(project, event, near).await?;
-        let is_whole = |episode: &Episode| {
-            episode.start_ms >= near.0 + ANNOUNCED_MS && episode.end_ms.saturating_add(GAP_MS) < near.1
-        };
-        if found.as_ref().is_none_or(is_whole) {
-            return Ok(found);
+        if let Some(refusals) = self.few_refusals(project, event, near).await? {
+            let found = Episode::of(event, refusals)?;
+            let is_whole = |episode: &Episode| {
+                episode.start_ms >= near.0 + ANNOUNCED_MS && episode.end_ms.saturating_add(GAP_MS) < near.1
+            };
+            if found.as_ref().is_none_or(is_whole) {
+                return Ok(found);
+            }
         }
         let window = self.hours_around(project, event, around(WINDOW_MS, WINDOW_MS)).await?;
         self.episode_within(project, event, window).await
+    }
+
+    /// The 429s of an event's client on its route; `None` when there are more than [`MAX_FOLLOWED`].
+    async fn few_refusals(
+        &self,
+        project: &str,
+        event: &Event,
+        (from_ms, to_ms): Range,
+    ) -> Result<Option<Vec<Refusal>>, StoreError> {
+        let mut sql = Sql::new("SELECT key, timestamp, JSONExtractRaw(details, 'rate_limit') AS told");
+        self.push_refusals(&mut sql, project, &Filter { from_ms, to_ms, ..Filter::default() }, Some(event));
+        sql.push(&format!(" LIMIT {}", MAX_FOLLOWED + 1));
+        let found: Vec<Refusal> = self.rows_of("reading a client's 429s", self.ask_plainly(&sql)).await?;
+        Ok((found.len() <= MAX_FOLLOWED).then_some(found))
     }
 
     /// The episode that an event is in, cut where the range is.
@@ -148,11 +231,18 @@ impl Store {
         sql.push(
             "max(ifNull(quota.3, 0)) OVER (PARTITION BY who ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS announced \
              FROM (SELECT toUnixTimestamp64Milli(timestamp) AS at, account_id AS account, if(account_id = '', client_ip, '') AS address, origin, \
-             cityHash64(account, address, substringIndex(origin, '\\x1F', 2), substringIndex(origin, '\\x1F', -1)) AS who, \
-             JSONExtract(details, 'rate_limit', 'Tuple(limit Nullable(UInt64), remaining Nullable(UInt64), reset Nullable(Int64))') AS quota FROM ",
+             cityHash64(account, address, substringIndex(origin, '\\x1F', 2), substringIndex(origin, '\\x1F', -1)) AS who, ",
         );
+        sql.push("JSONExtract(details, 'rate_limit', 'Tuple(limit Nullable(UInt64), remaining Nullable(UInt64), reset Nullable(Int64))') AS quota");
+        self.push_refusals(&mut sql, project, filter, of);
+        sql.push(" LIMIT 1 BY key))) GROUP BY who, number");
+        sql
+    }
+
+    /// ` FROM …` for the 429s that fit a filter: of all clients, or of an event's client on its route.
+    fn push_refusals(&self, sql: &mut Sql, project: &str, filter: &Filter, of: Option<&Event>) {
         // By itself ClickHouse reads the details of every 429 before it looks whose it is.
-        sql.push(&self.table("events")).push(" PREWHERE status = 429");
+        sql.push(" FROM ").push(&self.table("events")).push(" PREWHERE status = 429");
         let mut filter = filter.clone();
         match of {
             Some(event) => {
@@ -172,7 +262,5 @@ impl Store {
         if let Some(event) = of.filter(|event| event.account_id.is_empty()) {
             sql.push_value(" AND client_ip = {}", Value::Text(event.client_ip.clone()));
         }
-        sql.push(" LIMIT 1 BY key))) GROUP BY who, number");
-        sql
     }
 }

@@ -144,7 +144,7 @@ impl Store {
     /// The step, the number of events in it, and where they are.
     fn push_source(&self, sql: &mut Sql, project: &str, filter: &Filter, step_ms: i64, source: Source) {
         let of_cells = |sql: &mut Sql| {
-            sql.push_value("intDiv(toUnixTimestamp(at), {}) AS step, ", Value::Int(step_ms / 1000));
+            sql.push_value("intDiv(toUnixTimestamp(at), toInt64({})) AS step, ", Value::Int(step_ms / 1000));
             sql.push("sum(count) AS counted FROM ");
         };
         match source {

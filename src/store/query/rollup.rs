@@ -95,9 +95,9 @@ impl Sql {
         let cells: Vec<_> = ranges.iter().map(|range| (None, *range)).collect();
         self.push_cells(project, &cells);
         let (first, last) = (ranges.iter().map(|range| range.0).min(), ranges.iter().map(|range| range.1 - 1).max());
-        let day = |ms: Option<i64>| Value::Int(ms.unwrap_or(0).div_euclid(1000));
-        self.push_value(" AND toDate(at) >= toDate(toDateTime({}, 'UTC'))", day(first));
-        self.push_value(" AND toDate(at) <= toDate(toDateTime({}, 'UTC'))", day(last))
+        let day = |ms: Option<i64>| Value::Int(ms.unwrap_or(0).div_euclid(DAY_MS).max(0));
+        self.push_value(" AND toDate(at) >= toDate({})", day(first));
+        self.push_value(" AND toDate(at) <= toDate({})", day(last))
     }
 }
 

@@ -79,7 +79,7 @@ impl Store {
         for column in columns {
             sql.push(column).push(", ");
         }
-        sql.push_value(&format!("intDiv(toUnixTimestamp({time}), {{}}) AS step"), Value::Int(step_seconds));
+        sql.push_value(&format!("intDiv(toUnixTimestamp({time}), toInt64({{}})) AS step"), Value::Int(step_seconds));
         let fitting = Filter {
             routes: filter.routes.clone(),
             methods: filter.methods.clone(),

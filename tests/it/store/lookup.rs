@@ -350,6 +350,11 @@ async fn an_episode_is_an_unbroken_run_of_429s() {
         let episode = store.episode("shop", event).await.unwrap().unwrap();
         assert_eq!((episode.events, episode.start_ms), (40, odds[0].timestamp_ms));
     }
+    // Too many to be looked at one by one.
+    let storm: Vec<_> =
+        (0..5_001).map(|number| Event { account_id: "22".to_owned(), ..at(1_000 + number, 0) }).collect();
+    deliver(store, &storm).await;
+    assert_eq!(store.episode("shop", &storm[7]).await.unwrap().unwrap().events, 5_001);
     // The list has the same of them all.
     let listed = store.rate_limit_episodes("shop", &whole_time()).await.unwrap();
     for event in events.iter().filter(|event| event.status == 429).chain(&long).chain(&back) {
