@@ -29,7 +29,7 @@ use crate::{
     http::{
         Shared,
         alerts::{self, Alert, Alerts},
-        analyse::{ask_rates, default_step},
+        analyse::{ask_rates, ask_rates_and_first, default_step},
         answer::ApiError,
         audit::{Subject, about},
         operate::{Intake, intake},
@@ -51,6 +51,8 @@ const ACCOUNTS_AT_ONCE: u64 = 300_000;
 
 /// New issues shown.
 const NEW: usize = 6;
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// Releases marked in the chart.
 const MARKS: usize = 12;
@@ -189,11 +191,10 @@ async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Resu
         let asked = shared.store.release_starts(project, (range.from_ms, range.to_ms), MARKS);
         shared.timed("release_starts", asked).await.map_err(|error| unavailable(&error))
     };
-    let (alerts, by_status, by_route, by_service, issues, releases, intake) = tokio::try_join!(
+    let (alerts, by_status, (by_route, by_service), issues, releases, intake) = tokio::try_join!(
         alerts::standing(shared, project.to_owned()),
         ask_rates(shared, project, &filter, &[RateKey::Status], step_s),
-        ask_rates(shared, project, &filter, &[RateKey::Service, RateKey::Route], NO_STEPS_S),
-        ask_rates(shared, project, &filter, &[RateKey::Service], NO_STEPS_S),
+        ask_rates_and_first(shared, project, &filter, &[RateKey::Service, RateKey::Route], NO_STEPS_S),
         new_issues(shared, project, (range.from_ms, range.to_ms)),
         releases,
         intake(shared),
@@ -205,11 +206,11 @@ async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Resu
 async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Result<Vec<(IssueKind, u64)>, ApiError> {
     let asked = async {
         let kinds = shared.store.new_issues(project, range_ms, NEW).await?;
-        if kinds.is_empty() {
-            return Ok(Vec::new());
-        }
+        let Some(first_ms) = kinds.iter().map(|kind| kind.first_ms).min() else { return Ok(Vec::new()) };
         let fingerprints = kinds.iter().map(|kind| kind.fingerprint).collect();
-        let seen = shared.store.seen_issues(project, &IssueFilter::of(fingerprints, range_ms)).await?;
+        // Before the first of them there is nothing to count.
+        let since = (range_ms.0.max(first_ms.div_euclid(HOUR_MS) * HOUR_MS), range_ms.1);
+        let seen = shared.store.seen_issues(project, &IssueFilter::of(fingerprints, since)).await?;
         let events: HashMap<u64, u64> = seen.into_iter().map(|one| (one.fingerprint, one.events)).collect();
         let with_events = |kind: IssueKind| {
             let events = events.get(&kind.fingerprint).copied().unwrap_or(0);

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::rfc3339,
     state::TokenInfo,
-    store::query::{Cursor, Filter, RateKey, RatedPoint, RatedSeries, ratio},
+    store::query::{Cursor, Filter, RateKey, RatedPoint, RatedSeries, RequestPoint, ratio},
 };
 
 /// Events on a page unless `limit` says otherwise, and at most.
@@ -187,6 +187,25 @@ pub async fn ask_rates(
     let requests = shared.timed("requests_served", shared.store.requests_served(project, filter, group_by, step));
     let (errors, requests) = tokio::try_join!(errors, requests).map_err(|error| unavailable(&error))?;
     Ok(ratio::join(errors, &requests, group_by, filter, step))
+}
+
+/// The same, and what it is by the first of the labels alone.
+///
+/// # Errors
+/// As of [`ask_rates`].
+pub async fn ask_rates_and_first(
+    shared: &Shared,
+    project: &str,
+    filter: &Filter,
+    group_by: &[RateKey],
+    step: u32,
+) -> Result<(Vec<RatedSeries>, Vec<RatedSeries>), ApiError> {
+    let errors = shared.timed("rates", shared.store.rates_and_first(project, filter, group_by, step));
+    let requests = shared.timed("requests_served", shared.store.requests_served(project, filter, group_by, step));
+    let ((errors, of_first), requests) = tokio::try_join!(errors, requests).map_err(|error| unavailable(&error))?;
+    let first = &group_by[..group_by.len().min(1)];
+    let of_first = ratio::join(of_first, &RequestPoint::by_first(&requests), first, filter, step);
+    Ok((ratio::join(errors, &requests, group_by, filter, step), of_first))
 }
 
 /// `step`, in seconds.

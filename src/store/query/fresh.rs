@@ -62,6 +62,9 @@ impl Store {
         push_in_range(&mut sql, "first_seen", range_ms);
         sql.push(&format!(" ORDER BY at_ms DESC LIMIT {latest}"));
         let rows: Vec<(u64, i64)> = self.rows_of("finding the latest issues", self.ask_wide(&sql)).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let oldest_ms = rows.last().filter(|_| rows.len() >= latest).map(|(_, at_ms)| *at_ms);
         let mut seen = Sql::default();
         seen.push_value("{}", Value::UInts(rows.iter().map(|(issue, _)| *issue).collect()));

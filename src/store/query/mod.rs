@@ -54,6 +54,7 @@ pub use ratio::{RatedPoint, RatedSeries};
 pub use received::Received;
 pub use request::Found;
 pub use search::Page;
+pub use served::RequestPoint;
 pub use status::{ProjectSpan, TableParts};
 pub use top::{Top, TopRow};
 pub use trend::FailureTrend;

@@ -100,14 +100,44 @@ impl Store {
         group_by: &[RateKey],
         step_seconds: u32,
     ) -> Result<Vec<Series>, StoreError> {
+        Ok(series(group_by, self.points(project, filter, group_by, step_seconds).await?))
+    }
+
+    /// The same, and what it is by the first of the labels alone: counted once.
+    ///
+    /// # Errors
+    /// As of [`Store::rates`].
+    pub async fn rates_and_first(
+        &self,
+        project: &str,
+        filter: &Filter,
+        group_by: &[RateKey],
+        step_seconds: u32,
+    ) -> Result<(Vec<Series>, Vec<Series>), StoreError> {
+        let points = self.points(project, filter, group_by, step_seconds).await?;
+        let mut of_first: BTreeMap<(&[String], i64), u64> = BTreeMap::new();
+        for Point { labels, at, events } in &points {
+            *of_first.entry((&labels[..labels.len().min(1)], *at)).or_default() += events;
+        }
+        let point = |((labels, at), events): ((&[String], i64), u64)| Point { labels: labels.to_vec(), at, events };
+        let first = series(group_by, of_first.into_iter().map(point).collect());
+        Ok((series(group_by, points), first))
+    }
+
+    async fn points(
+        &self,
+        project: &str,
+        filter: &Filter,
+        group_by: &[RateKey],
+        step_seconds: u32,
+    ) -> Result<Vec<Point>, StoreError> {
         let step_ms = i64::from(step_seconds.max(1)) * 1000;
         let since_ms = self.rollups_since_ms().await?;
         let mut sql = Sql::new("SELECT labels, step * ");
         sql.push_value("{} AS at, sum(counted) AS events FROM (", Value::Int(step_ms));
         self.push_counts(&mut sql, project, filter, group_by, step_ms, since_ms);
         sql.push(") GROUP BY labels, step ORDER BY step");
-        let points: Vec<Point> = self.rows_of("counting errors", self.ask_wide(&sql)).await?;
-        Ok(series(group_by, points))
+        self.rows_of("counting errors", self.ask_wide(&sql)).await
     }
 
     /// Labels, step and number of events, from everywhere they are counted.

@@ -1,5 +1,7 @@
 //! Requests per time step, by labels: the denominator of rates, from request totals.
 
+use std::collections::BTreeMap;
+
 use clickhouse::Row;
 use serde::Deserialize;
 
@@ -33,6 +35,25 @@ pub fn tells_steps(step_seconds: u32) -> bool {
 #[must_use]
 pub fn can_count(filter: &Filter) -> bool {
     filter.account_ids.is_empty() && filter.user_ids.is_empty()
+}
+
+impl RequestPoint {
+    /// What they are by the first of their labels alone.
+    #[must_use]
+    pub fn by_first(points: &[Self]) -> Vec<Self> {
+        let mut sums: BTreeMap<(&[String], i64), (u64, u64)> = BTreeMap::new();
+        for Self { labels, at, requests, cells } in points {
+            let sum = sums.entry((&labels[..labels.len().min(1)], *at)).or_default();
+            *sum = (sum.0 + requests, sum.1 + cells);
+        }
+        let point = |((labels, at), (requests, cells)): ((&[String], i64), (u64, u64))| Self {
+            labels: labels.to_vec(),
+            at,
+            requests,
+            cells,
+        };
+        sums.into_iter().map(point).collect()
+    }
 }
 
 impl Store {
@@ -129,5 +150,21 @@ mod tests {
         assert_eq!(pieces(&filter, 900), [minutes((HOUR_MS - 60_000, 3 * HOUR_MS + 60_000))]);
         let within_a_minute = Filter { from_ms: 1, to_ms: 60_000, ..Filter::default() };
         assert_eq!(pieces(&within_a_minute, 60), []);
+    }
+
+    #[test]
+    fn what_routes_served_adds_up_to_their_service_in_each_step() {
+        let point = |labels: &[&str], at, requests, cells| {
+            let labels = labels.iter().map(|&label| label.to_owned()).collect();
+            RequestPoint { labels, at, requests, cells }
+        };
+        let routes = [
+            point(&["api", "/a/"], 0, 30, 1),
+            point(&["api", "/b/"], 0, 10, 2),
+            point(&["api", "/b/"], 60, 5, 1),
+            point(&["jobs", "/"], 0, 0, 0),
+        ];
+        let services = [point(&["api"], 0, 40, 3), point(&["api"], 60, 5, 1), point(&["jobs"], 0, 0, 0)];
+        assert_eq!(RequestPoint::by_first(&routes), services);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use errata::store::query::{NO_STEPS_S, RateKey};
+
 use super::{rollup::filled, *};
 
 const HOUR: i64 = 60 * MINUTE;
@@ -40,6 +42,15 @@ async fn new_issues_and_hours_are_those_of_the_events() {
     let unknown = Event { fingerprint: 17, ..late };
     assert_eq!(store.impact_ever("shop", &unknown).await.unwrap().first_seen_ms, unknown.timestamp_ms);
     new_ones(&started, &all, first).await;
+    // Services are counted with their routes.
+    let filter = Filter { from_ms: first + 1, to_ms: noon(), ..Filter::default() };
+    let keys = [RateKey::Service, RateKey::Route];
+    for step_s in [3600, NO_STEPS_S] {
+        let (by_route, by_service) = store.rates_and_first("shop", &filter, &keys, step_s).await.unwrap();
+        assert_eq!(by_route, store.rates("shop", &filter, &keys, step_s).await.unwrap());
+        assert_eq!(by_service, store.rates("shop", &filter, &keys[..1], step_s).await.unwrap());
+        assert!(by_service.len() > 1 && by_route.len() > by_service.len());
+    }
     // Both releases had errors in the first hours of both environments, one a little before the other at most.
     let before = store.release_starts("shop", (first, noon()), 9).await.unwrap();
     assert!(before.iter().all(|start| start.at_ms < first + 3 * HOUR), "{before:?}");
