@@ -57,6 +57,8 @@ pub struct Stacked {
     pub bands: Vec<Band>,
     /// Of each step: whether anything is known of it. What is not is a gap and no zero.
     pub known: Vec<bool>,
+    /// What a gap is, if it is not that there is no data.
+    pub gaps_are: Option<&'static str>,
     /// Periods to be seen behind: alerts.
     pub shades: Vec<Shade>,
     /// Moments: changes of release.
@@ -184,8 +186,13 @@ impl Stacked {
         (left, if right - left > 4.0 { right - 1.0 } else { right })
     }
 
+    fn gap_words(&self) -> &'static str {
+        self.gaps_are.unwrap_or("no data")
+    }
+
     /// Runs of steps of which nothing is known.
     fn gaps(&self, axes: &Axes) -> String {
+        let words = self.gap_words();
         let mut html = String::new();
         let mut begin = None;
         for step in 0..=self.known.len() {
@@ -197,14 +204,14 @@ impl Stacked {
                     let (top, bottom) = (axes.y.range.1, axes.y.range.0);
                     let _ = write!(
                         html,
-                        "<rect class=\"gap\" x=\"{left:.1}\" y=\"{top}\" width=\"{:.1}\" height=\"{}\"><title>no data</title></rect>",
+                        "<rect class=\"gap\" x=\"{left:.1}\" y=\"{top}\" width=\"{:.1}\" height=\"{}\"><title>{words}</title></rect>",
                         right - left,
                         bottom - top
                     );
                     if right - left > 56.0 {
                         let _ = write!(
                             html,
-                            "<text class=\"faint\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">no data</text>",
+                            "<text class=\"faint\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{words}</text>",
                             f64::midpoint(left, right),
                             bottom - 6.0
                         );
@@ -317,7 +324,7 @@ impl Stacked {
                 let (from_ms, to_ms) = (at.max(first), at.saturating_add(self.step_ms).min(end));
                 cells.push(self.events.clone().within(from_ms, to_ms).number(totals[step]));
             } else {
-                cells.extend(shown.iter().map(|_| "no data".into()).chain(["no data".into()]));
+                cells.extend((0..=shown.len()).map(|_| self.gap_words().into()));
             }
             cells
         };

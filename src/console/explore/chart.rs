@@ -17,8 +17,8 @@ pub(super) struct Counted {
     pub(super) chart: Markup,
     /// Events counted.
     pub(super) events: u64,
-    /// Whether all of the range was.
-    pub(super) is_whole: bool,
+    /// From when on, milliseconds since the Unix epoch, if not all of the range was.
+    pub(super) only_from_ms: Option<i64>,
     /// Each status with its events, the most first, as links.
     pub(super) statuses: Vec<(Markup, Markup)>,
 }
@@ -62,6 +62,7 @@ impl Counted {
             step_ms,
             counted_ms: Some((histogram.counted_from_ms.max(filter.from_ms), filter.to_ms)),
             bands: bands.into(),
+            gaps_are: Some("not counted"),
             known: begins.map(|at_ms| is_whole || at_ms >= histogram.counted_from_ms).collect(),
             ..Stacked::default()
         };
@@ -71,6 +72,11 @@ impl Counted {
             let text = status.to_string();
             (view::badge(status), address.narrow("status", &text, &number(count)))
         };
-        Self { chart: chart.html(), events, is_whole, statuses: statuses.into_iter().map(link).collect() }
+        Self {
+            chart: chart.html(),
+            events,
+            only_from_ms: (!is_whole).then_some(histogram.counted_from_ms),
+            statuses: statuses.into_iter().map(link).collect(),
+        }
     }
 }

@@ -231,8 +231,13 @@ fn view_path(pairs: &[(&str, &str)]) -> String {
 
 fn headline(counted: &Counted, range: &Range) -> Markup {
     let errors = plural(counted.events, "error", "errors");
-    let least = if counted.is_whole { "" } else { "At least " };
-    Markup::new(format!("{least}{errors} {}", range.within()))
+    match counted.only_from_ms {
+        None => Markup::new(format!("{errors} {}", range.within())),
+        Some(from_ms) if counted.events == 0 => {
+            Markup::new(format!("No errors since {}", time::moment(from_ms, time::Format::Minute)))
+        }
+        Some(_) => Markup::new(format!("At least {errors} {}", range.within())),
+    }
 }
 
 /// What of the range the chart does not count.
@@ -274,6 +279,19 @@ mod tests {
             );
             assert!(view_path(pairs).starts_with("/explore?"));
         }
+    }
+
+    #[test]
+    fn the_headline_claims_no_more_than_was_counted() {
+        let range = Range { from_ms: 1000, to_ms: 9000, ..Range::default() };
+        let told = |events, only_from_ms| {
+            let counted = Counted { chart: Markup::default(), events, only_from_ms, statuses: Vec::new() };
+            headline(&counted, &range).as_str().to_owned()
+        };
+        assert!(told(0, None).starts_with("0 errors "), "{}", told(0, None));
+        assert!(told(3, Some(5000)).starts_with("At least 3 errors "));
+        let none = told(0, Some(5000));
+        assert!(none.starts_with("No errors since <time datetime=\"1970-01-01T00:00:05.000Z\""), "{none}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
         Layout, Visit,
         view::{
             self, Markup,
-            time::{Format, ago, moment, parse},
+            time::{Format, ago, moment, parse, with_moments},
         },
     },
     http::lookup::{
@@ -34,7 +34,7 @@ struct ResultView {
     when: Option<(Markup, Markup)>,
     place: String,
     reply: String,
-    reason: String,
+    reason: Markup,
     is_pending: bool,
 }
 
@@ -63,7 +63,7 @@ impl ResultView {
                 .trim_matches([' ', '·'])
                 .to_owned(),
             reply: result.customer_reply.unwrap_or_default(),
-            reason: result.reason.unwrap_or_default(),
+            reason: with_moments(&result.reason.unwrap_or_default()),
             is_pending: result.state == LookupState::Pending,
         }
     }

@@ -47,6 +47,7 @@ impl Shape {
             from_ms,
             step_ms,
             counted_ms: Some((range.from_ms, range.to_ms)),
+            gaps_are: None,
             known: known(series, from_ms, step_ms, steps),
             bands,
             shades,

@@ -94,6 +94,19 @@ pub fn ago_of(text: &str, now_ms: i64) -> Markup {
     parse(text).map_or_else(|| text.into(), |at| ago(at, now_ms))
 }
 
+/// A sentence of an answer, its times as [`moment`]s.
+#[must_use]
+pub fn with_moments(text: &str) -> Markup {
+    let word = |word: &str| {
+        let time = word.trim_end_matches([' ', ',', ';', ':', '.']);
+        match parse(time) {
+            Some(at) => format!("{}{}", moment(at, Format::Full), escape(&word[time.len()..])),
+            None => escape(word),
+        }
+    };
+    Markup::new(text.split_inclusive(' ').map(word).collect())
+}
+
 /// A step as what something is counted by: `hour`, `15 min`.
 #[must_use]
 pub fn per(step_ms: i64) -> String {
@@ -158,5 +171,12 @@ mod tests {
         assert_eq!(ago_of("2026-11-17T14:02:07Z", at + 5), ago(at, at + 5));
         assert_eq!(moment_of("<soon>", Format::Day).as_str(), "&lt;soon&gt;");
         assert_eq!((parse("2026-11-17T14:02:07Z"), parse("soon")), (Some(at), None));
+    }
+
+    #[test]
+    fn the_times_of_a_sentence_are_moments_and_all_else_is_text() {
+        let html = with_moments("expired: its event of 2026-11-22T09:12:00.000Z, <b>");
+        let moment = moment(parse("2026-11-22T09:12:00.000Z").unwrap(), Format::Full);
+        assert_eq!(html.as_str(), format!("expired: its event of {moment}, &lt;b&gt;"));
     }
 }
