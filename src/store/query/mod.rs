@@ -64,8 +64,12 @@ pub use validation::{CountedFailures, FailureKey, FailureRow, FailureRule, Failu
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What keeps the fixed cost of a small read down (measured: `docs/decisions/0001-lookup-index.md`).
-const LEAN: [(&str, &str); 5] = [
+const LEAN: [(&str, &str); 8] = [
     ("max_threads", "1"),
+    // Compiling takes longer than most questions, and each new range is another expression.
+    ("compile_expressions", "0"),
+    ("compile_aggregate_expressions", "0"),
+    ("compile_sort_description", "0"),
     ("optimize_use_projections", "0"),
     ("optimize_use_implicit_projections", "0"),
     ("use_query_condition_cache", "0"),
