@@ -3,8 +3,6 @@
 mod health;
 mod shape;
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::{
     Extension,
@@ -37,7 +35,7 @@ use crate::{
         unavailable,
     },
     state::{Role, TokenInfo},
-    store::query::{Filter, IssueFilter, IssueKind, NO_STEPS_S, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
+    store::query::{Filter, IssueKind, NO_STEPS_S, RateKey, RatedSeries, ReleaseStart, Top, TopRow},
 };
 
 /// An account's part of an alert's events from which on it is worth a word: of an error that all meet, somebody always has the most.
@@ -210,8 +208,7 @@ async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Res
         let fingerprints = kinds.iter().map(|kind| kind.fingerprint).collect();
         // Before the first of them there is nothing to count.
         let since = (range_ms.0.max(first_ms.div_euclid(HOUR_MS) * HOUR_MS), range_ms.1);
-        let seen = shared.store.seen_issues(project, &IssueFilter::of(fingerprints, since)).await?;
-        let events: HashMap<u64, u64> = seen.into_iter().map(|one| (one.fingerprint, one.events)).collect();
+        let events = shared.store.issue_counts(project, fingerprints, since).await?;
         let with_events = |kind: IssueKind| {
             let events = events.get(&kind.fingerprint).copied().unwrap_or(0);
             (kind, events)

@@ -5,6 +5,8 @@
 
 mod page;
 
+use std::collections::HashMap;
+
 use clickhouse::Row;
 use serde::Deserialize;
 
@@ -140,7 +142,7 @@ impl IssueFilter {
 
 /// How the pieces of a question name what they count.
 struct Counted {
-    /// Columns beside the fingerprint and the count: of the cells, and of the events.
+    /// Columns beside the fingerprint and the count, if any: of the cells, and of the events.
     cells: &'static str,
     events: &'static str,
     group_by: &'static str,
@@ -157,6 +159,7 @@ macro_rules! last {
 }
 use last;
 
+const COUNTS: Counted = Counted { cells: "", events: "", group_by: "" };
 const LAST: Counted = Counted { cells: last!(cells), events: last!(events), group_by: "" };
 const RELEASES: Counted = Counted {
     cells: concat!(
@@ -192,6 +195,26 @@ impl Store {
             seen.extend(self.rows_of::<SeenIssue>("listing issues", self.ask_wide(&sql)).await?);
         }
         Ok(seen)
+    }
+
+    /// How many events of some issues a range has; those with none are left out.
+    pub async fn issue_counts(
+        &self,
+        project: &str,
+        fingerprints: Vec<u64>,
+        range: (i64, i64),
+    ) -> Result<HashMap<u64, u64>, StoreError> {
+        let mut counts = HashMap::new();
+        for filter in IssueFilter::of(fingerprints, range).parts() {
+            let mut sql = Sql::new("SELECT fingerprint, sum(counted) AS events FROM (");
+            self.push_pieces(&mut sql, project, &filter, &COUNTS).await?;
+            sql.push(") GROUP BY fingerprint");
+            let counted: Vec<(u64, u64)> = self.rows_of("counting issues", self.ask_plainly(&sql)).await?;
+            for (fingerprint, events) in counted {
+                *counts.entry(fingerprint).or_default() += events;
+            }
+        }
+        Ok(counts)
     }
 
     /// What issues are, of those that the filter names; its range and environments do not matter.
@@ -342,6 +365,7 @@ impl Store {
         let since_ms = self.issues_since_ms().await?;
         let mut rest = vec![(filter.from_ms, filter.to_ms)];
         let hours = take_whole(&mut rest, HOUR_MS, since_ms);
+        let also = |columns: &str| if columns.is_empty() { String::new() } else { format!(", {columns}") };
         let mut is_first = true;
         let mut union = |sql: &mut Sql| {
             sql.push(if is_first { "" } else { " UNION ALL " });
@@ -349,13 +373,13 @@ impl Store {
         };
         for range in hours {
             union(sql);
-            sql.push(&format!("SELECT fingerprint, sum(count) AS counted, {} FROM ", counted.cells));
+            sql.push(&format!("SELECT fingerprint, sum(count) AS counted{} FROM ", also(counted.cells)));
             self.push_hours(sql, project, filter, range);
             sql.push(&format!(" GROUP BY fingerprint{}", counted.group_by));
         }
         for range in rest {
             union(sql);
-            sql.push(&format!("SELECT fingerprint, uniqExact(key) AS counted, {} FROM ", counted.events));
+            sql.push(&format!("SELECT fingerprint, uniqExact(key) AS counted{} FROM ", also(counted.events)));
             sql.push(&self.table("events")).push_filter(project, &filter.events(range));
             sql.push(&format!(" GROUP BY fingerprint{}", counted.group_by));
         }

@@ -1,11 +1,17 @@
 //! Which field errors are the most frequent: told by the counts alone, so that the rest is read for those that are shown.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+};
 
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{Counted, FailureKey, labels, pieces::Source};
+use super::{
+    Counted, FailureKey, labels,
+    pieces::{Piece, Source},
+};
 use crate::store::query::{
     FailureTrend, Filter, Sql, Store, StoreError, Value,
     rollup::{DAY_MS, key_of},
@@ -42,16 +48,15 @@ pub struct FailureRule {
     pub count: u64,
 }
 
+/// A group among those of its field and rule: minus how often it was, its hash and that of its route.
+type Top = (i64, u64, u64);
+
 #[derive(Row, Deserialize)]
-struct Ranked {
-    group_hash: u64,
-    route: u64,
-    is_shown: bool,
-    /// Whether it stands for one of the rules that cause most.
-    is_of_top_rule: bool,
-    /// Of the group's field and rule.
+struct RankedRule {
+    pair: u64,
     of_rule: u64,
-    total: u64,
+    /// Its largest groups, the largest first.
+    tops: Vec<Top>,
 }
 
 #[derive(Row, Deserialize)]
@@ -70,7 +75,8 @@ impl Store {
             labels(by.len(), true)
         ));
         let names = |columns: &[&str]| format!("any({}) AS key_0, any({}) AS key_1", columns[0], columns[1]);
-        self.push_occurrences(&mut sql, project, filter, &by, names).await?;
+        let pieces = self.pieces(filter, &by, None, DAY_MS).await?;
+        self.push_occurrences(&mut sql, project, filter, &by, pieces, names);
         sql.push(&format!(") GROUP BY group_hash HAVING count > 0 ORDER BY count DESC, group_hash LIMIT {MAX_RULES}"));
         let counted: Vec<CountedRule> = self.rows_of("counting the rules broken most", self.ask_wide(&sql)).await?;
         let total = counted.first().map_or(0, |rule| rule.total);
@@ -89,16 +95,19 @@ impl Store {
     ) -> Result<Ranking, StoreError> {
         let tells_rules = [FailureKey::Field, FailureKey::Rule].iter().all(|key| group_by.contains(key));
         let tells_routes = group_by.contains(&FailureKey::Route);
+        let pieces = self.pieces(filter, group_by, None, DAY_MS).await?;
         // Of each rule only its largest groups can be among the largest of all.
         let mut sql = Sql::new(&format!(
-            "SELECT group_hash, route, toBool(place <= {limit}) AS is_shown, toBool({tells_rules} AND place_of_rule = 1 AND rule_place <= {MAX_RULES}) AS is_of_top_rule, \
-             of_rule, total FROM (SELECT one.1 AS place_of_rule, one.2.2 AS group_hash, one.2.3 AS route, of_rule, rule_place, total, \
-             row_number() OVER (ORDER BY one.2) AS place FROM (SELECT arrayJoin(arrayZip(arrayEnumerate(tops), tops)) AS one, of_rule, rule_place, \
-             total FROM (SELECT tops, of_rule, sum(of_rule) OVER () AS total, row_number() OVER (ORDER BY of_rule DESC, pair) AS rule_place FROM (\
-             SELECT pair, sum(count) AS of_rule, groupArraySorted({})((-toInt64(count), CAST(group_hash, 'UInt64'), CAST(route, 'UInt64'))) AS tops FROM (\
-             SELECT group_hash, any(pair_) AS pair, any(route_) AS route, sum(occurrences) AS count FROM (",
+            "SELECT pair, sum(count) AS of_rule, groupArraySorted({})((-toInt64(count), CAST(group_hash, 'UInt64'), CAST(route, 'UInt64'))) AS tops FROM (",
             limit.max(1)
         ));
+        // One piece has each group once.
+        let is_one = pieces.len() == 1;
+        sql.push(if is_one {
+            "SELECT group_hash, pair_ AS pair, route_ AS route, occurrences AS count FROM ("
+        } else {
+            "SELECT group_hash, any(pair_) AS pair, any(route_) AS route, sum(occurrences) AS count FROM ("
+        });
         let hashes = |columns: &[&str]| {
             let of = |key| group_by.iter().position(|other| *other == key).map(|index| columns[index]);
             // Without pairs, all is one.
@@ -110,31 +119,25 @@ impl Store {
                 hash(of(FailureKey::Route).and_then(|route| key_of(&[route])))
             )
         };
-        self.push_occurrences(&mut sql, project, filter, group_by, hashes).await?;
-        sql.push(
-            ") GROUP BY group_hash HAVING count > 0) GROUP BY pair)))) WHERE is_shown OR is_of_top_rule ORDER BY of_rule DESC",
-        );
-        let ranked: Vec<Ranked> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
-        let of_rules = ranked.iter().filter(|group| group.is_of_top_rule);
-        Ok(Ranking {
-            groups: ranked.iter().filter(|group| group.is_shown).map(|group| group.group_hash).collect(),
-            rules: tells_rules.then(|| of_rules.map(|group| (group.group_hash, group.of_rule)).collect()),
-            routes: ranked.iter().filter(|_| tells_routes).map(|group| group.route).collect(),
-            total: ranked.first().map_or(0, |group| group.total),
-        })
+        self.push_occurrences(&mut sql, project, filter, group_by, pieces, hashes);
+        sql.push(if is_one { ") WHERE count > 0" } else { ") GROUP BY group_hash HAVING count > 0" });
+        sql.push(") GROUP BY pair");
+        let rules: Vec<RankedRule> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
+        Ok(Ranking::of(rules, limit, tells_rules, tells_routes))
     }
 
     /// How often each group was, in each piece of the range, and what else is told of a group by these columns, of which each has one in the order of
     /// the keys.
-    async fn push_occurrences(
+    fn push_occurrences(
         &self,
         sql: &mut Sql,
         project: &str,
         filter: &Filter,
         group_by: &[FailureKey],
+        pieces: Vec<Piece>,
         told: impl Fn(&[&str]) -> String,
-    ) -> Result<(), StoreError> {
-        for (index, piece) in self.pieces(filter, group_by, None, DAY_MS).await?.into_iter().enumerate() {
+    ) {
+        for (index, piece) in pieces.into_iter().enumerate() {
             sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
             let in_rollup = piece.source != Source::Events;
             let told = told(&columns(group_by, in_rollup));
@@ -143,7 +146,6 @@ impl Store {
             self.push_failures_that_fit(sql, project, &filter.within(piece.range), group_by, piece.source);
             sql.push(" GROUP BY group_hash");
         }
-        Ok(())
     }
 }
 
@@ -177,6 +179,23 @@ fn rule_of(group_by: &[FailureKey], labels: &[String], count: u64) -> Option<Fai
 }
 
 impl Ranking {
+    /// The `limit` largest groups of all rules, and the largest group of each of the rules that cause most.
+    fn of(mut rules: Vec<RankedRule>, limit: usize, tells_rules: bool, tells_routes: bool) -> Self {
+        rules.sort_unstable_by_key(|rule| (Reverse(rule.of_rule), rule.pair));
+        let mut shown: Vec<Top> = rules.iter().flat_map(|rule| &rule.tops).copied().collect();
+        shown.sort_unstable();
+        shown.truncate(limit);
+        let largest = rules.iter().filter_map(|rule| Some((rule.tops.first()?, rule.of_rule)));
+        let of_rules: Vec<_> = largest.take(if tells_rules { MAX_RULES } else { 0 }).collect();
+        let routes = shown.iter().chain(of_rules.iter().map(|(top, _)| *top)).map(|(_, _, route)| *route);
+        Self {
+            groups: shown.iter().map(|(_, group, _)| *group).collect(),
+            routes: routes.filter(|_| tells_routes).collect(),
+            rules: tells_rules.then(|| of_rules.iter().map(|((_, group, _), of_rule)| (*group, *of_rule)).collect()),
+            total: rules.iter().map(|rule| rule.of_rule).sum(),
+        }
+    }
+
     /// Nothing fits.
     pub(super) const fn is_empty(&self) -> bool {
         self.total == 0
@@ -209,5 +228,29 @@ impl Ranking {
         let named =
             self.rules.as_ref()?.iter().filter_map(|(group, count)| rule_of(group_by, labels.get(group)?, *count));
         Some(FailureRules { rules: in_order(named), total: self.total })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_groups_are_shown_and_one_of_each_of_the_largest_rules_is_known() {
+        let rule = |pair, of_rule, tops: &[Top]| RankedRule { pair, of_rule, tops: tops.to_vec() };
+        let small = |pair| rule(pair, 1, &[(-1, 100 + pair, 7)]);
+        let rules = || {
+            let many = (10..20).map(small);
+            let first = [rule(1, 9, &[(-5, 11, 3), (-4, 12, 4)]), rule(2, 10, &[(-8, 21, 3), (-2, 22, 5)])];
+            first.into_iter().chain(many).collect::<Vec<_>>()
+        };
+        let ranking = Ranking::of(rules(), 3, true, true);
+        assert_eq!(ranking.groups, [11, 12, 21].into());
+        let of_rules: Vec<_> = (10..18).map(|pair| (100 + pair, 1)).collect();
+        assert_eq!(ranking.rules, Some([vec![(21, 10), (11, 9)], of_rules].concat()), "ten of twelve");
+        assert_eq!((ranking.routes, ranking.total), ([3, 4, 7].into(), 29));
+        let by_field = Ranking::of(rules(), 1, false, false);
+        assert_eq!((by_field.groups, by_field.rules, by_field.routes), ([21].into(), None, BTreeSet::new()));
+        assert!(Ranking::of(Vec::new(), 3, true, true).is_empty());
     }
 }
