@@ -186,6 +186,16 @@ def measure(engine, collector, rids, go_on):
     return taken
 
 
+def yardstick(engine):
+    """Milliseconds of the same work for one core each time: the machine is shared, and its speed changes by half within an hour."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        engine.query("SELECT sum(cityHash64(number)) FROM numbers(20000000)", max_threads=1)
+        times.append((time.perf_counter() - start) * 1000)
+    return min(times)
+
+
 def measure_pages(engine, collector, rids, newest):
     """From the request to the last byte, compressed. No range is asked for twice, but those of whole days: what ClickHouse remembers of conditions is
     cleared before each page."""
@@ -213,11 +223,12 @@ def measure_pages(engine, collector, rids, newest):
         pages[f"/validation/friction over {days} d"] = [f"/validation/friction?{of}" for of in ranges[:9]]
         for name, chosen in filters.items():
             pages[f"/explore over {days} d, {name or 'all'}"] = [f"/explore?{of}&{chosen}" for of in ranges]
-    print("| page | samples | p50 ms | p95 ms | p99 ms | bytes |\n|---|---|---|---|---|---|")
+    print("| page | samples | p50 ms | p95 ms | p99 ms | bytes | yardstick ms |\n|---|---|---|---|---|---|---|")
     for name, paths in pages.items():
         if not re.search(ONLY, name):
             continue
         collector.page(paths[0])
+        before = yardstick(engine)
         taken = []
         for path in paths[1:]:
             engine.query("SYSTEM DROP QUERY CONDITION CACHE")
@@ -230,7 +241,8 @@ def measure_pages(engine, collector, rids, newest):
         for kind, pages_taken in kinds.items():
             times = [took for took, _ in pages_taken]
             p50, p95, p99 = (bench.percentile(times, part) for part in (.5, .95, .99))
-            print(f"| {kind} | {len(times)} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {max(len(data) for _, data in pages_taken)} |", flush=True)
+            print(f"| {kind} | {len(times)} | {p50:.1f} | {p95:.1f} | {p99:.1f} | {max(len(data) for _, data in pages_taken)} | "
+                  f"{(before + yardstick(engine)) / 2:.0f} |", flush=True)
 
 
 def show(title, taken):

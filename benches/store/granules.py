@@ -23,7 +23,7 @@ ALL = "SELECT fingerprint, sum(count) AS events " + CELLS + " GROUP BY fingerpri
 def fill(engine, table, settings):
     ddl = engine.query("SHOW CREATE TABLE b.rollup_issues FORMAT TSVRaw").replace("b.rollup_issues", table)
     for name in ("index_granularity", "min_compress_block_size", "max_compress_block_size"):
-        ddl = re.sub(rf",? ?{name} = \d+", "", ddl)
+        ddl = re.sub(rf"{name} = \d+(, )?", "", ddl)
     engine.query(f"DROP TABLE IF EXISTS {table} SYNC")
     engine.query(ddl + (f", {settings}" if settings else ""))
     for week in engine.query("SELECT DISTINCT week FROM b.rollup_issues").split():

@@ -23,6 +23,7 @@ use super::{
     view::{Markup, Pager, filter_words, plural, time},
 };
 use crate::{
+    clock::rfc3339,
     http::{
         Shared,
         analyse::default_step,
@@ -234,7 +235,8 @@ fn headline(counted: &Counted, range: &Range) -> Markup {
     match counted.only_from_ms {
         None => Markup::new(format!("{errors} {}", range.within())),
         Some(from_ms) if counted.events == 0 => {
-            Markup::new(format!("No errors since {}", time::moment(from_ms, time::Format::Minute)))
+            let counted = Range { from_ms, from: rfc3339(from_ms), ..range.clone() };
+            Markup::new(format!("No errors {}", counted.within()))
         }
         Some(_) => Markup::new(format!("At least {errors} {}", range.within())),
     }
@@ -284,14 +286,17 @@ mod tests {
     #[test]
     fn the_headline_claims_no_more_than_was_counted() {
         let range = Range { from_ms: 1000, to_ms: 9000, ..Range::default() };
-        let told = |events, only_from_ms| {
-            let counted = Counted { chart: Markup::default(), events, only_from_ms, statuses: Vec::new() };
-            headline(&counted, &range).as_str().to_owned()
-        };
+        let counted =
+            |events, only_from_ms| Counted { chart: Markup::default(), events, only_from_ms, statuses: Vec::new() };
+        let told = |events, only_from_ms| headline(&counted(events, only_from_ms), &range).as_str().to_owned();
         assert!(told(0, None).starts_with("0 errors "), "{}", told(0, None));
         assert!(told(3, Some(5000)).starts_with("At least 3 errors "));
         let none = told(0, Some(5000));
         assert!(none.starts_with("No errors since <time datetime=\"1970-01-01T00:00:05.000Z\""), "{none}");
+        let ended = Range { to: "1970-01-01T00:00:09Z".to_owned(), ..range.clone() };
+        let none = headline(&counted(0, Some(5000)), &ended);
+        assert!(none.as_str().starts_with("No errors from <time datetime=\"1970-01-01T00:00:05.000Z\""), "{none}");
+        assert!(none.as_str().contains(" to <time datetime=\"1970-01-01T00:00:09.000Z\""), "{none}");
     }
 
     #[test]

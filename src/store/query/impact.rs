@@ -59,6 +59,7 @@ pub struct EventSummary {
 /// The hour around an event.
 #[derive(Row, Deserialize)]
 struct Near {
+    events: u64,
     accounts: u64,
     account_events: u64,
     /// Of no event, the epoch.
@@ -70,7 +71,6 @@ struct Near {
 /// An account's error as it is stored: the columns of an [`EventSummary`], and of none that ClickHouse would have to put together.
 #[derive(Row, Deserialize)]
 struct SummaryRow {
-    key: u64,
     #[serde(with = "clickhouse::serde::uuid")]
     request_uuid: Uuid,
     request_text: String,
@@ -101,19 +101,14 @@ const fn hour_around(event: &Event) -> Range {
 }
 
 impl Near {
-    /// An event is in one minute of the hour.
-    fn events(&self) -> u64 {
-        self.per_minute.iter().sum()
-    }
-
     /// The first event in the hour, which has the event itself once it is stored.
     fn first_or(&self, event: &Event) -> i64 {
-        if self.events() == 0 { event.timestamp_ms } else { self.first_seen.min(event.timestamp_ms) }
+        if self.events == 0 { event.timestamp_ms } else { self.first_seen.min(event.timestamp_ms) }
     }
 
     fn impact(self, event: &Event, before_ms: Option<i64>) -> Impact {
         let (from_ms, to_ms) = hour_around(event);
-        let events = self.events();
+        let events = self.events;
         let first_near = Some(self.first_seen).filter(|_| events > 0);
         Impact {
             from_ms,
@@ -176,7 +171,8 @@ impl Store {
         (from_ms, to_ms): Range,
         tells_releases: bool,
     ) -> Result<Near, StoreError> {
-        let mut sql = Sql::new("SELECT uniqExactIf(account_id, account_id != '') AS accounts, ");
+        let mut sql =
+            Sql::new("SELECT uniqExact(key) AS events, uniqExactIf(account_id, account_id != '') AS accounts, ");
         sql.push_value(
             "uniqExactIf(key, account_id != '' AND account_id = {}) AS account_events, ",
             Value::Text(event.account_id.clone()),
@@ -265,11 +261,8 @@ impl Store {
         sql.push_range(project, around_ms.saturating_sub(window_ms), around_ms.saturating_add(window_ms));
         sql.push_value(" AND account_id = {}", Value::Text(account_id.to_owned()));
         sql.push_value(" ORDER BY abs(toUnixTimestamp64Milli(timestamp) - {}), key", Value::Int(around_ms));
-        // A row may be there twice.
-        sql.push(&format!(" LIMIT {}", limit.saturating_mul(2)));
+        sql.push(&format!(" LIMIT 1 BY key LIMIT {limit}"));
         let mut rows: Vec<SummaryRow> = self.rows_of("reading an account's errors", self.ask_plainly(&sql)).await?;
-        rows.dedup_by_key(|row| row.key);
-        rows.truncate(limit);
         rows.sort_by_key(|row| row.timestamp);
         rows.into_iter().map(SummaryRow::summary).collect()
     }

@@ -228,3 +228,19 @@ impl Store {
         format!("{}.{name}", self.database)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_where_they_are_and_texts_are_parameters() {
+        let mut sql = Sql::new("SELECT 1");
+        sql.push_value(" - {}", Value::Int(-5)).push_value(", {}", Value::Text("a".to_owned()));
+        sql.push_value(", {} AS least", Value::Int(i64::MIN)).push_value(", {}", Value::UInt(u64::MAX));
+        sql.push_value(" IN {}", Value::Ints(vec![-1, 2])).push_value(" = {}", Value::Int(0));
+        let expected = "SELECT 1 - (-5), {p0:String}, (-9223372036854775808) AS least, 18446744073709551615 IN {p1:Array(Int64)} = 0";
+        assert_eq!(sql.text, expected);
+        assert_eq!(sql.params.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["p0", "p1"]);
+    }
+}

@@ -85,7 +85,8 @@ impl Episode {
     /// The episode of an event, of all 429s of its client on its route around it; what [`Store::episodes`] says of them.
     fn of(event: &Event, mut refusals: Vec<Refusal>) -> Result<Option<Self>, StoreError> {
         refusals.sort_unstable_by_key(|refusal| (refusal.timestamp, refusal.key));
-        refusals.dedup_by_key(|refusal| refusal.key);
+        let mut seen = HashSet::new();
+        refusals.retain(|refusal| seen.insert(refusal.key));
         let [service, environment, route] =
             [&event.service, &event.environment, &event.route].map(|word| origin_word(word).to_owned());
         let begin = |at_ms| Self {
@@ -144,14 +145,15 @@ impl Store {
         let at_ms = event.timestamp_ms;
         let around = |before: i64, after: i64| (at_ms.saturating_sub(before), at_ms.saturating_add(after));
         let near = around(ANNOUNCED_MS + NEAR_MS, NEAR_MS);
-        if let Some(refusals) = self.few_refusals(project, event, near).await? {
-            let found = Episode::of(event, refusals)?;
-            let is_whole = |episode: &Episode| {
-                episode.start_ms >= near.0 + ANNOUNCED_MS && episode.end_ms.saturating_add(GAP_MS) < near.1
-            };
-            if found.as_ref().is_none_or(is_whole) {
-                return Ok(found);
-            }
+        let found = match self.few_refusals(project, event, near).await? {
+            Some(refusals) => Episode::of(event, refusals)?,
+            None => self.episode_within(project, event, near).await?,
+        };
+        let is_whole = |episode: &Episode| {
+            episode.start_ms >= near.0 + ANNOUNCED_MS && episode.end_ms.saturating_add(GAP_MS) < near.1
+        };
+        if found.as_ref().is_none_or(is_whole) {
+            return Ok(found);
         }
         let window = self.hours_around(project, event, around(WINDOW_MS, WINDOW_MS)).await?;
         self.episode_within(project, event, window).await

@@ -56,10 +56,10 @@ impl Filter {
 
 impl Sql {
     /// What [`key_of`] makes of columns that have these values.
-    pub(super) fn push_key_of(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
-        for (index, value) in values.into_iter().enumerate() {
+    pub(super) fn push_key_of(&mut self, texts: impl IntoIterator<Item = String>) -> &mut Self {
+        for (index, text) in texts.into_iter().enumerate() {
             let sum = if index == 0 { "" } else { " + " };
-            self.push_value(&format!("{sum}{} * cityHash64({{}})", 2 * index + 1), value);
+            self.push_value(&format!("{sum}{} * cityHash64({{}})", 2 * index + 1), Value::Text(text));
         }
         self
     }
@@ -95,7 +95,8 @@ impl Sql {
         let cells: Vec<_> = ranges.iter().map(|range| (None, *range)).collect();
         self.push_cells(project, &cells);
         let (first, last) = (ranges.iter().map(|range| range.0).min(), ranges.iter().map(|range| range.1 - 1).max());
-        let day = |ms: Option<i64>| Value::Int(ms.unwrap_or(0).div_euclid(DAY_MS).max(0));
+        // A larger number is taken for seconds.
+        let day = |ms: Option<i64>| Value::Int(ms.unwrap_or(0).div_euclid(DAY_MS).clamp(0, u16::MAX.into()));
         self.push_value(" AND toDate(at) >= toDate({})", day(first));
         self.push_value(" AND toDate(at) <= toDate({})", day(last))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use errata::store::query::{NO_STEPS_S, RateKey};
+use errata::store::query::{IssueFilter, NO_STEPS_S, RateKey};
 
 use super::{rollup::filled, *};
 
@@ -42,6 +42,11 @@ async fn new_issues_and_hours_are_those_of_the_events() {
     let unknown = Event { fingerprint: 17, ..late };
     assert_eq!(store.impact_ever("shop", &unknown).await.unwrap().first_seen_ms, unknown.timestamp_ms);
     new_ones(&started, &all, first).await;
+    // As far as a time can be asked for.
+    let end_of_2299 = 10_413_791_999_999;
+    let ever = store.seen_issues("shop", &IssueFilter::of(vec![fingerprint], (first, end_of_2299))).await.unwrap();
+    let counted = all.iter().filter(|event| event.fingerprint == fingerprint && event.timestamp_ms >= first).count();
+    assert_eq!(ever.iter().map(|issue| issue.events).collect::<Vec<_>>(), [counted as u64]);
     // Services are counted with their routes.
     let filter = Filter { from_ms: first + 1, to_ms: noon(), ..Filter::default() };
     let keys = [RateKey::Service, RateKey::Route];
@@ -89,6 +94,16 @@ async fn new_ones(started: &Started, all: &[&Event], first: i64) {
     let found = store.new_issues("shop", range, 3).await.unwrap();
     let told: Vec<_> = found.iter().map(|issue| (issue.fingerprint, issue.first_ms)).collect();
     assert_eq!(told, expected[..3]);
+    // Nothing of them was before the hour of the first.
+    let of_three: Vec<_> = expected[..3].iter().map(|(fingerprint, _)| *fingerprint).collect();
+    let since = expected[2].1.div_euclid(HOUR) * HOUR;
+    let counts = store.issue_counts("shop", of_three.clone(), (since, range.1)).await.unwrap();
+    let in_range = all.iter().filter(|event| (range.0..range.1).contains(&event.timestamp_ms));
+    let mut by_hand = BTreeMap::new();
+    for event in in_range.filter(|event| of_three.contains(&event.fingerprint)) {
+        *by_hand.entry(event.fingerprint).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_iter().collect::<BTreeMap<_, u64>>(), by_hand);
     let routes: BTreeSet<_> = found.iter().map(|issue| issue.route.as_str()).collect();
     assert!(routes.iter().all(|route| ["/a/", "/b/{id}/", "/c/"].contains(route)), "{routes:?}");
     // Issues that are long known, and were written again later than all of those, are not new.

@@ -3,7 +3,7 @@
 use super::FailureKey;
 use crate::store::{
     query::{
-        Filter, Sql, Store, StoreError, Value,
+        Filter, Sql, Store, StoreError,
         rollup::{DAY_MS, HOUR_MS, Range, take_whole},
     },
     rollup::RollupTable,
@@ -101,8 +101,7 @@ impl Store {
         sql.push_errors_conditions(filter, "field", "rule");
         // Days are in the order of this key: of one failure, nothing else is read.
         if let (Source::Days, [field], [rule], [route]) = (source, &*filter.fields, &*filter.rules, &*filter.routes) {
-            let texts = [field, rule, route].map(|text| Value::Text(text.clone()));
-            sql.push(" AND key = ").push_key_of(texts);
+            sql.push(" AND key = ").push_key_of([field, rule, route].map(String::clone));
         }
     }
 }

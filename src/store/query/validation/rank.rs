@@ -57,6 +57,8 @@ struct RankedRule {
     of_rule: u64,
     /// Its largest groups, the largest first.
     tops: Vec<Top>,
+    /// Of all rules, also those that are not read.
+    total: u64,
 }
 
 #[derive(Row, Deserialize)]
@@ -98,7 +100,9 @@ impl Store {
         let pieces = self.pieces(filter, group_by, None, DAY_MS).await?;
         // Of each rule only its largest groups can be among the largest of all.
         let mut sql = Sql::new(&format!(
-            "SELECT pair, sum(count) AS of_rule, groupArraySorted({})((-toInt64(count), CAST(group_hash, 'UInt64'), CAST(route, 'UInt64'))) AS tops FROM (",
+            "SELECT pair, of_rule, tops, total FROM (SELECT *, sum(of_rule) OVER () AS total, row_number() OVER (ORDER BY of_rule DESC, pair) AS place, \
+             row_number() OVER (ORDER BY tops[1]) AS place_of_top FROM (\
+             SELECT pair, sum(count) AS of_rule, groupArraySorted({})((-toInt64(count), CAST(group_hash, 'UInt64'), CAST(route, 'UInt64'))) AS tops FROM (",
             limit.max(1)
         ));
         // One piece has each group once.
@@ -121,7 +125,8 @@ impl Store {
         };
         self.push_occurrences(&mut sql, project, filter, group_by, pieces, hashes);
         sql.push(if is_one { ") WHERE count > 0" } else { ") GROUP BY group_hash HAVING count > 0" });
-        sql.push(") GROUP BY pair");
+        // A rule whose largest group is not among the largest of so many rules has none to show.
+        sql.push(&format!(") GROUP BY pair)) WHERE place <= {MAX_RULES} OR place_of_top <= {limit}"));
         let rules: Vec<RankedRule> = self.rows_of("ranking validation failures", self.ask_wide(&sql)).await?;
         Ok(Ranking::of(rules, limit, tells_rules, tells_routes))
     }
@@ -192,7 +197,7 @@ impl Ranking {
             groups: shown.iter().map(|(_, group, _)| *group).collect(),
             routes: routes.filter(|_| tells_routes).collect(),
             rules: tells_rules.then(|| of_rules.iter().map(|((_, group, _), of_rule)| (*group, *of_rule)).collect()),
-            total: rules.iter().map(|rule| rule.of_rule).sum(),
+            total: rules.first().map_or(0, |rule| rule.total),
         }
     }
 
@@ -237,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_largest_groups_are_shown_and_one_of_each_of_the_largest_rules_is_known() {
-        let rule = |pair, of_rule, tops: &[Top]| RankedRule { pair, of_rule, tops: tops.to_vec() };
+        let rule = |pair, of_rule, tops: &[Top]| RankedRule { pair, of_rule, tops: tops.to_vec(), total: 29 };
         let small = |pair| rule(pair, 1, &[(-1, 100 + pair, 7)]);
         let rules = || {
             let many = (10..20).map(small);
