@@ -25,7 +25,7 @@ def fill(engine, table, settings):
     for name in ("index_granularity", "min_compress_block_size", "max_compress_block_size"):
         ddl = re.sub(rf"{name} = \d+(, )?", "", ddl)
     engine.query(f"DROP TABLE IF EXISTS {table} SYNC")
-    engine.query(ddl + (f", {settings}" if settings else ""))
+    engine.query(ddl.strip().rstrip(",") + (f", {settings}" if settings else ""))
     for week in engine.query("SELECT DISTINCT week FROM b.rollup_issues").split():
         engine.query(f"INSERT INTO {table} SELECT * FROM b.rollup_issues WHERE week = '{week}'", max_insert_block_size=100_000_000,
                      min_insert_block_size_rows=100_000_000, min_insert_block_size_bytes=0)

@@ -77,7 +77,7 @@ async function seen(row, view) {
   await page.locator(row.ready).first().waitFor({ state: "attached", timeout: 5000 }).catch(() => problems.push(`${about}: has no ${row.ready}`));
   const { over, shifted, theme } = await page.evaluate(() => ({ over: document.documentElement.scrollWidth - innerWidth, shifted: window.shifted, theme: getComputedStyle(document.body).backgroundColor }));
   check(over <= 0, `${about}: is ${over} pixels wider than the screen`);
-  check(shifted < 0.02, `${about}: the layout jumps by ${shifted}`);
+  check(shifted < 0.01, `${about}: the layout jumps by ${shifted}`);
   const light = theme.match(/\d+/g).slice(0, 3).every((part) => Number(part) > 128);
   check(light === (view.scheme === "light"), `${about}: has the background ${theme}`);
   await page.evaluate(axe);

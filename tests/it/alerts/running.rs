@@ -245,7 +245,8 @@ async fn without_clickhouse_every_state_is_frozen_and_says_since_when() {
     let collector = Collector::with(config).await;
     limit(&collector, 17, 6, MINUTE / 2).await;
     collector.delivered().await;
-    assert_eq!(collector.minutes(1).await["alerts"][0]["state"], "firing");
+    collector.minutes(1).await;
+    collector.alerts_when("a firing alert", |alerts| alerts["alerts"][0]["state"] == "firing").await;
 
     proxy.refuse();
     collector.now_ms.fetch_add(10 * MINUTE, Ordering::Relaxed);
