@@ -147,3 +147,23 @@ async fn validation_failures_are_counted_by_any_key_and_compared() {
         assert_eq!((rows[0].share, rows[0].previous_count), (1.0, None));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_more_rules_than_are_told_by_themselves_are_listed() {
+    let Started { store, .. } = &started().await;
+    let failed = |number: u128| Event {
+        status: 422,
+        errors: vec![failure(&format!("field_{}", number % 14), "m", "required")],
+        ..event(number)
+    };
+    // The fields with the lower numbers once more.
+    let events: Vec<_> = (0..20).map(failed).collect();
+    deliver(store, &events).await;
+    let by = [FailureKey::Field, FailureKey::Rule, FailureKey::Route];
+    for limit in [3, 50] {
+        let rows = store.validation_failures("shop", &whole_time(), &by, None, limit).await.unwrap();
+        let counts: Vec<_> = rows.iter().map(|row| row.count).collect();
+        let all = [vec![2; 6], vec![1; 8]].concat();
+        assert_eq!(counts, all[..limit.min(all.len())]);
+    }
+}
