@@ -50,8 +50,6 @@ const ACCOUNTS_AT_ONCE: u64 = 300_000;
 /// New issues shown.
 const NEW: usize = 6;
 
-const HOUR_MS: i64 = 3_600_000;
-
 /// Releases marked in the chart.
 const MARKS: usize = 12;
 
@@ -204,11 +202,7 @@ async fn ask(shared: &Shared, project: &str, range: &Range, step_s: u32) -> Resu
 async fn new_issues(shared: &Shared, project: &str, range_ms: (i64, i64)) -> Result<Vec<(IssueKind, u64)>, ApiError> {
     let asked = async {
         let kinds = shared.store.new_issues(project, range_ms, NEW).await?;
-        let Some(first_ms) = kinds.iter().map(|kind| kind.first_ms).min() else { return Ok(Vec::new()) };
-        let fingerprints = kinds.iter().map(|kind| kind.fingerprint).collect();
-        // Before the first of them there is nothing to count.
-        let since = (range_ms.0.max(first_ms.div_euclid(HOUR_MS) * HOUR_MS), range_ms.1);
-        let events = shared.store.issue_counts(project, fingerprints, since).await?;
+        let events = shared.store.issue_counts(project, &kinds, range_ms).await?;
         let with_events = |kind: IssueKind| {
             let events = events.get(&kind.fingerprint).copied().unwrap_or(0);
             (kind, events)

@@ -116,7 +116,6 @@ pub(super) async fn page(
     let viewer = Viewer::of(token, &shared);
     let step_s = u32::try_from(default_step(range.length_ms()) / 1000).unwrap_or(u32::MAX);
     let found = ask(&shared, &viewer, &filter, step_s, cursor).await?;
-    let uncounted = uncounted(found.counted.counted_from_ms, &filter);
     let counted = Counted::new(&found.counted, &filter, step_s, &range, &address);
     let empty = if found.page.events.is_empty() && found.searched_from_ms.is_none() {
         Some(empty(&shared, &viewer, &address, cursor).await?)
@@ -127,7 +126,7 @@ pub(super) async fn page(
     let page = ExplorePage {
         layout: visit.layout("Explore").with_range(&range, &visit),
         headline: headline(&counted, &range),
-        uncounted,
+        uncounted: counted.only_from_ms.map(uncounted),
         chips: address.chips("/explore"),
         choices: FILTERS.iter().map(|(name, _)| (*name, filter_words(name))).collect(),
         kept: address.pairs().to_vec(),
@@ -243,14 +242,12 @@ fn headline(counted: &Counted, range: &Range) -> Markup {
 }
 
 /// What of the range the chart does not count.
-fn uncounted(counted_from_ms: i64, filter: &Filter) -> Option<Markup> {
-    (counted_from_ms > filter.from_ms).then(|| {
-        let from = time::moment(counted_from_ms, time::Format::Minute);
-        Markup::new(format!(
-            "The chart counts what came since {from}: by these filters, older events are counted one by one, which takes longer. The list below \
+fn uncounted(counted_from_ms: i64) -> Markup {
+    let from = time::moment(counted_from_ms, time::Format::Minute);
+    Markup::new(format!(
+        "The chart counts what came since {from}: by these filters, older events are counted one by one, which takes longer. The list below \
              goes on to the start of the range; drag over a part of the chart, or choose a shorter time, to count that."
-        ))
-    })
+    ))
 }
 
 async fn empty(shared: &Shared, viewer: &Viewer, address: &Address, cursor: Option<Cursor>) -> Result<Empty, ApiError> {
@@ -302,7 +299,11 @@ mod tests {
     #[test]
     fn what_is_not_counted_is_said() {
         let filter = Filter { from_ms: 1000, to_ms: 9000, ..Filter::default() };
-        assert!(uncounted(1000, &filter).is_none());
-        assert!(uncounted(5000, &filter).unwrap().as_str().contains("1970-01-01T00:00:05.000Z"));
+        let only_from_ms = |counted_from_ms| {
+            let histogram = Histogram { counted_from_ms, ..Histogram::default() };
+            Counted::new(&histogram, &filter, 1, &Range::default(), &Address::default()).only_from_ms
+        };
+        assert_eq!((only_from_ms(1000), only_from_ms(5000)), (None, Some(5000)));
+        assert!(uncounted(5000).as_str().contains("1970-01-01T00:00:05.000Z"));
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     Filter, Sql, StatusFilter, Store, StoreError, Value,
-    rollup::{HOUR_MS, Range, take_whole},
+    rollup::{HOUR_MS, Range, begin_of, take_whole},
 };
 
 /// Issues of one answer at most, those seen last.
@@ -142,7 +142,7 @@ impl IssueFilter {
 
 /// How the pieces of a question name what they count.
 struct Counted {
-    /// Columns beside the fingerprint and the count, if any: of the cells, and of the events.
+    /// Further columns after the fingerprint and the count, each behind its comma: of the cells, and of the events.
     cells: &'static str,
     events: &'static str,
     group_by: &'static str,
@@ -151,10 +151,10 @@ struct Counted {
 /// The last event of a cell, and of events.
 macro_rules! last {
     (cells) => {
-        "toInt64(max(toUnixTimestamp(at) * 1000 + last_ms)) AS last"
+        ", toInt64(max(toUnixTimestamp(at) * 1000 + last_ms)) AS last"
     };
     (events) => {
-        "toUnixTimestamp64Milli(max(timestamp)) AS last"
+        ", toUnixTimestamp64Milli(max(timestamp)) AS last"
     };
 }
 use last;
@@ -163,11 +163,11 @@ const COUNTS: Counted = Counted { cells: "", events: "", group_by: "" };
 const LAST: Counted = Counted { cells: last!(cells), events: last!(events), group_by: "" };
 const RELEASES: Counted = Counted {
     cells: concat!(
-        "toString(release) AS of_release, toInt64(toUnixTimestamp(min(at))) * 1000 AS first, ",
+        ", toString(release) AS of_release, toInt64(toUnixTimestamp(min(at))) * 1000 AS first",
         last!(cells)
     ),
     events: concat!(
-        "toString(release) AS of_release, intDiv(toUnixTimestamp64Milli(min(timestamp)), 3600000) * 3600000 AS first, ",
+        ", toString(release) AS of_release, intDiv(toUnixTimestamp64Milli(min(timestamp)), 3600000) * 3600000 AS first",
         last!(events)
     ),
     group_by: ", of_release",
@@ -201,11 +201,15 @@ impl Store {
     pub async fn issue_counts(
         &self,
         project: &str,
-        fingerprints: Vec<u64>,
-        range: (i64, i64),
+        issues: &[IssueKind],
+        (from_ms, to_ms): (i64, i64),
     ) -> Result<HashMap<u64, u64>, StoreError> {
         let mut counts = HashMap::new();
-        for filter in IssueFilter::of(fingerprints, range).parts() {
+        let Some(first_ms) = issues.iter().map(|issue| issue.first_ms).min() else { return Ok(counts) };
+        // Before the first of them there is nothing to count.
+        let since = from_ms.max(begin_of(first_ms, HOUR_MS));
+        let fingerprints = issues.iter().map(|issue| issue.fingerprint).collect();
+        for filter in IssueFilter::of(fingerprints, (since, to_ms)).parts() {
             let mut sql = Sql::new("SELECT fingerprint, sum(counted) AS events FROM (");
             self.push_pieces(&mut sql, project, &filter, &COUNTS).await?;
             sql.push(") GROUP BY fingerprint");
@@ -365,7 +369,6 @@ impl Store {
         let since_ms = self.issues_since_ms().await?;
         let mut rest = vec![(filter.from_ms, filter.to_ms)];
         let hours = take_whole(&mut rest, HOUR_MS, since_ms);
-        let also = |columns: &str| if columns.is_empty() { String::new() } else { format!(", {columns}") };
         let mut is_first = true;
         let mut union = |sql: &mut Sql| {
             sql.push(if is_first { "" } else { " UNION ALL " });
@@ -373,13 +376,13 @@ impl Store {
         };
         for range in hours {
             union(sql);
-            sql.push(&format!("SELECT fingerprint, sum(count) AS counted{} FROM ", also(counted.cells)));
+            sql.push(&format!("SELECT fingerprint, sum(count) AS counted{} FROM ", counted.cells));
             self.push_hours(sql, project, filter, range);
             sql.push(&format!(" GROUP BY fingerprint{}", counted.group_by));
         }
         for range in rest {
             union(sql);
-            sql.push(&format!("SELECT fingerprint, uniqExact(key) AS counted{} FROM ", also(counted.events)));
+            sql.push(&format!("SELECT fingerprint, uniqExact(key) AS counted{} FROM ", counted.events));
             sql.push(&self.table("events")).push_filter(project, &filter.events(range));
             sql.push(&format!(" GROUP BY fingerprint{}", counted.group_by));
         }

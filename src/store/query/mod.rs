@@ -109,8 +109,8 @@ impl Sql {
         self
     }
 
-    /// Appends text in which `{}` stands for a value: a parameter of its type, but for a single number, which is what it says wherever it stands, and of
-    /// which ClickHouse understands a parameter half a millisecond later.
+    /// Appends text in which `{}` stands for a value: a parameter of its type, but for a single number. That is what it says wherever it stands, and a
+    /// parameter takes ClickHouse longer to understand; its type is the smallest it fits: where that matters, the text says `toInt64({})`.
     fn push_value(&mut self, text: &str, value: Value) -> &mut Self {
         let (before, after) = text.split_once("{}").unwrap_or((text, ""));
         self.text.push_str(before);

@@ -115,13 +115,9 @@ impl Store {
         step_seconds: u32,
     ) -> Result<(Vec<Series>, Vec<Series>), StoreError> {
         let points = self.points(project, filter, group_by, step_seconds).await?;
-        let mut of_first: BTreeMap<(&[String], i64), u64> = BTreeMap::new();
-        for Point { labels, at, events } in &points {
-            *of_first.entry((&labels[..labels.len().min(1)], *at)).or_default() += events;
-        }
-        let point = |((labels, at), events): ((&[String], i64), u64)| Point { labels: labels.to_vec(), at, events };
-        let first = series(group_by, of_first.into_iter().map(point).collect());
-        Ok((series(group_by, points), first))
+        let of_first = by_first(points.iter().map(|point| (&point.labels[..], point.at, [point.events])));
+        let of_first = of_first.map(|(labels, at, [events])| Point { labels, at, events }).collect();
+        Ok((series(group_by, points), series(group_by, of_first)))
     }
 
     async fn points(
@@ -241,6 +237,18 @@ pub(super) fn in_rollups(filter: &Filter, group_by: &[RateKey]) -> bool {
 fn is_coarse(filter: &Filter, group_by: &[RateKey]) -> bool {
     let tells = group_by.iter().any(|key| matches!(key, RateKey::Route | RateKey::Method));
     !tells && filter.routes.is_empty() && filter.methods.is_empty()
+}
+
+/// Sums by the first of the labels and the time.
+pub(super) fn by_first<'a, const N: usize>(
+    points: impl Iterator<Item = (&'a [String], i64, [u64; N])>,
+) -> impl Iterator<Item = (Vec<String>, i64, [u64; N])> {
+    let mut sums: BTreeMap<(&[String], i64), [u64; N]> = BTreeMap::new();
+    for (labels, at, counts) in points {
+        let sum = sums.entry((&labels[..labels.len().min(1)], at)).or_insert([0; N]);
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    sums.into_iter().map(|((labels, at), sums)| (labels.to_vec(), at, sums))
 }
 
 fn series(group_by: &[RateKey], points: Vec<Point>) -> Vec<Series> {

@@ -1,13 +1,12 @@
 //! Requests per time step, by labels: the denominator of rates, from request totals.
 
-use std::collections::BTreeMap;
-
 use clickhouse::Row;
 use serde::Deserialize;
 
 use super::{
     Filter, RateKey, Sql, Store, StoreError, Value,
     alerts::{MAX_CELLS, bounded},
+    rates::by_first,
     rollup::{HOUR_MS, MINUTE_MS, Range, take_whole},
 };
 
@@ -41,18 +40,8 @@ impl RequestPoint {
     /// What they are by the first of their labels alone.
     #[must_use]
     pub fn by_first(points: &[Self]) -> Vec<Self> {
-        let mut sums: BTreeMap<(&[String], i64), (u64, u64)> = BTreeMap::new();
-        for Self { labels, at, requests, cells } in points {
-            let sum = sums.entry((&labels[..labels.len().min(1)], *at)).or_default();
-            *sum = (sum.0 + requests, sum.1 + cells);
-        }
-        let point = |((labels, at), (requests, cells)): ((&[String], i64), (u64, u64))| Self {
-            labels: labels.to_vec(),
-            at,
-            requests,
-            cells,
-        };
-        sums.into_iter().map(point).collect()
+        let sums = by_first(points.iter().map(|point| (&point.labels[..], point.at, [point.requests, point.cells])));
+        sums.map(|(labels, at, [requests, cells])| Self { labels, at, requests, cells }).collect()
     }
 }
 

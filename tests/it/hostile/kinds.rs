@@ -1,12 +1,17 @@
 //! The kinds of malformed input and what each must be answered.
 
-use std::io::Write as _;
-
-use flate2::{Compress, Compression, FlushCompress, write};
 use serde_json::{Value, json};
 
 use super::Random;
 use crate::collector;
+
+mod encoded;
+mod wrong;
+
+use self::{
+    encoded::{bomb, damaged_encoding, decompressed, gzip, unknown_encoding, wrong_encoding},
+    wrong::{bad_event_id, bad_request_id, bad_status, bad_timestamp, wrong_type},
+};
 
 const NDJSON: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
@@ -222,152 +227,6 @@ fn no_object(random: &mut Random) -> Input {
     }
 }
 
-fn bad_status(random: &mut Random) -> Input {
-    let values = [
-        "null",
-        "\"500\"",
-        "\"\"",
-        "\"five\"",
-        "true",
-        "[500]",
-        "{\"code\":500}",
-        "-500",
-        "-1",
-        "0",
-        "0.5",
-        "-0.0",
-        "99",
-        "200",
-        "204",
-        "302",
-        "399",
-        "600",
-        "999",
-        "65936",
-        "70000",
-        "4294967796",
-        "18446744073709552116",
-        "-18446744073709551616",
-        "99999999999999999999999999999999",
-        "1e300",
-        "-1e300",
-        "422.5",
-        "1e-300",
-    ];
-    let text = event(random).to_string().replacen("422", random.of(&values), 1);
-    item(random, text, 422)
-}
-
-fn bad_timestamp(random: &mut Random) -> Input {
-    let values = [
-        json!("9999-12-31T23:59:59Z"),
-        json!("10000-01-01T00:00:00Z"),
-        json!("0000-01-01T00:00:00Z"),
-        json!("0001-01-01T00:00:00Z"),
-        json!("-0001-01-01T00:00:00Z"),
-        json!("1969-12-31T23:59:59Z"),
-        json!("2026-02-30T00:00:00Z"),
-        json!("2026-13-01T00:00:00Z"),
-        json!("2026-11-22T25:00:00Z"),
-        json!("2026-11-22T12:00:00+99:00"),
-        json!("2026-11-24T12:00:00Z"),
-        json!("yesterday"),
-        json!("\u{0}"),
-        json!("🕛".repeat(1000)),
-        json!(true),
-        json!([]),
-        json!({"seconds": 1}),
-        json!(-1),
-        json!(1e300),
-        json!(-1e300),
-        json!(i64::MAX),
-        json!(i64::MIN),
-        json!(u64::MAX),
-        json!("99999999999999999999999"),
-    ];
-    let value = random.of(&values);
-    let text = with(random, "timestamp", value);
-    item(random, text, 422)
-}
-
-fn bad_request_id(random: &mut Random) -> Input {
-    let values = [
-        json!("x".repeat(129)),
-        json!("x".repeat(100_000)),
-        json!("a b"),
-        json!("a\nb"),
-        json!("a\u{0}b"),
-        json!("ünique"),
-        json!("\u{202e}abc"),
-        json!("😀"),
-        json!({"id": "x"}),
-        json!(["x"]),
-        json!(true),
-    ];
-    let value = random.of(&values);
-    let text = with(random, "request_id", value);
-    item(random, text, 422)
-}
-
-fn bad_event_id(random: &mut Random) -> Input {
-    let values = [json!("x".repeat(129)), json!("é".repeat(65)), json!({"id": 1}), json!([1]), json!(false)];
-    let value = random.of(&values);
-    let text = with(random, "event_id", value);
-    item(random, text, 422)
-}
-
-/// A field with a value of any type: the event means the same without it.
-fn wrong_type(random: &mut Random) -> Input {
-    const FIELDS: [&str; 22] = [
-        "account_id",
-        "attributes",
-        "client_ip",
-        "duration_ms",
-        "environment",
-        "error",
-        "errors",
-        "exception",
-        "host",
-        "method",
-        "path",
-        "rate_limit",
-        "release",
-        "request_headers",
-        "response",
-        "response_headers",
-        "route",
-        "service",
-        "span_id",
-        "trace_id",
-        "user_agent",
-        "user_id",
-    ];
-    let field = random.of(&FIELDS);
-    let values = [
-        json!(null),
-        json!(true),
-        json!(0),
-        json!(-1),
-        json!(1e308),
-        json!(u64::MAX),
-        json!(""),
-        json!("text"),
-        json!([]),
-        json!([1, "a", null]),
-        json!([[[]]]),
-        json!({}),
-        json!({"a": {"b": [null]}}),
-        json!({"": ""}),
-        json!({"limit": "x", "type": 5, "message": {}, "Authorization": ["x"]}),
-    ];
-    let value = random.of(&values);
-    // Headers of a strange form may hold credentials in any place: they are not kept as an attribute.
-    let empty = value.as_array().is_some_and(Vec::is_empty);
-    let strict = field.ends_with("_headers") && !(value.is_null() || value.is_object() || empty);
-    let text = with(random, field, value);
-    item(random, text, if strict { 422 } else { 202 })
-}
-
 /// Nested so many levels, the event itself included.
 fn nested(random: &mut Random, levels: usize, expected: u16) -> Input {
     let (open, close) = random.of(&[("[", "]"), ("{\"a\":", "}")]);
@@ -425,95 +284,6 @@ fn lines(random: &mut Random, bytes: usize) -> Vec<u8> {
 
 fn body_of(random: &mut Random, bytes: usize, expected: u16) -> Input {
     Input::new(NDJSON, lines(random, bytes), expected)
-}
-
-type Encode = fn(&[u8]) -> Vec<u8>;
-
-const ENCODINGS: [(&str, Encode); 4] = [("gzip", gzip), ("zstd", zstd), ("deflate", zlib), ("deflate", raw)];
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = write::GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn zlib(data: &[u8]) -> Vec<u8> {
-    let mut encoder = write::ZlibEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn raw(data: &[u8]) -> Vec<u8> {
-    let mut encoder = write::DeflateEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn zstd(data: &[u8]) -> Vec<u8> {
-    zstd::encode_all(data, 1).unwrap()
-}
-
-fn decompressed(random: &mut Random, bytes: usize, expected: u16) -> Input {
-    let (name, encode) = random.of(&ENCODINGS);
-    // The first 4 MiB over and over, as members of one stream would repeat: still real lines.
-    let body = encode(&lines(random, bytes));
-    assert!(body.len() <= 16 * MIB && body.len() * 200 > bytes, "{} bytes of {name}", body.len());
-    Input::new(NDJSON, body, expected).encoded(name)
-}
-
-/// A GiB of zeros from about a KiB for each MiB of it, or from a body that only says so.
-fn bomb(random: &mut Random) -> Input {
-    let unit = vec![0; MIB];
-    let (name, body) = match random.below(4) {
-        0 => ("gzip", gzip(&unit).repeat(1024)),
-        1 => ("zstd", zstd(&unit).repeat(1024)),
-        2 => ("deflate", deflate_bomb(&unit)),
-        // A thousand times the limit of 4 MiB below which the ratio does not count, all in the first KiB.
-        _ => ("zstd", zstd(&vec![0; 64 * MIB])),
-    };
-    Input::new(NDJSON, body, 413).encoded(name)
-}
-
-/// One raw deflate stream: a MiB of zeros, its block over and over.
-fn deflate_bomb(unit: &[u8]) -> Vec<u8> {
-    let mut compress = Compress::new(Compression::best(), false);
-    let mut block = Vec::with_capacity(64 * KIB);
-    compress.compress_vec(unit, &mut block, FlushCompress::Full).unwrap();
-    let mut body = block.repeat(1024);
-    body.extend(raw(b""));
-    body
-}
-
-fn damaged_encoding(random: &mut Random) -> Input {
-    let (name, encode) = random.of(&ENCODINGS);
-    let text: String = (0..=random.below(40)).map(|_| event(random).to_string() + "\n").collect();
-    let mut body = encode(text.as_bytes());
-    match random.below(3) {
-        0 => body.truncate(1 + random.below(body.len() - 1)),
-        1 => body.extend(b"trailing garbage"),
-        _ => body[0] ^= 0xff,
-    }
-    Input::new(NDJSON, body, 400).encoded(name)
-}
-
-/// Well encoded, not as it says; or encoded twice.
-fn wrong_encoding(random: &mut Random) -> Input {
-    let text = event(random).to_string();
-    let (said, body) = match random.below(5) {
-        0 => ("gzip", zstd(text.as_bytes())),
-        1 => ("zstd", gzip(text.as_bytes())),
-        2 => ("deflate", text.into_bytes()),
-        3 => ("gzip", gzip(&gzip(text.as_bytes()))),
-        _ => ("", gzip(text.as_bytes())),
-    };
-    Input::new(NDJSON, body, 400).encoded(said)
-}
-
-fn unknown_encoding(random: &mut Random) -> Input {
-    let long = "x".repeat(2000);
-    let names = ["br", "compress", "lzma", "snappy", "gzip, gzip", "gzip,zstd", "deflate;q=1", "*", long.as_str()];
-    let body = gzip(event(random).to_string().as_bytes());
-    Input::new(NDJSON, body, 415).encoded(random.of(&names))
 }
 
 fn unknown_content_type(random: &mut Random) -> Input {
