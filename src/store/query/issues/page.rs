@@ -19,7 +19,7 @@ struct Accounts {
 }
 
 const ENVIRONMENTS: Counted =
-    Counted { cells: "toString(environment) AS name", events: "toString(environment) AS name", group_by: ", name" };
+    Counted { cells: ", toString(environment) AS name", events: ", toString(environment) AS name", group_by: ", name" };
 const HOURLY: Counted = Counted {
     cells: concat!(last!(cells), ", toInt64(intDiv(toUnixTimestamp(at), 3600)) AS hour"),
     events: concat!(last!(events), ", intDiv(toUnixTimestamp64Milli(timestamp), 3600000) AS hour"),
