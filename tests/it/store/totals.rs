@@ -1,6 +1,12 @@
 //! Request totals in a real ClickHouse: what repeats replaces, whatever the order and however often.
 
-use errata::{event::RequestTotal, store::totals::Hours};
+use errata::{
+    event::RequestTotal,
+    store::{
+        query::{NO_STEPS_S, RateKey, RequestPoint, ratio},
+        totals::Hours,
+    },
+};
 
 use super::*;
 
@@ -87,4 +93,45 @@ async fn totals_keep_every_column_and_expire_with_the_events() {
     let ttls = "SELECT extract(engine_full, 'TTL (.*) SETTINGS') FROM system.tables WHERE name LIKE 'request_totals%' ORDER BY name";
     let ttls: Vec<String> = started.clients.admin.query(ttls).fetch_all().await.unwrap();
     assert_eq!(ttls, ["toMonday(minute) + toIntervalDay(37)", "toMonday(hour) + toIntervalDay(37)"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_have_the_share_of_requests_that_their_routes_add_up_to() {
+    let started = started().await;
+    let of = |minute: i64, service: &str, route: &str, status: u16, count: u64| RequestTotal {
+        service: service.to_owned(),
+        route: route.to_owned(),
+        ..total(minute, "a", status, count, minute)
+    };
+    let totals = [
+        of(0, "api", "/a/", 200, 70),
+        of(0, "api", "/b/", 200, 20),
+        of(1, "api", "/b/", 422, 5),
+        of(61, "api", "/a/", 500, 5),
+        of(2, "jobs", "/a/", 200, 40),
+        // Outside the range.
+        of(180, "jobs", "/a/", 200, 999),
+    ];
+    started.report(&totals).await;
+    let failed = |number: u128, service: &str, route: &str| Event {
+        timestamp_ms: noon() + MINUTE,
+        service: service.into(),
+        route: route.into(),
+        ..event(number)
+    };
+    deliver(&started.store, &[failed(1, "api", "/a/"), failed(2, "api", "/b/"), failed(3, "jobs", "/a/")]).await;
+    let store = &started.store;
+    let filter = Filter { from_ms: noon(), to_ms: noon() + 120 * MINUTE, ..Filter::default() };
+    let (by_both, by_service) = (&[RateKey::Service, RateKey::Route][..], &[RateKey::Service][..]);
+    for step_s in [60, 3600, NO_STEPS_S] {
+        let (_, errors) = store.rates_and_first("shop", &filter, by_both, step_s).await.unwrap();
+        let of_routes = store.requests_served("shop", &filter, by_both, step_s).await.unwrap();
+        let added_up = ratio::join(errors, &RequestPoint::by_first(&of_routes), by_service, &filter, step_s);
+        let errors = store.rates("shop", &filter, by_service, step_s).await.unwrap();
+        let requests = store.requests_served("shop", &filter, by_service, step_s).await.unwrap();
+        let asked = ratio::join(errors, &requests, by_service, &filter, step_s);
+        assert_eq!(added_up, asked, "{step_s}");
+        let told: Vec<_> = asked.iter().map(|one| (one.labels["service"].as_str(), one.errors, one.requests)).collect();
+        assert_eq!(told, [("api", 2, Some(100)), ("jobs", 1, Some(40))]);
+    }
 }
