@@ -27,7 +27,7 @@ def serve(directory, port):
     with open(config, "w") as file:
         file.write(
             # clickhouse-local reads the level from `log-level`, not from `logger.level`.
-            f"<clickhouse><log-level>warning</log-level><logger><log>{directory}/engine.log</log><console>0</console></logger><keep_alive_timeout>60</keep_alive_timeout>"
+            f"<clickhouse><log-level>warning</log-level><logger><log>{directory}/engine.log</log><console>0</console></logger><keep_alive_timeout>3600</keep_alive_timeout>"
             "<max_server_memory_usage>6000000000</max_server_memory_usage>"
             "<mark_cache_size>268435456</mark_cache_size></clickhouse>"
         )
