@@ -54,6 +54,9 @@ def fill_rollups(engine, million):
         "days of failures": (first, "rollup_failure_days", "1", [
             f"INSERT INTO b.rollup_failure_days SELECT {cell}, toStartOfDay(toDateTime(timestamp, 'UTC')) AS at, service, environment, route, field, rule, "
             "count(), count(), 0, 0, 0, groupUniqArray(account_id), min(timestamp), max((timestamp, request_id))"]),
+        "counts of failures": (first, "rollup_failure_counts", "1", [
+            f"INSERT INTO b.rollup_failure_counts SELECT {cell}, '{per}', toDateTime({begin}(toDateTime(timestamp, 'UTC')), 'UTC') AS at, "
+            "service, environment, route, field, rule, count()" for per, begin in (("day", "toStartOfDay"), ("week", "toMonday"))]),
         "accounts": (newest - 8 * DAY_MS, "rollup_accounts", "1", [
             f"INSERT INTO b.rollup_accounts SELECT {cell}, account_id, {hour}, service, environment, route, method, status, count()"]),
         "issues": (first, "rollup_issues", "1", [
@@ -70,7 +73,7 @@ def fill_rollups(engine, million):
         for day in range(since // DAY_MS, last // DAY_MS + 1):
             span = (f"FROM b.events WHERE received_at >= fromUnixTimestamp64Milli({day * DAY_MS}) "
                     f"AND received_at < fromUnixTimestamp64Milli({(day + 1) * DAY_MS})")
-            if table in ("rollup_failures", "rollup_failure_days"):
+            if table.startswith("rollup_failure"):
                 span = f"{span} AND notEmpty(`errors.field`)".replace("b.events", "b.events ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule")
             for insert in inserts:
                 engine.query(f"{insert} {span} GROUP BY " + ("project, fingerprint" if "b.issues " in insert else "ALL"))

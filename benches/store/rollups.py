@@ -39,6 +39,13 @@ CELLS = {
         "0::UInt64 AS rule_repeats, 0::UInt64 AS any_repeats, groupUniqArray(account_id) AS accounts, min(timestamp) AS first_seen, "
         "{last} {rows} AND notEmpty(`errors.field`) GROUP BY week, batch, project, at, service, environment, route, field, rule",
         "project, at, service, environment, route, field, rule"),
+    "rollup_failure_counts": (
+        "SELECT {who}, 1::Int8 AS per, {day}, service, environment, route, `errors.field`[1]::LowCardinality(String) AS field, "
+        "`errors.rule`[1]::LowCardinality(String) AS rule, count() AS count {rows} AND notEmpty(`errors.field`) GROUP BY ALL "
+        "UNION ALL SELECT {who}, 2::Int8 AS per, toDateTime(toMonday(toDateTime(timestamp, 'UTC')), 'UTC') AS at, service, environment, route, "
+        "`errors.field`[1]::LowCardinality(String) AS field, `errors.rule`[1]::LowCardinality(String) AS rule, count() AS count {rows} "
+        "AND notEmpty(`errors.field`) GROUP BY ALL",
+        "project, per, at, service, environment, route, field, rule"),
     "rollup_accounts": (
         "SELECT {who}, account_id AS account, {hour}, service, environment, route, method, status, count() AS count {rows} GROUP BY ALL",
         "project, toDate(at), account, at, service, environment, route, method, status"),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::{Store, StoreError, insert::within, rollup::RollupTable, rows::week_of};
 
 /// Tables by week (of receipt; request totals: of their minutes) whose reads open every part.
-const WEEKLY: [&str; 8] = [
+const WEEKLY: [&str; 9] = [
     "request_index",
     RollupTable::Counts.name(),
     RollupTable::Failures.name(),
     RollupTable::FailureDays.name(),
+    RollupTable::FailureCounts.name(),
     RollupTable::Accounts.name(),
     RollupTable::Issues.name(),
     "request_totals",

@@ -1,7 +1,7 @@
 //! Whether the rollups say what the events say: for tests that have put something into ClickHouse.
 
 /// A rollup's cells as text, and the same counted from the events, each key once.
-const PAIRS: [(&str, &str); 14] = [
+const PAIRS: [(&str, &str); 15] = [
     (
         "SELECT toString((project, at, service, environment, route, method, status, sum(count))) FROM rollup_counts \
          WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') AND per = 'minute' \
@@ -64,6 +64,16 @@ const PAIRS: [(&str, &str); 14] = [
          max((timestamp, request_id)))) \
          FROM {events} ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule \
          GROUP BY project, at, service, environment, route, field, rule",
+    ),
+    (
+        "SELECT toString((project, per, at, service, environment, route, field, rule, pair, key, sum(count))) FROM rollup_failure_counts \
+         WHERE batch = toUUID('00000000-0000-0000-0000-000000000000') \
+         GROUP BY project, per, at, service, environment, route, field, rule, pair, key",
+        "SELECT toString((project, arrayJoin(['day', 'week']) AS per, toDateTime(if(per = 'day', toDate(timestamp, 'UTC'), \
+         toMonday(timestamp, 'UTC')), 'UTC') AS at, service, environment, route, field, rule, \
+         cityHash64(field) + 3 * cityHash64(rule) AS pair, pair + 5 * cityHash64(route), count())) \
+         FROM {events} ARRAY JOIN `errors.field` AS field, `errors.rule` AS rule \
+         GROUP BY project, per, at, service, environment, route, field, rule",
     ),
     (
         "SELECT toString((project, at, service, environment, route, field, rule, sum(count), sum(events), sum(field_repeats), \

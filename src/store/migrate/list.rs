@@ -34,6 +34,7 @@ pub const RETENTION: &[Ttl] = &[
     Ttl { table: "rollup_counts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_failures", time: "week", extra_days: 7 },
     Ttl { table: "rollup_failure_days", time: "week", extra_days: 7 },
+    Ttl { table: "rollup_failure_counts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_accounts", time: "week", extra_days: 7 },
     Ttl { table: "rollup_issues", time: "week", extra_days: 7 },
     Ttl { table: "release_hours", time: "at", extra_days: 7 },

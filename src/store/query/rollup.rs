@@ -11,6 +11,9 @@ use crate::store::rows::week_of;
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const HOUR_MS: i64 = 3_600_000;
 pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
+const WEEK_MS: i64 = 7 * DAY_MS;
+/// The first Monday: the epoch was a Thursday.
+const MONDAY_MS: i64 = 4 * DAY_MS;
 
 /// From, and up to but without, milliseconds since the Unix epoch.
 pub(super) type Range = (i64, i64);
@@ -33,6 +36,17 @@ pub(super) fn take_whole(ranges: &mut Vec<Range>, unit_ms: i64, since_ms: i64) -
     whole
 }
 
+/// The same of weeks, from Monday to Monday.
+pub(super) fn take_weeks(ranges: &mut Vec<Range>) -> Vec<Range> {
+    let shifted = |ranges: Vec<Range>, by_ms: i64| -> Vec<Range> {
+        ranges.into_iter().map(|(from, to)| (from.saturating_add(by_ms), to.saturating_add(by_ms))).collect()
+    };
+    let mut rest = shifted(std::mem::take(ranges), -MONDAY_MS);
+    let weeks = take_whole(&mut rest, WEEK_MS, i64::MIN);
+    *ranges = shifted(rest, MONDAY_MS);
+    shifted(weeks, MONDAY_MS)
+}
+
 /// Begin of the unit that a moment is in.
 pub(super) const fn begin_of(at_ms: i64, unit_ms: i64) -> i64 {
     at_ms.div_euclid(unit_ms) * unit_ms
@@ -42,9 +56,13 @@ pub(super) const fn begin_of(at_ms: i64, unit_ms: i64) -> i64 {
 /// hashed by its dictionary (`docs/decisions/0007-rollups.md`). Of 100,000 groups, two share a key once in four thousand million times.
 /// None: nothing to group by.
 pub(super) fn key_of(columns: &[impl AsRef<str>]) -> Option<String> {
-    let hashes =
-        columns.iter().zip(0..).map(|(column, index)| format!("{} * cityHash64({})", 2 * index + 1, column.as_ref()));
+    let hashes = columns.iter().enumerate().map(|(index, column)| part_of_key(index, column.as_ref()));
     hashes.reduce(|sum, hash| format!("{sum} + {hash}"))
+}
+
+/// What the column at this place adds to the [key](key_of).
+pub(super) fn part_of_key(index: usize, column: &str) -> String {
+    format!("{} * cityHash64({column})", 2 * index + 1)
 }
 
 impl Filter {
@@ -59,24 +77,18 @@ impl Sql {
     pub(super) fn push_key_of(&mut self, texts: impl IntoIterator<Item = String>) -> &mut Self {
         for (index, text) in texts.into_iter().enumerate() {
             let sum = if index == 0 { "" } else { " + " };
-            self.push_value(&format!("{sum}{} * cityHash64({{}})", 2 * index + 1), Value::Text(text));
+            self.push_value(&format!("{sum}{}", part_of_key(index, "{}")), Value::Text(text));
         }
         self
     }
 
     /// ` WHERE …` for the cells of a project in any of some ranges, those of a `per` each, if the table has it.
     pub(super) fn push_cells(&mut self, project: &str, ranges: &[(Option<&str>, Range)]) -> &mut Self {
-        let earliest = ranges.iter().map(|(_, (from_ms, _))| *from_ms).min().unwrap_or_default();
-        self.push(" WHERE batch = toUUID('00000000-0000-0000-0000-000000000000')");
-        self.push_value(" AND project = {}", Value::Text(project.to_owned()));
-        // As `CLOCK_AHEAD_MS` has it of the time of receipt.
-        let week = week_of(earliest.saturating_sub(CLOCK_AHEAD_MS)).max(0);
-        self.push_value(" AND week >= toDate({}) AND (0", Value::Int(week.into()));
-        for (per, (from_ms, to_ms)) in ranges {
-            self.push_value(" OR (at >= toDateTime({}, 'UTC')", Value::Int(from_ms / 1000));
-            self.push_value(" AND at < toDateTime({}, 'UTC')", Value::Int(to_ms / 1000));
-            if let Some(per) = per {
-                self.push(&format!(" AND per = '{per}'"));
+        self.push_project_of_cells(project, ranges.iter().map(|(_, range)| *range));
+        for (per, range) in ranges {
+            self.push_cell(*per, *range);
+            if per.is_some() {
+                let (from_ms, to_ms) = range;
                 // The sorting key has the hour before the minutes: of `at` alone, ClickHouse reads all that is counted by the minute.
                 self.push_value(
                     " AND toStartOfHour(at) >= toDateTime({}, 'UTC')",
@@ -87,6 +99,35 @@ impl Sql {
             self.push(")");
         }
         self.push(")")
+    }
+
+    /// As [`Sql::push_cells`], of the counts of field errors, whose sorting key has the time alone.
+    pub(super) fn push_failure_counts(&mut self, project: &str, ranges: &[(&str, Range)]) -> &mut Self {
+        self.push_project_of_cells(project, ranges.iter().map(|(_, range)| *range));
+        for (per, range) in ranges {
+            self.push_cell(Some(per), *range).push(")");
+        }
+        self.push(")")
+    }
+
+    /// ` WHERE …` up to the first of the ranges, which are alternatives.
+    fn push_project_of_cells(&mut self, project: &str, ranges: impl Iterator<Item = Range>) {
+        let earliest = ranges.map(|(from_ms, _)| from_ms).min().unwrap_or_default();
+        self.push(" WHERE batch = toUUID('00000000-0000-0000-0000-000000000000')");
+        self.push_value(" AND project = {}", Value::Text(project.to_owned()));
+        // As `CLOCK_AHEAD_MS` has it of the time of receipt.
+        let week = week_of(earliest.saturating_sub(CLOCK_AHEAD_MS)).max(0);
+        self.push_value(" AND week >= toDate({}) AND (0", Value::Int(week.into()));
+    }
+
+    /// An alternative, which the caller closes.
+    fn push_cell(&mut self, per: Option<&str>, (from_ms, to_ms): Range) -> &mut Self {
+        self.push_value(" OR (at >= toDateTime({}, 'UTC')", Value::Int(from_ms / 1000));
+        self.push_value(" AND at < toDateTime({}, 'UTC')", Value::Int(to_ms / 1000));
+        match per {
+            Some(per) => self.push(&format!(" AND per = '{per}'")),
+            None => self,
+        }
     }
 
     /// As [`Sql::push_cells`], of the rollups of accounts and issues, whose sorting keys have the day before the account or issue: of the time alone,
@@ -153,6 +194,17 @@ mod tests {
         assert_eq!(cut((13, 47), 25), (vec![(30, 40)], vec![(13, 30), (40, 47)]));
         assert_eq!(cut((13, 47), 99), (vec![], vec![(13, 47)]));
         assert_eq!(cut((13, 47), i64::MAX), (vec![], vec![(13, 47)]));
+    }
+
+    #[test]
+    fn weeks_go_from_monday_to_monday() {
+        let day = |number: i64| number * DAY_MS;
+        // 2026-11-17, a Tuesday, is day 20,774.
+        let mut rest = vec![(day(20_774), day(20_804)), (day(20_806), day(20_807))];
+        assert_eq!(take_weeks(&mut rest), [(day(20_780), day(20_801))]);
+        assert_eq!(rest, [(day(20_774), day(20_780)), (day(20_801), day(20_804)), (day(20_806), day(20_807))]);
+        let mut short = vec![(day(20_781), day(20_787))];
+        assert!(take_weeks(&mut short).is_empty() && short.len() == 1);
     }
 
     #[test]

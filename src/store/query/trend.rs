@@ -68,7 +68,7 @@ impl Store {
         );
         for (index, piece) in self.pieces(filter, &FailureTrend::KEYS, None, unit_ms).await?.into_iter().enumerate() {
             sql.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
-            let in_rollup = piece.source.rollup().is_some();
+            let in_rollup = piece.source.is_rollup();
             let told = columns(&FailureTrend::KEYS, in_rollup);
             let (at_ms, count) =
                 if in_rollup { ("toInt64(toUnixTimestamp(at)) * 1000", "sum(count)") } else { ("at", "count()") };
@@ -77,13 +77,7 @@ impl Store {
             }
             sql.push(&format!("{count} AS n_, "));
             sql.push(&format!("toUInt32(intDiv({at_ms} - {begin_ms}, {step_ms})) AS step FROM "));
-            self.push_failures_that_fit(
-                &mut sql,
-                project,
-                &filter.within(piece.range),
-                &FailureTrend::KEYS,
-                piece.source,
-            );
+            self.push_failures_that_fit(&mut sql, project, filter, &FailureTrend::KEYS, &piece.source);
             sql.push(" GROUP BY f, ru, ro, step");
         }
         sql.push(") GROUP BY f, ru, ro, step) GROUP BY f, ru, ro ORDER BY sum(n) DESC, field, rule, route");

@@ -1,4 +1,4 @@
-//! Rollups as Arrow streams: one record batch a table, in the table's order (days of field errors: in that of the hours, and ClickHouse sorts them); its last row is the marker of the group.
+//! Rollups as Arrow streams: one record batch a table, in the table's order (field errors by the day and their counts: in that of the hours, and ClickHouse sorts them); its last row is the marker of the group.
 
 use std::{iter::once, sync::Arc};
 
@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Group, RollupTable, Rollups,
-    aggregate::{DAY_S, FailureCell, HOUR_S, Per},
+    aggregate::{DAY_S, FailureCell, FailureCount, FailurePer, HOUR_S, Per},
     issues::{IssueCell, Seen},
     known::ReleaseHour,
     names::{Name, Names},
@@ -28,6 +28,7 @@ pub fn encode(group: &Group, table: RollupTable, rollups: &Rollups) -> Result<Ve
         RollupTable::Counts => counts(group, rollups)?,
         RollupTable::Failures => failures(group, rollups, HOUR_S)?,
         RollupTable::FailureDays => failures(group, rollups, DAY_S)?,
+        RollupTable::FailureCounts => failure_counts(group, rollups)?,
         RollupTable::Accounts => accounts(group, rollups)?,
         RollupTable::Issues => issue_cells(group, rollups)?,
     };
@@ -81,6 +82,26 @@ fn failures(group: &Group, rollups: &Rollups, unit_s: u32) -> Result<Vec<ArrayRe
         lists(rollups.names(), &cells),
         milliseconds(cells.iter().map(|cell| cell.first_ms)),
         last_seen(&cells)?,
+    ]);
+    Ok(columns)
+}
+
+/// By days, then by weeks.
+fn failure_counts(group: &Group, rollups: &Rollups) -> Result<Vec<ArrayRef>, ArrowError> {
+    let cells = rollups.failure_counts();
+    let per = cells.iter().map(|cell| cell.per as i8).chain(once(FailurePer::Day as i8));
+    let word = |of: &dyn Fn(&FailureCount) -> Name| words(rollups.names(), cells.iter().map(of));
+    let mut columns = identity(group, cells.len())?;
+    columns.extend([
+        word(&|cell| cell.place[0])?,
+        Arc::new(Int8Array::from_iter_values(per)),
+        times(cells.iter().map(|cell| cell.at)),
+        word(&|cell| cell.place[1])?,
+        word(&|cell| cell.place[2])?,
+        word(&|cell| cell.place[3])?,
+        word(&|cell| cell.field)?,
+        word(&|cell| cell.rule)?,
+        sums(1, cells.iter().map(|cell| cell.count)),
     ]);
     Ok(columns)
 }

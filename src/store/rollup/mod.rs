@@ -29,6 +29,8 @@ pub enum RollupTable {
     Failures,
     /// Field errors per day.
     FailureDays,
+    /// How often they were, per day and per week.
+    FailureCounts,
     /// Events per hour and account.
     Accounts,
     /// Events per hour and issue; before them goes what the issues are, into `issues`, and which releases there were, into `release_hours`.
@@ -36,7 +38,8 @@ pub enum RollupTable {
 }
 
 impl RollupTable {
-    pub const ALL: [Self; 5] = [Self::Counts, Self::Failures, Self::FailureDays, Self::Accounts, Self::Issues];
+    pub const ALL: [Self; 6] =
+        [Self::Counts, Self::Failures, Self::FailureDays, Self::FailureCounts, Self::Accounts, Self::Issues];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -44,6 +47,7 @@ impl RollupTable {
             Self::Counts => "rollup_counts",
             Self::Failures => "rollup_failures",
             Self::FailureDays => "rollup_failure_days",
+            Self::FailureCounts => "rollup_failure_counts",
             Self::Accounts => "rollup_accounts",
             Self::Issues => "rollup_issues",
         }
@@ -57,6 +61,7 @@ impl RollupTable {
                 "week, batch, project, at, service, environment, route, field, rule, count, events, field_repeats, \
                  rule_repeats, any_repeats, accounts, first_seen, last_seen"
             }
+            Self::FailureCounts => "week, batch, project, per, at, service, environment, route, field, rule, count",
             Self::Accounts => "week, batch, project, account, at, service, environment, route, method, status, count",
             Self::Issues => "week, batch, project, at, fingerprint, environment, release, count, last_ms",
         }

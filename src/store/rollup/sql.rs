@@ -11,6 +11,7 @@ const EVENTS: &str = "FROM {table} WHERE batch_id IN {batches:Array(UUID)} \
 const MINUTE: &str = "toStartOfMinute(toDateTime(timestamp, 'UTC'))";
 const HOUR: &str = "toStartOfHour(toDateTime(timestamp, 'UTC'))";
 const DAY: &str = "toStartOfDay(toDateTime(timestamp, 'UTC'))";
+const WEEK: &str = "toDateTime(toMonday(toDateTime(timestamp, 'UTC')), 'UTC')";
 
 const FAILURE_MARKER: &str = "'', 0, '', '', '', '', '', 1, 0, 0, 0, 0, [], 0, (0, '')";
 
@@ -22,6 +23,7 @@ pub(super) fn select(table: RollupTable, events: &str) -> String {
         RollupTable::Issues => (issues(), "'', 0, 0, '', '', 1, 0".to_owned()),
         RollupTable::Failures => (failures(HOUR), FAILURE_MARKER.to_owned()),
         RollupTable::FailureDays => (failures(DAY), FAILURE_MARKER.to_owned()),
+        RollupTable::FailureCounts => (failure_counts(), "'', 'day', 0, '', '', '', '', '', 1".to_owned()),
     };
     let cells = cells.replace("{events}", EVENTS).replace("{table}", events);
     format!(
@@ -74,6 +76,15 @@ pub(super) fn select_releases(events: &str) -> String {
     format!(
         "SELECT project, {HOUR} AS at, environment, release FROM (SELECT project, timestamp, environment, release {events}) WHERE release != '' \
          GROUP BY project, at, environment, release"
+    )
+}
+
+fn failure_counts() -> String {
+    format!(
+        "project, step.1, step.2, service, environment, route, pair.1 AS field, pair.2 AS rule, count() \
+         FROM (SELECT project, timestamp, service, environment, route, arrayZip(arrayMap(f -> toString(f), `errors.field`), \
+         arrayMap(r -> toString(r), `errors.rule`)) AS pairs {{events}}) ARRAY JOIN pairs AS pair \
+         ARRAY JOIN [('day', {DAY}), ('week', {WEEK})] AS step GROUP BY project, step, service, environment, route, field, rule"
     )
 }
 

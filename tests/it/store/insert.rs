@@ -423,6 +423,7 @@ async fn closed_weeks_are_merged_to_one_part_and_open_ones_left_alone() {
             "request_index",
             "rollup_accounts",
             "rollup_counts",
+            "rollup_failure_counts",
             "rollup_failure_days",
             "rollup_failures",
             "rollup_issues"

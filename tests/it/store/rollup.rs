@@ -106,15 +106,18 @@ async fn what_memory_counts_and_what_clickhouse_counts_are_the_same_cells_and_on
 async fn answers(store: &Store, filters: &[Filter]) -> (Vec<String>, Vec<FailureRow>) {
     use FailureKey::{Field, Message, Route, Rule};
     let (mut all, mut rows) = (Vec::new(), Vec::new());
+    let by = [
+        &[][..],
+        &[RateKey::Status],
+        &[RateKey::Service, RateKey::Environment],
+        &[RateKey::Status, RateKey::Route, RateKey::Method],
+        // Of releases the rollups know nothing.
+        &RateKey::ALL,
+    ];
     for filter in filters {
-        for keys in [
-            &[][..],
-            &[RateKey::Status],
-            &[RateKey::Service, RateKey::Environment],
-            &[RateKey::Status, RateKey::Route, RateKey::Method],
-            // Of releases the rollups know nothing.
-            &RateKey::ALL,
-        ] {
+        // Only field errors are counted by the week; of one, there are very many short steps.
+        let is_week = filter.to_ms - filter.from_ms >= 7 * DAY;
+        for keys in if is_week { &[][..] } else { &by } {
             for step in [10, 60, 900, 3600, 86_400] {
                 let mut series = store.rates("shop", filter, keys, step).await.unwrap();
                 series.sort_by(|left, right| left.labels.cmp(&right.labels));
@@ -152,6 +155,9 @@ fn filters() -> Vec<Filter> {
         // A day, after half of one; and a day with edges of hours and events.
         (first - 12 * HOUR, first + 12 * HOUR),
         (first - 12 * HOUR - 123_456, first + 12 * HOUR + 9_876_543),
+        // The week of all of these, and one with edges of days, hours and events.
+        (first - 36 * HOUR, first - 36 * HOUR + 7 * DAY),
+        (first - 39 * HOUR - 2 * DAY - 123_456, first - 36 * HOUR + 8 * DAY + 9_876_543),
     ];
     let all = |range: (i64, i64)| Filter { from_ms: range.0, to_ms: range.1, ..Filter::default() };
     let mut filters = ranges.map(all).to_vec();
@@ -262,6 +268,7 @@ async fn whole_days_are_read_from_their_rollup_alone_once_there_is_one() {
     let before = ask(&started.store).await;
     // Before the migration, there were hours alone.
     started.run("DROP TABLE {}.rollup_failure_days").await;
+    started.run("DROP TABLE {}.rollup_failure_counts").await;
     started.run("DROP TABLE {}.failure_day_start").await;
     started.run("ALTER TABLE {}.schema_migrations DELETE WHERE version = 7 SETTINGS mutations_sync = 2").await;
     let upgraded = Store::new(started.clients.clone());
@@ -280,7 +287,7 @@ async fn whole_days_are_read_from_their_rollup_alone_once_there_is_one() {
     assert_eq!(rules().await, 0);
     started.run("INSERT INTO {}.failure_day_start VALUES ('2100-01-01')").await;
     assert_eq!(rules().await, 0, "it is asked for once");
-    roll_up_in(&store, &batches, &[RollupTable::FailureDays]).await;
+    roll_up_in(&store, &batches, &[RollupTable::FailureDays, RollupTable::FailureCounts]).await;
     started.run("TRUNCATE TABLE {}.rollup_failures").await;
     started.run("TRUNCATE TABLE {}.events").await;
     assert_eq!(ask(&store).await, before);

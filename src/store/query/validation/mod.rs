@@ -24,6 +24,12 @@ use super::{
     rollup::{DAY_MS, HOUR_MS},
 };
 
+/// As a query is called in logs.
+const COUNTING: &str = "counting validation failures";
+
+/// From so many groups on, their rows are asked for in two halves.
+const MANY_GROUPS: usize = 16;
+
 /// What field errors are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKey {
@@ -189,7 +195,7 @@ impl Store {
         Ok(CountedFailures { rows, trends, rules })
     }
 
-    /// Everything that a row tells, in one pass.
+    /// Everything that a row tells, the most frequent first.
     async fn count_failures(
         &self,
         project: &str,
@@ -197,21 +203,43 @@ impl Store {
         previous: Option<(i64, i64)>,
         rows: &Rows<'_>,
     ) -> Result<Vec<Counted>, StoreError> {
+        let unit_ms = rows.step_ms.map_or(DAY_MS, FailureTrend::unit_ms);
+        let pieces = self.pieces(filter, rows.group_by, previous, unit_ms).await?;
+        let wanted = rows.ranking.map(Ranking::wanted).unwrap_or_default();
+        let sql = |groups: &[u64]| self.sql_of_rows(project, filter, rows, &pieces, groups);
+        // Days are read by their groups: each half by itself takes as much as both together, and two threads need not unite what they have found of
+        // the same groups. Hours and events would be gone through twice.
+        let by_groups = pieces.iter().all(|piece| matches!(piece.source, Source::Days(_)));
+        if !by_groups || wanted.len() < MANY_GROUPS {
+            return self.rows_of(COUNTING, self.ask_wide(&sql(&wanted))).await;
+        }
+        let (first, second) = wanted.split_at(wanted.len() / 2);
+        let (first, second) = (sql(first), sql(second));
+        let (mut counted, others) = tokio::try_join!(
+            self.rows_of(COUNTING, self.ask(&first)),
+            self.rows_of::<Counted>(COUNTING, self.ask(&second))
+        )?;
+        counted.extend(others);
+        counted.sort_by(|a, b| (b.count, &a.labels).cmp(&(a.count, &b.labels)));
+        Ok(counted)
+    }
+
+    /// The question for everything that a row tells; of what was ranked, of these groups.
+    fn sql_of_rows(&self, project: &str, filter: &Filter, rows: &Rows<'_>, pieces: &[Piece], groups: &[u64]) -> Sql {
         let Rows { group_by, ranking, limit, .. } = *rows;
         let group = if ranking.is_some() { "CAST(any(group_hash), 'UInt64')" } else { "toUInt64(0)" };
         let mut sql = Sql::new(&format!("SELECT {group} AS hash, {}", labels(group_by.len(), ranking.is_some())));
         sql.push(
             " AS labels, sumIf(occurrences, current) AS count, sumIf(with_any, current) AS events, \
-             uniqExactArrayIf(account_ids, current) AS accounts, sum(count) OVER () AS total, \
+             uniqExactArrayMergeIf(account_ids, current) AS accounts, sum(count) OVER () AS total, \
              sumIf(occurrences, NOT current) AS previous, minIf(first, current) AS first_seen, \
              maxIf(last, current) AS last_seen, groupUniqArrayArrayIf(5)(ids, current) AS samples, \
              arrayZip((sumMapIf(of_steps.1, of_steps.2, current) AS summed).1, summed.2) AS steps FROM (",
         );
         let steps = rows.step_ms.map(|step_ms| (FailureTrend::begin_ms(filter.from_ms, step_ms), step_ms));
-        let unit_ms = rows.step_ms.map_or(DAY_MS, FailureTrend::unit_ms);
-        for (index, piece) in self.pieces(filter, group_by, previous, unit_ms).await?.into_iter().enumerate() {
+        for (index, piece) in pieces.iter().enumerate() {
             sql.push(if index == 0 { "" } else { " UNION ALL " });
-            self.push_piece_of(&mut sql, project, &filter.within(piece.range), rows, (&piece, steps));
+            self.push_piece_of(&mut sql, project, filter, rows, (piece, steps, groups));
         }
         sql.push(&format!(") GROUP BY {} HAVING count > 0", rows.grouped()));
         // Of what was ranked, every group is wanted.
@@ -219,23 +247,23 @@ impl Store {
         if ranking.is_none() {
             sql.push(&format!(" LIMIT {limit}"));
         }
-        self.rows_of("counting validation failures", self.ask_wide(&sql)).await
+        sql
     }
 
-    /// What a piece of the range, which `filter` has, tells of each group; of what is not the current period, only how many.
+    /// What a piece of the range tells of each group; of what is not the current period, only how many.
     fn push_piece_of(
         &self,
         sql: &mut Sql,
         project: &str,
         filter: &Filter,
         rows: &Rows<'_>,
-        (piece, steps): (&Piece, Option<(i64, i64)>),
+        (piece, steps, groups): (&Piece, Option<(i64, i64)>, &[u64]),
     ) {
-        let in_rollup = piece.source != Source::Events;
+        let in_rollup = piece.source.is_rollup();
         let columns = columns(rows.group_by, in_rollup);
         sql.push(if piece.current { "SELECT 1 AS current, " } else { "SELECT 0 AS current, " });
         if rows.ranking.is_some() {
-            sql.push(&format!("{} AS group_hash, ", hash_of(rows.group_by, piece.source)));
+            sql.push(&format!("{} AS group_hash, ", hash_of(rows.group_by, &piece.source)));
             push_keys(sql, columns.iter().map(|column| (format!("any({column})"), false)));
         } else {
             let masked = rows.group_by.iter().map(|key| *key == FailureKey::MaskedMessage);
@@ -247,15 +275,16 @@ impl Store {
         // Accounts as hashes of 64 bits: their names take half as long again.
         match (piece.current, in_rollup) {
             (true, true) => sql.push(&format!(
-                "toUInt64({events}) AS with_any, groupUniqArrayArray(arrayMap(account -> cityHash64(account), accounts)) AS account_ids, \
+                "toUInt64({events}) AS with_any, uniqExactArrayState(arrayMap(account -> cityHash64(account), accounts)) AS account_ids, \
                  toUnixTimestamp64Milli(min(first_seen)) AS first, toUnixTimestamp64Milli(max(last_seen.1)) AS last, \
                  groupUniqArrayIf(5)(last_seen.2, last_seen.2 != '') AS ids, "
             )),
             (true, false) => sql.push(
-                "uniqExact(key) AS with_any, groupUniqArrayIf(cityHash64(account_id), account_id != '') AS account_ids, min(at) AS first, \
+                "uniqExact(key) AS with_any, \
+                 uniqExactArrayState(if(account_id = '', emptyArrayUInt64(), [cityHash64(account_id)])) AS account_ids, min(at) AS first, \
                  max(at) AS last, groupUniqArray(5)(request_id) AS ids, ",
             ),
-            (false, _) => sql.push("0 AS with_any, [] AS account_ids, 0 AS first, 0 AS last, [] AS ids, "),
+            (false, _) => sql.push("0 AS with_any, uniqExactArrayState(emptyArrayUInt64()) AS account_ids, 0 AS first, 0 AS last, [] AS ids, "),
         };
         match steps.filter(|_| piece.current) {
             Some((begin_ms, step_ms)) => {
@@ -266,9 +295,9 @@ impl Store {
             None => sql.push("([]::Array(UInt32), []::Array(UInt64))"),
         };
         sql.push(" AS of_steps FROM ");
-        self.push_failures_that_fit(sql, project, filter, rows.group_by, piece.source);
+        self.push_failures_that_fit(sql, project, filter, rows.group_by, &piece.source);
         if let Some(ranking) = rows.ranking {
-            ranking.push_groups(sql, rows.group_by, piece.source);
+            ranking.push_groups(sql, rows.group_by, &piece.source, groups);
         }
         sql.push(&format!(" GROUP BY {}", rows.grouped()));
     }

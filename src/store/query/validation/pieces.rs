@@ -3,36 +3,37 @@
 use super::FailureKey;
 use crate::store::{
     query::{
-        Filter, Sql, Store, StoreError,
-        rollup::{DAY_MS, HOUR_MS, Range, take_whole},
+        FailureTrend, Filter, Sql, Store, StoreError,
+        rollup::{DAY_MS, HOUR_MS, Range, take_weeks, take_whole},
     },
     rollup::RollupTable,
 };
 
 /// A piece of the question: in which period it is, and where its field errors are counted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store::query) struct Piece {
     pub(super) current: bool,
-    pub(in crate::store::query) range: Range,
     pub(in crate::store::query) source: Source,
 }
 
-/// Where field errors are counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Where field errors are counted, and of which time.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store::query) enum Source {
-    Days,
-    Hours,
-    Events,
+    /// Cells that say how often and nothing else, of these `per`.
+    Counts(Vec<(&'static str, Range)>),
+    Days(Range),
+    Hours(Range),
+    Events(Range),
 }
 
 impl Source {
-    /// The rollup, if it is one.
-    pub(in crate::store::query) const fn rollup(self) -> Option<RollupTable> {
-        match self {
-            Self::Days => Some(RollupTable::FailureDays),
-            Self::Hours => Some(RollupTable::Failures),
-            Self::Events => None,
-        }
+    pub(in crate::store::query) const fn is_rollup(&self) -> bool {
+        !matches!(self, Self::Events(_))
+    }
+
+    /// Whether its cells have the key of field, rule and route.
+    pub(super) const fn has_key(&self) -> bool {
+        matches!(self, Self::Counts(_) | Self::Days(_))
     }
 }
 
@@ -58,11 +59,22 @@ impl Store {
             };
             let days = take(DAY_MS, days_since_ms.max(hours_since_ms));
             let hours = take(HOUR_MS, hours_since_ms);
-            for (source, ranges) in [(Source::Days, days), (Source::Hours, hours), (Source::Events, rest)] {
-                pieces.extend(ranges.into_iter().map(|range| Piece { current, range, source }));
-            }
+            let sources = days.into_iter().map(Source::Days).chain(hours.into_iter().map(Source::Hours));
+            let sources = sources.chain(rest.into_iter().map(Source::Events));
+            pieces.extend(sources.map(|source| Piece { current, source }));
         }
         Ok(pieces)
+    }
+
+    /// The same of the current period alone, for a question that goes through all of its field errors and only counts them.
+    pub(super) async fn pieces_to_count(
+        &self,
+        filter: &Filter,
+        group_by: &[FailureKey],
+    ) -> Result<Vec<Piece>, StoreError> {
+        let pieces = self.pieces(filter, group_by, None, DAY_MS).await?;
+        // Days are in the order of their key: of one failure, they are read at once.
+        Ok(if one_failure(filter).is_some() { pieces } else { days_as_counts(pieces) })
     }
 
     /// The field errors of a range's events, each event once.
@@ -86,24 +98,54 @@ impl Store {
         sql.push_errors_conditions(filter, "error_field", "error_rule");
     }
 
-    /// The cells or field errors of a piece's range, which `filter` has.
+    /// The cells or field errors that fit, in the time that `source` has.
     pub(in crate::store::query) fn push_failures_that_fit(
         &self,
         sql: &mut Sql,
         project: &str,
         filter: &Filter,
         group_by: &[FailureKey],
-        source: Source,
+        source: &Source,
     ) {
-        let Some(rollup) = source.rollup() else { return self.push_errors_that_fit(sql, project, filter, group_by) };
-        sql.push(&self.table(rollup.name()));
-        sql.push_cells(project, &[(None, (filter.from_ms, filter.to_ms))]).push_conditions(filter);
-        sql.push_errors_conditions(filter, "field", "rule");
-        // Days are in the order of this key: of one failure, nothing else is read.
-        if let (Source::Days, [field], [rule], [route]) = (source, &*filter.fields, &*filter.rules, &*filter.routes) {
-            sql.push(" AND key = ").push_key_of([field, rule, route].map(String::clone));
+        let mut push_cells = |table: RollupTable, range: Range| {
+            sql.push(&self.table(table.name())).push_cells(project, &[(None, range)]);
+        };
+        match source {
+            Source::Counts(cells) => {
+                sql.push(&self.table(RollupTable::FailureCounts.name())).push_failure_counts(project, cells);
+            }
+            Source::Days(range) => push_cells(RollupTable::FailureDays, *range),
+            Source::Hours(range) => push_cells(RollupTable::Failures, *range),
+            Source::Events(range) => return self.push_errors_that_fit(sql, project, &filter.within(*range), group_by),
+        }
+        sql.push_conditions(filter).push_errors_conditions(filter, "field", "rule");
+        if let (Source::Days(_), Some(failure)) = (source, one_failure(filter)) {
+            sql.push(" AND key = ").push_key_of(failure.map(String::clone));
         }
     }
+}
+
+/// Field, rule and route, if a filter is of just one failure.
+fn one_failure(filter: &Filter) -> Option<[&String; FailureTrend::KEYS.len()]> {
+    match (&*filter.fields, &*filter.rules, &*filter.routes) {
+        ([field], [rule], [route]) => Some([field, rule, route]),
+        _ => None,
+    }
+}
+
+/// What days tell, from the counts of the same days, and of the weeks that they fill.
+fn days_as_counts(pieces: Vec<Piece>) -> Vec<Piece> {
+    let (mut days, mut others) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        match piece.source {
+            Source::Days(range) => days.push(range),
+            _ => others.push(piece),
+        }
+    }
+    let mut cells: Vec<_> = take_weeks(&mut days).into_iter().map(|week| ("week", week)).collect();
+    cells.extend(days.into_iter().map(|day| ("day", day)));
+    let counts = (!cells.is_empty()).then_some(Piece { current: true, source: Source::Counts(cells) });
+    counts.into_iter().chain(others).collect()
 }
 
 /// How the rollup counts the events with at least one of the field errors of a group; none if it does not tell apart what the

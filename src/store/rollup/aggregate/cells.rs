@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{DAY_S, FailureKey, FailureSums, HOUR_S, Minute, Rollups, Series};
+use super::{DAY_S, Failure, FailureKey, FailureSums, HOUR_S, MONDAY_S, Minute, Rollups, Series, WEEK_S};
 use crate::store::rollup::{
     issues::{IssueCell, Seen},
     known::ReleaseHour,
@@ -56,6 +56,36 @@ pub(in crate::store::rollup) struct FailureCell<'a> {
     pub last_ms: i64,
     /// Request id of the last event.
     pub last_id: &'a str,
+}
+
+/// How often a field error was, in a day or week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store::rollup) struct FailureCount {
+    pub per: FailurePer,
+    /// Begin of the day or week (UTC), Unix seconds.
+    pub at: u32,
+    /// Project, service, environment, route.
+    pub place: [Name; 4],
+    pub field: Name,
+    pub rule: Name,
+    pub count: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store::rollup) enum FailurePer {
+    Day = 1,
+    /// From Monday.
+    Week = 2,
+}
+
+impl FailurePer {
+    /// Begin of the day or week of a time, Unix seconds; of the days before the first Monday, the epoch.
+    fn begin(self, at: u32) -> u32 {
+        match self {
+            Self::Day => at - at % DAY_S,
+            Self::Week => at.checked_sub(MONDAY_S).map_or(0, |since| at - since % WEEK_S),
+        }
+    }
 }
 
 impl Rollups {
@@ -124,6 +154,26 @@ impl Rollups {
             }
         };
         cells.iter().map(cell).collect()
+    }
+
+    /// The cells of [`crate::store::rollup::RollupTable::FailureCounts`], one an hour of each.
+    pub(in crate::store::rollup) fn failure_counts(&self) -> Vec<FailureCount> {
+        let FailureOrder { places, cells, .. } = self.failure_order.get_or_init(|| self.order_failures());
+        let counts = [FailurePer::Day, FailurePer::Week].into_iter().flat_map(|per| {
+            cells.iter().map(move |number| {
+                let Failure { key, sums, .. } = &self.failures[*number as usize];
+                let place = places[key.place as usize];
+                FailureCount {
+                    per,
+                    at: per.begin(key.hour),
+                    place,
+                    field: key.field,
+                    rule: key.rule,
+                    count: sums.count,
+                }
+            })
+        });
+        counts.collect()
     }
 
     fn order_failures(&self) -> FailureOrder {
