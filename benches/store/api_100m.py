@@ -83,6 +83,7 @@ def fill_rollups(engine, million):
     engine.query("TRUNCATE TABLE b.issue_start")
     engine.query("TRUNCATE TABLE b.failure_day_start")
     engine.rest()
+    merge_closed_weeks(engine)
 
 
 class Collector:
@@ -168,6 +169,25 @@ class Collector:
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+def merge_closed_weeks(engine):
+    """As the collector does it, of the rollups: the latest two weeks stay as they are."""
+    weeks = engine.query("SELECT table, partition FROM (SELECT table, partition, count() AS parts, dense_rank() OVER (PARTITION BY table "
+                         "ORDER BY partition DESC) AS age FROM system.parts WHERE active AND database = 'b' AND table LIKE 'rollup_%' AND partition LIKE '20%' "
+                         "GROUP BY table, partition) WHERE age > 2 AND parts > 1 FORMAT TSV")
+    for week in weeks.splitlines():
+        table, partition = week.split("\t")
+        engine.query(f"OPTIMIZE TABLE b.{table} PARTITION '{partition}' FINAL")
+
+
+def note_migrations(engine):
+    """The tables are there; that they are is noted by a collector, which says in the same step up to when rollups know nothing."""
+    collector = Collector(engine)
+    noted = "SELECT sum(total_rows) FROM system.tables WHERE database = 'b' AND name = 'schema_migrations'"
+    while int(engine.query(noted)) < len(list((bench.ROOT / "migrations").glob("*.sql"))):
+        time.sleep(0.05)
+    collector.stop()
 
 
 def made_bodies():
@@ -260,8 +280,7 @@ def show(title, taken):
 def main():
     million = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     engine = bench.Engine(f"lookup-{million}")
-    # Once before the rollups are filled: it notes which migrations were applied, and up to when rollups know nothing.
-    Collector(engine).stop()
+    note_migrations(engine)
     fill_rollups(engine, million)
     print(engine.query("SELECT table, count() AS parts, sum(rows) AS rows, sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = 'b' GROUP BY table ORDER BY table FORMAT TSVWithNames"))
     collector = Collector(engine)
