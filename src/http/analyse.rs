@@ -17,12 +17,12 @@ use super::{
         Viewer,
         export::{self, Format},
     },
-    params::{Params, duration_ms},
+    params::Params,
     stored::StoredEvent,
     unavailable,
 };
 use crate::{
-    clock::rfc3339,
+    clock::{rfc3339, when::duration_ms},
     state::TokenInfo,
     store::query::{Cursor, Filter, RateKey, RatedPoint, RatedSeries, RequestPoint, ratio},
 };
@@ -106,8 +106,8 @@ pub struct RatePoint {
         ("fingerprint" = Option<String>, Query, description = "kind of error, 16 hex digits, as events state it; several"),
         ("release" = Option<String>, Query, description = "version of the service, as shipped; several"),
         ("q" = Option<String>, Query, description = "text in the error or a field message, as the token is shown them"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
-        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100; of an export 1 to 1,000,000, which is the default"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"),
+        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100; of an export 1 to 1,000,000, which is the default"),
         ("format" = Option<String>, Query, description = "`json` (a page, the default), `csv` or `ndjson` (an export)"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "a page of events, newest first; or an export",
@@ -154,7 +154,7 @@ pub async fn events(
     params(
         ("group_by" = Option<String>, Query, description = "status, service, environment, release, route, method; several"),
         ("step" = Option<String>, Query, description = "`1m`, `1h` …; default: the range in some 120 steps"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now")),
     responses((status = 200, description = "errors and requests over time", body = Rates), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
 )]

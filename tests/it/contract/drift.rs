@@ -78,8 +78,11 @@ async fn numbers_stand_at_their_entries_and_drift_is_both_ways() {
     assert!(text.contains("No such colour") && text.contains("418"), "{text}");
     let output = run(&["--fail-on", "undocumented", "--service", "other"], "2026-11-22T00:00:00Z").await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let output = run(&["--json"], "2026-11-22T00:00:00Z").await.unwrap();
+    let output = run(&["--json"], "2026-11-22").await.unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["undocumented"], *undocumented);
+    let output = run(&[], "2026-11-31").await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && text.contains("there is no 2026-11-31 in the calendar"), "{text}");
     collector.stop().await.unwrap();
 }
