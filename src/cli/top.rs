@@ -11,7 +11,7 @@ use super::{
     settings::Settings,
     terminal::{self, WIDTH, grouped},
 };
-use crate::inert::csv_cell;
+use crate::inert::csv_record;
 
 /// List what has most errors: field validations, routes or accounts
 ///
@@ -105,11 +105,9 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
 fn csv(what: What, data: &Value) -> String {
     let columns = what.columns();
     let header: Vec<_> = columns.iter().map(|(_, key)| *key).collect();
-    let records = Node::of(data).list("rows").map(|row| {
-        let cells: Vec<_> = columns.iter().map(|(_, key)| csv_cell(&row.raw(key))).collect();
-        cells.join(",") + "\r\n"
-    });
-    std::iter::once(header.join(",") + "\r\n").chain(records).collect()
+    let rows = Node::of(data).list("rows");
+    let records = rows.map(|row| csv_record(&columns.iter().map(|(_, key)| row.raw(key)).collect::<Vec<_>>()));
+    std::iter::once(csv_record(&header)).chain(records).collect()
 }
 
 fn table(what: What, data: &Value) -> String {
