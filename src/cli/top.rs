@@ -7,6 +7,7 @@ use super::{
     Exit,
     client::{Client, ClientArgs},
     filters::{Filters, Range},
+    newest::note_on_nothing,
     node::Node,
     settings::Settings,
     terminal::{self, WIDTH, grouped},
@@ -96,7 +97,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     };
     terminal::print(&shown)?;
     if rows == 0 {
-        terminal::note("nothing fits; the range is the last 24 hours unless --from says otherwise");
+        terminal::note(&note_on_nothing(&client, "nothing fits").await?);
         return Ok(Exit::Negative);
     }
     Ok(Exit::Done)

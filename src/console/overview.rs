@@ -15,7 +15,7 @@ use super::{
     Layout, Range, Visit,
     chart::{Mark, Shade},
     layout::first_place,
-    render, see_other,
+    newest, render, see_other,
     view::{
         self, Column, Explore, Markup, percent, request_for, scroll,
         time::{ago, parse},
@@ -61,6 +61,8 @@ struct OverviewPage {
     /// Why alerts do not change.
     frozen: String,
     shape: Shape,
+    /// Where errors are, if there are none in the range.
+    newest: Option<Markup>,
     routes: Markup,
     services: Markup,
     accounts: Markup,
@@ -131,9 +133,14 @@ pub(super) async fn overview(
         0..=ACCOUNTS_AT_ONCE => ask_accounts(&shared, &token.project, &range).await?,
         _ => Top::default(),
     };
+    let newest = match errors {
+        0 => newest::outside(&shared, &token.project, &range, &visit, "The newest one").await?,
+        _ => None,
+    };
     let shades = shades(&answers.alerts.alerts, visit.now_ms);
     let marks = answers.releases.into_iter().map(mark).collect();
     let page = OverviewPage {
+        newest,
         frozen: answers.alerts.frozen.clone().unwrap_or_default(),
         shape: Shape::new(&answers.by_status, &range, step_s, (shades, marks)),
         routes: top("Routes with most errors", &["service", "route"], &answers.by_route, errors, &range),

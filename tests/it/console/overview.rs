@@ -97,5 +97,6 @@ async fn an_empty_overview_says_what_would_fill_it() {
     page.check("an empty overview");
     assert!(page.words().contains("No error has arrived in this time."), "{}", page.words());
     assert!(page.text.contains("aria-current=\"true\">last hour</a>"), "{}", page.text);
+    assert!(!page.words().contains("errata demo"), "there are errors, only elsewhere: {}", page.words());
     collector.stop().await.unwrap();
 }
