@@ -61,7 +61,8 @@ pub struct RateSeries {
     pub errors: u64,
     /// Requests with these labels (grouped by status: answered with it), successes included; null where no request totals were reported.
     pub requests: Option<u64>,
-    /// Errors per request with these labels, whatever its status, of the steps that have request totals.
+    /// Errors per request with these labels, whatever its status, of the steps that have request totals. Above 1 where more errors than requests
+    /// were reported: requests of somebody are missing then, and it is no share.
     pub ratio: Option<f64>,
     /// In order. Where the service reports request totals: every step that it reported for, 0 errors included, and the first step of each
     /// gap, with nulls. Elsewhere: the steps with errors.
@@ -76,6 +77,7 @@ pub struct RatePoint {
     pub errors: Option<u64>,
     /// Null where nobody reported, and in steps that are no whole minutes.
     pub requests: Option<u64>,
+    /// As of the series.
     pub ratio: Option<f64>,
 }
 

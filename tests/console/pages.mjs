@@ -6,6 +6,7 @@ export const pages = (data) => [
   { name: "overview-sre", path: `/?${data.span}`, as: "sre", ready: ".what > code" },
   { name: "accounts", path: `/overview/accounts?${data.span}`, as: "sre", ready: "main table" },
   { name: "overview-empty", path: "/?from=-1h", ready: "text=No error has arrived in this time" },
+  { name: "overview-no-share", path: `/?${data.crowd}`, ready: "text=is not known" },
   { name: "explore", path: `/explore?${data.span}`, ready: ".chart svg.wide", readme: "light" },
   { name: "explore-filtered", path: `/explore?${data.span}&status=422&service=igny8-api&method=POST`, as: "support", ready: ".chip" },
   { name: "explore-product", path: `/explore?${data.span}&status=4xx`, as: "product", ready: ".events tbody tr" },
