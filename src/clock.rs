@@ -1,4 +1,6 @@
-//! The time, passed in so that tests can set it.
+//! The time, passed in so that tests can set it, and how it is written.
+
+pub mod when;
 
 use std::{
     fmt,

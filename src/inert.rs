@@ -89,9 +89,20 @@ pub fn csv_cell(text: &str) -> String {
     }
 }
 
+/// A line of CSV (RFC 4180) of [such cells](csv_cell).
+#[must_use]
+pub fn csv_record(cells: &[impl AsRef<str>]) -> String {
+    cells.iter().map(|text| csv_cell(text.as_ref())).collect::<Vec<_>>().join(",") + "\r\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_ends_as_the_standard_says() {
+        assert_eq!(csv_record(&["a", "=b,c"]) + &csv_record(&[""]), "a,\"'=b,c\"\r\n\r\n");
+    }
 
     #[test]
     fn what_a_spreadsheet_would_run_is_text() {

@@ -66,7 +66,7 @@ pub struct List {
 #[command(after_help = "\
 Examples:
   errata alerts test --from -7d
-  errata alerts test --rule rate-limited --from 2026-11-17T00:00:00Z --to 2026-11-19T00:00:00Z
+  errata alerts test --rule rate-limited --from 2026-11-17 --to 2026-11-18
   errata alerts test --file alerts.toml --from -24h --json | jq '.firings[].rule'")]
 pub struct Test {
     #[command(flatten)]
@@ -77,10 +77,10 @@ pub struct Test {
     /// Rules to replay; default: those that the collector has in effect
     #[arg(long)]
     file: Option<PathBuf>,
-    /// Start of the range: RFC 3339, or a time before now such as -7d
+    /// Start of the range: RFC 3339, a date such as 2026-11-17 (its begin, UTC), a time before now such as -7d, or now
     #[arg(long, default_value = "-24h", allow_hyphen_values = true)]
     from: String,
-    /// End of the range, as --from; default: now
+    /// End of the range, as --from, but of a date its end; default: now
     #[arg(long, allow_hyphen_values = true)]
     to: Option<String>,
     /// Print JSON

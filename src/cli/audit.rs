@@ -22,10 +22,10 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     client: ClientArgs,
-    /// Start: RFC 3339, or a time before now
+    /// Start: RFC 3339, a date such as 2026-11-17 (its begin, UTC), a time before now such as -7d, or now
     #[arg(long, value_name = "WHEN", default_value = "-24h", allow_hyphen_values = true)]
     from: String,
-    /// End, not included; default: now
+    /// End, as --from, but of a date its end; default: now
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     to: Option<String>,
     /// Only what this token did

@@ -47,10 +47,10 @@ pub struct Filters {
 /// From when to when.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Range {
-    /// Start of the range: RFC 3339, or a time before now such as -7d
+    /// Start of the range: RFC 3339, a date such as 2026-11-17 (its begin, UTC), a time before now such as -7d, or now
     #[arg(long, value_name = "TIME", default_value = "-24h", allow_hyphen_values = true)]
     from: String,
-    /// End of the range, as --from; default: now
+    /// End of the range, as --from, but of a date its end; default: now
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
 }

@@ -55,10 +55,10 @@ pub struct List {
     /// Text in the error, the exception's type, the route or a field
     #[arg(long, value_name = "TEXT")]
     q: Option<String>,
-    /// Start of the range: RFC 3339, or a time before now such as -7d
+    /// Start of the range: RFC 3339, a date such as 2026-11-17 (its begin, UTC), a time before now such as -7d, or now
     #[arg(long, default_value = "-24h", allow_hyphen_values = true)]
     from: String,
-    /// End of the range, as --from; default: now
+    /// End of the range, as --from, but of a date its end; default: now
     #[arg(long, allow_hyphen_values = true)]
     to: Option<String>,
     /// What comes first: last_seen, count, first_seen
@@ -86,10 +86,10 @@ pub struct Show {
     client: ClientArgs,
     /// As in `errata issues list`
     fingerprint: String,
-    /// Start of the range that is counted: RFC 3339, or a time before now such as -7d
+    /// Start of the range that is counted: RFC 3339, a date such as 2026-11-17 (its begin, UTC), a time before now such as -7d, or now
     #[arg(long, default_value = "-24h", allow_hyphen_values = true)]
     from: String,
-    /// End of the range, as --from; default: now
+    /// End of the range, as --from, but of a date its end; default: now
     #[arg(long, allow_hyphen_values = true)]
     to: Option<String>,
     /// Print JSON

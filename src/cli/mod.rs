@@ -18,6 +18,7 @@ mod import;
 mod issues;
 mod lookup;
 mod migrate;
+mod newest;
 mod node;
 mod patience;
 mod quarantine;

@@ -8,6 +8,7 @@ use super::{
     Exit,
     client::{Client, ClientArgs, Stream},
     filters::{Filters, Query, Range},
+    newest::note_on_nothing,
     node::Node,
     settings::Settings,
     terminal::{self, Colour, DIM, WIDTH},
@@ -66,7 +67,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         list(&client, &query, most).await?
     };
     if found == 0 {
-        terminal::note("no event fits; the range is the last 24 hours unless --from says otherwise");
+        terminal::note(&note_on_nothing(&client, "no event fits").await?);
         return Ok(Exit::Negative);
     }
     Ok(Exit::Done)

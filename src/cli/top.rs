@@ -7,11 +7,12 @@ use super::{
     Exit,
     client::{Client, ClientArgs},
     filters::{Filters, Range},
+    newest::note_on_nothing,
     node::Node,
     settings::Settings,
     terminal::{self, WIDTH, grouped},
 };
-use crate::inert::csv_cell;
+use crate::inert::csv_record;
 
 /// List what has most errors: field validations, routes or accounts
 ///
@@ -96,7 +97,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     };
     terminal::print(&shown)?;
     if rows == 0 {
-        terminal::note("nothing fits; the range is the last 24 hours unless --from says otherwise");
+        terminal::note(&note_on_nothing(&client, "nothing fits").await?);
         return Ok(Exit::Negative);
     }
     Ok(Exit::Done)
@@ -105,11 +106,9 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
 fn csv(what: What, data: &Value) -> String {
     let columns = what.columns();
     let header: Vec<_> = columns.iter().map(|(_, key)| *key).collect();
-    let records = Node::of(data).list("rows").map(|row| {
-        let cells: Vec<_> = columns.iter().map(|(_, key)| csv_cell(&row.raw(key))).collect();
-        cells.join(",") + "\r\n"
-    });
-    std::iter::once(header.join(",") + "\r\n").chain(records).collect()
+    let rows = Node::of(data).list("rows");
+    let records = rows.map(|row| csv_record(&columns.iter().map(|(_, key)| row.raw(key)).collect::<Vec<_>>()));
+    std::iter::once(csv_record(&header)).chain(records).collect()
 }
 
 fn table(what: What, data: &Value) -> String {

@@ -33,6 +33,7 @@ mod issues;
 mod layout;
 mod limits;
 pub mod lookup;
+mod newest;
 mod overview;
 mod range;
 mod reference;

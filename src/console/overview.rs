@@ -15,9 +15,9 @@ use super::{
     Layout, Range, Visit,
     chart::{Mark, Shade},
     layout::first_place,
-    render, see_other,
+    newest, render, see_other,
     view::{
-        self, Column, Explore, Markup, percent, request_for, scroll,
+        self, Column, Explore, Markup, percent, request_for, scroll, share,
         time::{ago, parse},
     },
 };
@@ -61,6 +61,8 @@ struct OverviewPage {
     /// Why alerts do not change.
     frozen: String,
     shape: Shape,
+    /// Where errors are, if there are none in the range.
+    newest: Option<Markup>,
     routes: Markup,
     services: Markup,
     accounts: Markup,
@@ -131,9 +133,14 @@ pub(super) async fn overview(
         0..=ACCOUNTS_AT_ONCE => ask_accounts(&shared, &token.project, &range).await?,
         _ => Top::default(),
     };
+    let newest = match errors {
+        0 => newest::outside(&shared, &token.project, &range, &visit, "The newest one").await?,
+        _ => None,
+    };
     let shades = shades(&answers.alerts.alerts, visit.now_ms);
     let marks = answers.releases.into_iter().map(mark).collect();
     let page = OverviewPage {
+        newest,
         frozen: answers.alerts.frozen.clone().unwrap_or_default(),
         shape: Shape::new(&answers.by_status, &range, step_s, (shades, marks)),
         routes: top("Routes with most errors", &["service", "route"], &answers.by_route, errors, &range),
@@ -285,6 +292,9 @@ fn of_one_account(accounts: &[AccountShare]) -> String {
         .map_or_else(String::new, |one| format!("One account, {}, is {} of it.", one.account, percent(one.share)))
 }
 
+/// What is shown where a share is not known; the words below the table say more.
+const UNKNOWN: &str = "<span title=\"More errors than requests were reported\">not known</span>";
+
 /// The labels with the most errors.
 fn top(caption: &'static str, keys: &[&'static str], series: &[RatedSeries], errors: u64, range: &Range) -> Markup {
     let rows: Vec<Vec<Markup>> = series
@@ -299,14 +309,27 @@ fn top(caption: &'static str, keys: &[&'static str], series: &[RatedSeries], err
                 link.text(if shown.is_empty() { "(not named)" } else { shown }),
                 link.number(series.errors),
                 percent(series.errors as f64 / errors.max(1) as f64).into(),
-                series.ratio.map_or_else(|| "–".into(), |ratio| percent(ratio).into()),
+                match series.ratio.map(share) {
+                    Some(Some(share)) => share.into(),
+                    Some(None) => Markup::new(UNKNOWN.to_owned()),
+                    None => "–".into(),
+                },
             ]
         })
         .collect();
     let name = if keys.len() > 1 { "Route" } else { "Service" };
     let columns =
         [Column::Row(name), Column::Number("Errors"), Column::Number("Of all"), Column::Number("Of requests")];
-    if rows.is_empty() { Markup::default() } else { scroll(caption, &columns, &rows) }
+    if rows.is_empty() {
+        return Markup::default();
+    }
+    let table = scroll(caption, &columns, &rows);
+    if rows.iter().flatten().all(|cell| cell.as_str() != UNKNOWN) {
+        return table;
+    }
+    Markup::new(format!(
+        "{table}<p class=\"faint below\">Of requests: not known where more errors than requests were reported.</p>"
+    ))
 }
 
 fn top_accounts(accounts: &Top, range: &Range) -> Markup {
@@ -327,6 +350,22 @@ fn top_accounts(accounts: &Top, range: &Range) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_with_more_errors_than_requests_has_no_share() {
+        let of = |ratio| {
+            let labels = [("service", "api".to_owned())].into();
+            let series = RatedSeries { labels, errors: 27, requests: Some(25), ratio, points: Vec::new() };
+            top("Services", &["service"], &[series], 27, &Range::default()).as_str().to_owned()
+        };
+        let unknown = of(Some(1.08));
+        assert!(unknown.contains(">not known</span>") && unknown.contains("more errors than requests"), "{unknown}");
+        assert!(!unknown.contains("108"), "{unknown}");
+        for (ratio, shown) in [(Some(0.5), "50\u{202f}%"), (Some(1.0), "100\u{202f}%"), (None, ">–<")] {
+            let known = of(ratio);
+            assert!(known.contains(shown) && !known.contains("not known"), "{known}");
+        }
+    }
 
     #[test]
     fn an_account_is_named_beside_an_alert_only_if_it_has_a_good_part_of_it() {

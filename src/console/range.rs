@@ -1,7 +1,7 @@
 //! The time range of a page: in its address, and chosen at the top.
 
 use axum::http::{Uri, uri::PathAndQuery};
-use chrono::NaiveDateTime;
+use chrono::{Datelike, NaiveDateTime};
 use url::form_urlencoded;
 
 use super::{
@@ -11,7 +11,11 @@ use super::{
         time::{self, Format},
     },
 };
-use crate::{clock::rfc3339, http::params::Params, store::query::Filter};
+use crate::{
+    clock::{rfc3339, when::day},
+    http::params::Params,
+    store::query::Filter,
+};
 
 /// A time as a browser's date field sends it, which names no zone.
 const FIELD: [&str; 2] = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
@@ -48,7 +52,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const UNITS_MS: [(i64, i64); 2] = [(6 * DAY_MS, DAY_MS), (6 * HOUR_MS, HOUR_MS)];
 
 /// A page's address whose `from` or `to` is [of a date field](FIELD), with these in UTC, as the form says where no script puts them in the
-/// reader's zone. What the page leads to takes them then as the API does. None where there is nothing to do.
+/// reader's zone; and with a `day` as both. What the page leads to takes them then as the API does. None where there is nothing to do.
 pub(super) fn in_utc(uri: &Uri) -> Option<Uri> {
     let query = uri.query()?;
     let parts: Vec<String> =
@@ -64,7 +68,10 @@ pub(super) fn in_utc(uri: &Uri) -> Option<Uri> {
 
 /// One parameter of a query.
 fn part_in_utc(part: &str) -> Option<String> {
-    let (name, value) = part.split_once('=').filter(|(name, _)| ["from", "to"].contains(name))?;
+    let (name, value) = part.split_once('=').filter(|(name, _)| ["from", "to", "day"].contains(name))?;
+    if name == "day" {
+        return Some(format!("from={value}&to={value}"));
+    }
     let (value, _) = form_urlencoded::parse(value.as_bytes()).next()?;
     let time = FIELD.iter().find_map(|format| NaiveDateTime::parse_from_str(&value, format).ok())?;
     Some(format!("{name}={}", time.format("%Y-%m-%dT%H:%M:%SZ")))
@@ -90,6 +97,8 @@ pub struct Picker {
     /// As a browser's date field takes them, UTC.
     pub from: String,
     pub to: String,
+    /// The day of UTC that it begins on, as a browser's field of a day takes it.
+    pub day: String,
 }
 
 impl Range {
@@ -97,7 +106,9 @@ impl Range {
     #[must_use]
     pub fn read(params: &mut Params, visit: &Visit) -> Self {
         let (from_ms, to_ms) = params.range(visit.now_ms);
-        Self { from_ms, to_ms, from: visit.param("from"), to: visit.param("to"), widened_ms: None }
+        let ends_now = visit.param("to").trim() == "now";
+        let to = if ends_now { String::new() } else { visit.param("to") };
+        Self { from_ms, to_ms, from: visit.param("from"), to, widened_ms: None }
     }
 
     /// The same, of whole hours where it is a length of some hours until now, or of whole days of UTC where it is of some days: from the begin of its
@@ -147,10 +158,20 @@ impl Range {
         PRESETS.iter().find(|(value, _)| *value == asked && self.to.is_empty()).map(|(_, words)| *words)
     }
 
+    /// The first and the last day of whole days: they are of UTC, whatever the reader's zone.
+    fn days(&self) -> Option<[String; 2]> {
+        let (first, last) = (day(&self.from)?, day(&self.to)?);
+        let pattern = if first.year() == last.year() && first != last { "%-d %b" } else { "%-d %b %Y" };
+        Some([first.format(pattern).to_string(), last.format("%-d %b %Y").to_string()])
+    }
+
     /// `last 24 h`, or from when to when in UTC: where there can be text alone.
     #[must_use]
     pub fn words(&self) -> String {
         let at = |ms| time::utc(ms, Format::Minute);
+        if let Some([first, last]) = self.days() {
+            return if first == last { format!("{last} (UTC)") } else { format!("{first} – {last} (UTC)") };
+        }
         match (self.preset(), self.to.is_empty()) {
             (Some(words), _) => words.to_owned(),
             (None, true) => format!("{} UTC – now", at(self.from_ms)),
@@ -162,6 +183,9 @@ impl Range {
     #[must_use]
     pub fn shown(&self) -> Markup {
         let at = |ms| moment(ms, Format::Minute);
+        if self.days().is_some() {
+            return self.words().into();
+        }
         match (self.preset(), self.to.is_empty()) {
             (Some(words), _) => words.into(),
             (None, true) => Markup::new(format!("{} – now", at(self.from_ms))),
@@ -173,6 +197,11 @@ impl Range {
     #[must_use]
     pub fn within(&self) -> Markup {
         let at = |ms| moment(ms, Format::Minute);
+        if let Some([first, last]) = self.days() {
+            let words =
+                if first == last { format!("on {last} (UTC)") } else { format!("from {first} to {last} (UTC)") };
+            return words.into();
+        }
         match (self.preset(), self.to.is_empty()) {
             (Some(words), _) if self.widened_ms.is_some() => {
                 let whole = if self.widened_ms == Some(DAY_MS) { "whole days of UTC, " } else { "" };
@@ -202,6 +231,7 @@ impl Range {
             kept: visit.params().into_iter().filter(keeps).collect(),
             from: time::utc(self.from_ms, Format::Field),
             to: time::utc(self.ends_ms(visit.now_ms), Format::Field),
+            day: time::utc(self.from_ms, Format::Date),
         }
     }
 }
@@ -239,16 +269,31 @@ mod tests {
     }
 
     #[test]
+    fn whole_days_are_told_as_days() {
+        let of = |from: &str, to: &str| Range { from: from.to_owned(), to: to.to_owned(), ..Range::default() };
+        let day = of("2026-11-17", "2026-11-17");
+        assert_eq!([day.words().as_str(), day.within().as_str()], ["17 Nov 2026 (UTC)", "on 17 Nov 2026 (UTC)"]);
+        assert_eq!(day.shown().as_str(), day.words());
+        let days = of("2026-11-17", "2026-11-18");
+        assert_eq!(days.within().as_str(), "from 17 Nov to 18 Nov 2026 (UTC)");
+        assert_eq!(of("2026-12-31", "2027-01-01").words(), "31 Dec 2026 – 1 Jan 2027 (UTC)");
+        assert!(!of("2026-11-17", "2026-11-18T00:00:00Z").words().contains("(UTC)"));
+        assert_eq!(day.params(), [("from", "2026-11-17".to_owned()), ("to", "2026-11-17".to_owned())]);
+    }
+
+    #[test]
     fn times_of_a_date_field_are_of_utc_and_nothing_else_is_touched() {
         let told = |text: &str| in_utc(&text.parse().unwrap()).map(|uri| uri.to_string());
         assert_eq!(
             told("/explore?q=a+b&from=2026-11-17T00%3A00&to=2026-11-18T09:30:15&route=%2Fa").unwrap(),
             "/explore?q=a+b&from=2026-11-17T00:00:00Z&to=2026-11-18T09:30:15Z&route=%2Fa"
         );
+        assert_eq!(told("/?status=5xx&day=2026-11-17").unwrap(), "/?status=5xx&from=2026-11-17&to=2026-11-17");
         for text in [
             "/",
             "/?from=-7d&to=2026-11-18T00:00:00Z",
             "/?from=2026-11-18T00:00+01:00",
+            "/?from=2026-11-17&to=2026-11-17",
             "/?from=2026-13-01T00:00",
             "/?from=soon&to",
             "/?q=2026-11-17T00:00&not-from=2026-11-17T00:00",

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use super::draw::text;
 use crate::{
     cli::duration,
+    clock::when::{Edge, calendar, day, duration_ms, when},
     config::{ByteSize, Config},
     event::scrub::ScrubConfig,
-    http::params::{Params, duration_ms, when},
+    http::params::Params,
     store::query::{Cursor, StatusFilter},
 };
 
@@ -91,13 +92,19 @@ fn escaped(query: &str) -> String {
 }
 
 fn single_values(text: &str) {
-    if let Some(time) = when(text, NOW_MS) {
+    for edge in [Edge::From, Edge::To] {
+        let Ok(time) = when(text, edge, NOW_MS) else { continue };
         assert!((0..=10_413_791_999_999).contains(&time), "{time}");
-        assert_eq!(when(&format!(" {text} "), NOW_MS), Some(time), "white space around it means nothing");
+        assert_eq!(when(&format!(" {text} "), edge, NOW_MS), Ok(time), "white space around it means nothing");
+        assert!(calendar(text, edge).is_err() || calendar(text, edge) == Ok(time), "now does not move the calendar");
+    }
+    if day(text).is_some() {
+        let [begin, end] = [Edge::From, Edge::To].map(|edge| when(text, edge, NOW_MS).unwrap());
+        assert!(end - begin == 86_400_000 || begin == 0 || end == 10_413_791_999_999, "{begin} to {end}");
     }
     if let Some(length) = duration_ms(text) {
         assert!(length >= 0);
-        assert_eq!(when(&format!("-{text}"), NOW_MS), Some((NOW_MS - length).max(0)));
+        assert_eq!(when(&format!("-{text}"), Edge::From, NOW_MS), Ok((NOW_MS - length).max(0)));
     }
     if let Ok(cursor) = text.parse::<Cursor>() {
         assert_eq!(cursor.to_string().parse(), Ok(cursor), "a cursor is read back as it is shown");

@@ -17,12 +17,12 @@ use super::{
         Viewer,
         export::{self, Format},
     },
-    params::{Params, duration_ms},
+    params::Params,
     stored::StoredEvent,
     unavailable,
 };
 use crate::{
-    clock::rfc3339,
+    clock::{rfc3339, when::duration_ms},
     state::TokenInfo,
     store::query::{Cursor, Filter, RateKey, RatedPoint, RatedSeries, RequestPoint, ratio},
 };
@@ -61,7 +61,8 @@ pub struct RateSeries {
     pub errors: u64,
     /// Requests with these labels (grouped by status: answered with it), successes included; null where no request totals were reported.
     pub requests: Option<u64>,
-    /// Errors per request with these labels, whatever its status, of the steps that have request totals.
+    /// Errors per request with these labels, whatever its status, of the steps that have request totals. Above 1 where more errors than requests
+    /// were reported: requests of somebody are missing then, and it is no share.
     pub ratio: Option<f64>,
     /// In order. Where the service reports request totals: every step that it reported for, 0 errors included, and the first step of each
     /// gap, with nulls. Elsewhere: the steps with errors.
@@ -76,6 +77,7 @@ pub struct RatePoint {
     pub errors: Option<u64>,
     /// Null where nobody reported, and in steps that are no whole minutes.
     pub requests: Option<u64>,
+    /// As of the series.
     pub ratio: Option<f64>,
 }
 
@@ -106,8 +108,8 @@ pub struct RatePoint {
         ("fingerprint" = Option<String>, Query, description = "kind of error, 16 hex digits, as events state it; several"),
         ("release" = Option<String>, Query, description = "version of the service, as shipped; several"),
         ("q" = Option<String>, Query, description = "text in the error or a field message, as the token is shown them"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
-        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100; of an export 1 to 1,000,000, which is the default"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"),
+        ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now"), ("limit" = Option<u32>, Query, description = "1 to 500, default 100; of an export 1 to 1,000,000, which is the default"),
         ("format" = Option<String>, Query, description = "`json` (a page, the default), `csv` or `ndjson` (an export)"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "a page of events, newest first; or an export",
@@ -154,7 +156,7 @@ pub async fn events(
     params(
         ("group_by" = Option<String>, Query, description = "status, service, environment, release, route, method; several"),
         ("step" = Option<String>, Query, description = "`1m`, `1h` …; default: the range in some 120 steps"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now")),
     responses((status = 200, description = "errors and requests over time", body = Rates), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
 )]

@@ -299,7 +299,7 @@ impl From<AuditEntry> for AuditLine {
         ("action" = Option<String>, Query, description = "`lookup`, `ticket`, `search` …, as entries have it"),
         ("outcome" = Option<String>, Query, description = "`ok`, `not found`, `denied`, `refused`, `failed`"),
         ("subject" = Option<String>, Query, description = "a part of the subject, such as a request id"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, default 100"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses((status = 200, description = "entries, newest first", body = Audit), (status = 400, description = "a parameter is wrong"))

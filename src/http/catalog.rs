@@ -162,7 +162,7 @@ pub struct UnobservedField {
 #[utoipa::path(
     get, path = "/api/v1/catalog", tag = "analyse", operation_id = "catalog",
     params(
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now")),
     responses((status = 200, description = "entries with their numbers", body = CatalogAnswer), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
 )]
@@ -184,7 +184,7 @@ pub async fn catalog(
 #[utoipa::path(
     get, path = "/api/v1/catalog/drift", tag = "analyse", operation_id = "catalog_drift",
     params(
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now")),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now")),
     responses((status = 200, description = "both sides", body = Drift), (status = 400, description = "a parameter is wrong"),
         (status = 503, description = "ClickHouse does not answer"))
 )]

@@ -1,4 +1,4 @@
-//! Lists as files for spreadsheets (RFC 4180). Their cells are inert ([`csv_cell`]).
+//! Lists as files for spreadsheets (RFC 4180). Their cells are inert ([`csv_cell`](crate::inert::csv_cell)).
 
 use axum::{
     http::{HeaderValue, header},
@@ -6,7 +6,7 @@ use axum::{
 };
 
 use super::params::Params;
-use crate::inert::csv_cell;
+pub(super) use crate::inert::csv_record as record;
 
 /// A file: its name without `.csv`, and its lines, of which the first has the names of the columns.
 pub(super) fn file(name: &str, lines: impl Iterator<Item = Vec<String>>) -> Response {
@@ -23,19 +23,4 @@ pub(super) fn file(name: &str, lines: impl Iterator<Item = Vec<String>>) -> Resp
 /// Whether `format` asks for a file in the place of an envelope.
 pub(super) fn is_asked(params: &mut Params) -> bool {
     params.choice("format", &["json", "csv"], |name| name) == Some("csv")
-}
-
-/// One line.
-pub(super) fn record(cells: &[impl AsRef<str>]) -> String {
-    cells.iter().map(|text| csv_cell(text.as_ref())).collect::<Vec<_>>().join(",") + "\r\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_ends_as_the_standard_says() {
-        assert_eq!(record(&["a", "=b,c"]) + &record(&[""]), "a,\"'=b,c\"\r\n\r\n");
-    }
 }

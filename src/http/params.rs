@@ -6,19 +6,16 @@ use axum::{
     extract::{FromRequestParts, Query},
     http::{Uri, request::Parts as RequestParts},
 };
-use chrono::DateTime;
 
 use super::{Shared, answer::ApiError, privacy};
 use crate::{
+    clock::when::{Edge, when},
     state::TokenInfo,
     store::query::{Filter, StatusFilter},
 };
 
 /// How far back a question looks unless it says otherwise.
 const DEFAULT_RANGE_MS: i64 = 24 * 3_600_000;
-
-/// The latest time ClickHouse can tell: the end of 2299. Times before 1970 and after it are these.
-const LATEST_MS: i64 = 10_413_791_999_999;
 
 /// The query string, parsed; parameters may be repeated.
 #[derive(Clone, Debug, Default)]
@@ -129,13 +126,17 @@ impl Params {
 
     /// `from` and `to`, milliseconds since the Unix epoch.
     pub fn range(&mut self, now_ms: i64) -> (i64, i64) {
-        const WHEN: &str = "RFC 3339 (2026-11-22T10:00:00Z) or a time before now (-24h, -30m, -7d)";
-        let to_ms = self.parsed("to", WHEN, |text| when(text, now_ms)).unwrap_or(now_ms + 1);
-        let from_ms = self.parsed("from", WHEN, |text| when(text, now_ms)).unwrap_or(to_ms - DEFAULT_RANGE_MS);
+        let to_ms = self.time("to", Edge::To, now_ms).unwrap_or(now_ms + 1);
+        let from_ms = self.time("from", Edge::From, now_ms).unwrap_or(to_ms - DEFAULT_RANGE_MS);
         if from_ms >= to_ms {
             self.problem("from", "must be before `to`");
         }
         (from_ms, to_ms)
+    }
+
+    fn time(&mut self, name: &str, edge: Edge, now_ms: i64) -> Option<i64> {
+        let text = self.one(name)?;
+        when(&text, edge, now_ms).map_err(|problem| self.problem(name, problem)).ok()
     }
 
     /// The filters of `GET /api/v1/events`.
@@ -201,37 +202,12 @@ fn named<T: Copy>(all: &[T], as_str: fn(T) -> &'static str, text: &str) -> Optio
 
 /// The range of a query that is not read yet; where it is wrong, the default.
 pub(super) fn range_of(pairs: &[(String, String)], now_ms: i64) -> (i64, i64) {
-    let time = |name: &str| pairs.iter().find(|(key, _)| key == name).and_then(|(_, text)| when(text, now_ms));
-    let to_ms = time("to").unwrap_or(now_ms + 1);
-    (time("from").unwrap_or(to_ms - DEFAULT_RANGE_MS), to_ms)
-}
-
-/// A point in time: RFC 3339, or `-24h` before now (s, m, h, d, w); from 1970 to 2299, to which it is moved.
-#[must_use]
-pub fn when(text: &str, now_ms: i64) -> Option<i64> {
-    let text = text.trim();
-    if let Some(back) = text.strip_prefix('-') {
-        return Some(now_ms.saturating_sub(duration_ms(back)?).max(0));
-    }
-    // In a query string an unescaped `+` of an offset arrives as a space.
-    let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
-    Some(time.timestamp_millis().clamp(0, LATEST_MS))
-}
-
-/// A length of time: `30s`, `5m`, `24h`, `7d`, `2w`; in milliseconds.
-#[must_use]
-pub fn duration_ms(text: &str) -> Option<i64> {
-    let unit = text.chars().last()?;
-    let scale = match unit {
-        's' => 1000,
-        'm' => 60_000,
-        'h' => 3_600_000,
-        'd' => 86_400_000,
-        'w' => 7 * 86_400_000,
-        _ => return None,
+    let time = |name: &str, edge| {
+        let (_, text) = pairs.iter().find(|(key, _)| key == name)?;
+        when(text, edge, now_ms).ok()
     };
-    let count: i64 = text[..text.len() - 1].parse().ok().filter(|count| *count >= 0)?;
-    count.checked_mul(scale)
+    let to_ms = time("to", Edge::To).unwrap_or(now_ms + 1);
+    (time("from", Edge::From).unwrap_or(to_ms - DEFAULT_RANGE_MS), to_ms)
 }
 
 #[cfg(test)]
@@ -243,17 +219,17 @@ mod tests {
     }
 
     #[test]
-    fn times_are_absolute_or_before_now() {
-        let now = 1_000_000_000;
-        assert_eq!(when("-1h", now), Some(now - 3_600_000));
-        assert_eq!(when("1970-01-01T00:00:01Z", now), Some(1000));
-        assert_eq!(when("1970-01-01T01:00:01 01:00", now), Some(1000));
-        assert_eq!(when("-100000000w", now), Some(0));
-        assert_eq!(when("0000-01-01T00:00:00Z", now), Some(0));
-        assert_eq!(when("9999-12-31T23:59:59Z", now), Some(LATEST_MS));
-        for text in ["", "-", "-1", "-1y", "yesterday", "--1h", "-9223372036854775807w", "-é"] {
-            assert_eq!(when(text, now), None, "{text}");
-        }
+    fn the_same_date_at_both_ends_is_that_day() {
+        let (now, day) = (1_795_000_000_000, (1_794_873_600_000, 1_794_960_000_000));
+        let pairs = [("from", "2026-11-17"), ("to", "2026-11-17")];
+        let mut asked = params(&pairs);
+        assert_eq!(asked.range(now), day);
+        assert_eq!(range_of(&params(&pairs).pairs, now), day);
+        assert!(asked.finish().is_ok());
+        assert_eq!(params(&[("to", "2026-11-17")]).range(now), day);
+        let mut turned = params(&[("from", "2026-11-18"), ("to", "2026-11-17")]);
+        turned.range(now);
+        assert_eq!(turned.problems["from"], ["must be before `to`"]);
     }
 
     #[test]

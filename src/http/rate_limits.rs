@@ -110,7 +110,7 @@ pub struct LimitedRoute {
         ("environment" = Option<String>, Query, description = "`production`, `staging` … as shipped; several"),
         ("route" = Option<String>, Query, description = "template of the path: `/api/orders/{id}`; repeat it for several"),
         ("account_id" = Option<String>, Query, description = "account the request was made for; several"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now"),
         ("format" = Option<String>, Query, description = "`json` (default), or `csv`: the episodes alone, as a file for spreadsheets"),
         ("limit" = Option<u32>, Query, description = "episodes: 1 to 1000, default 100")),
     responses((status = 200, description = "episodes, top accounts and routes", body = RateLimits), (status = 400, description = "a parameter is wrong"),

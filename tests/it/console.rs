@@ -8,6 +8,7 @@ mod inert;
 mod issues;
 mod limits;
 mod lookup;
+mod newest;
 mod numbers;
 pub(crate) mod overview;
 mod pages;

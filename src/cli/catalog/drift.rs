@@ -2,14 +2,18 @@
 
 use serde_json::Value;
 
-use crate::cli::{
-    Exit,
-    client::{Client, ClientArgs},
-    settings::Settings,
-    terminal,
+use crate::{
+    cli::{
+        Exit,
+        client::{Client, ClientArgs},
+        node::Node,
+        settings::Settings,
+        terminal,
+    },
+    inert::csv_record,
 };
 
-/// Rows of a table that are shown; `--json` has all.
+/// Rows of a table that are shown; `--json` and `--csv` have all.
 const SHOWN: usize = 40;
 
 /// Compare what was observed with what is documented
@@ -21,14 +25,15 @@ const SHOWN: usize = 40;
 Examples:
   errata catalog drift
   errata catalog drift --from -30d --environment production --json
+  errata catalog drift --from 2026-11-17 --to 2026-11-18 --csv > drift.csv
   errata catalog drift --release 2026.11.2 --fail-on undocumented   # in CI: exit code 1 when there is something")]
 pub struct Args {
     #[command(flatten)]
     client: ClientArgs,
-    /// Start: RFC 3339, or a time before now
+    /// Start: RFC 3339, a date such as 2026-11-17 (its begin, UTC), a time before now such as -7d, or now
     #[arg(long, value_name = "WHEN", default_value = "-7d", allow_hyphen_values = true)]
     from: String,
-    /// End, not included; default: now
+    /// End, as --from, but of a date its end; default: now
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     to: Option<String>,
     /// Only events of this service
@@ -46,6 +51,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print CSV: both sides, a column says which
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -69,9 +77,17 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     ];
     let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let drift = client.send(client.request(reqwest::Method::GET, &["catalog", "drift"]).query(&query)).await?;
-    let shown =
-        if args.json { terminal::clean_json(&serde_json::to_string_pretty(&drift)?) + "\n" } else { page(&drift) };
+    let shown = if args.json {
+        terminal::clean_json(&serde_json::to_string_pretty(&drift)?) + "\n"
+    } else if args.csv {
+        csv(&drift)
+    } else {
+        page(&drift)
+    };
     terminal::print(&shown)?;
+    if !args.json && Node::of(&drift).flag("more") == Some(true) {
+        terminal::note("there were more different messages; the rarest are not looked at: a shorter time has fewer");
+    }
     Ok(verdict(&drift, args.fail_on))
 }
 
@@ -89,6 +105,33 @@ fn verdict(drift: &Value, fail_on: Option<FailOn>) -> Exit {
 /// Entries of one side.
 fn count(side: &Value) -> usize {
     side.as_object().into_iter().flat_map(|kinds| kinds.values()).filter_map(Value::as_array).map(Vec::len).sum()
+}
+
+/// The lists of the answer: the side and the list, what kind of entry is in it, and the keys of its count and its text.
+const LISTS: [(&str, &str, &str, &str, &str); 5] = [
+    ("undocumented", "statuses", "status", "events", ""),
+    ("undocumented", "fields", "field", "count", "message"),
+    ("undocumented", "errors", "error", "events", "error"),
+    ("unobserved", "statuses", "status", "", "title"),
+    ("unobserved", "fields", "field", "", "message"),
+];
+
+/// A line for each entry of both sides; what an entry does not have is empty.
+fn csv(drift: &Value) -> String {
+    const OF_ENTRY: [&str; 8] = ["status", "module", "route", "field", "rule", "message", "first_seen", "last_seen"];
+    let names = ["drift", "kind", "count"].into_iter().chain(OF_ENTRY).chain(["samples"]);
+    let header = csv_record(&names.collect::<Vec<_>>());
+    let records = LISTS.iter().flat_map(|&(side, list, kind, count, text)| {
+        Node::of(drift).get(side).list(list).map(move |entry| {
+            // Of what is unobserved there was none.
+            let count = if count.is_empty() { "0".to_owned() } else { entry.raw(count) };
+            let cells = OF_ENTRY.iter().map(|name| entry.raw(if *name == "message" { text } else { name }));
+            let samples = entry.texts("samples").join(" ");
+            let cells = [side.to_owned(), kind.to_owned(), count].into_iter().chain(cells).chain([samples]);
+            csv_record(&cells.collect::<Vec<_>>())
+        })
+    });
+    std::iter::once(header).chain(records).collect()
 }
 
 fn page(drift: &Value) -> String {
@@ -123,7 +166,7 @@ fn section(title: &str, columns: &[&str], rows: &[Value]) -> String {
     let header = line(&|column| column.to_uppercase());
     let table = rows.iter().take(SHOWN).map(|row| line(&|column| cell(&row[column])));
     let more = rows.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!("… and {more} more; --json has all\n") } else { String::new() };
+    let more = if more > 0 { format!("… and {more} more; --csv and --json have all\n") } else { String::new() };
     format!("{title} ({})\n{}{more}\n", rows.len(), terminal::table(std::iter::once(header).chain(table)))
 }
 
@@ -143,6 +186,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn csv_has_both_sides_and_is_inert() {
+        let error = json!({"status": 401, "error": "=cmd|' /C calc'!A1, gone", "events": 470,
+            "first_seen": "2026-11-17T00:09:39.853Z", "last_seen": "2026-11-18T23:25:52.892Z", "samples": ["req_1", "-req_2"]});
+        let field =
+            json!({"module": "auth", "field": "password", "rule": "required", "message": "This field is required"});
+        let drift = json!({"undocumented": {"statuses": [{"status": 405, "events": 35}], "fields": [], "errors": [error]},
+            "unobserved": {"statuses": [{"status": 409, "title": "Conflict"}], "fields": [field]}, "more": false});
+        let expected = [
+            "drift,kind,count,status,module,route,field,rule,message,first_seen,last_seen,samples",
+            "undocumented,status,35,405,,,,,,,,",
+            "undocumented,error,470,401,,,,,\"'=cmd|' /C calc'!A1, gone\",2026-11-17T00:09:39.853Z,2026-11-18T23:25:52.892Z,req_1 -req_2",
+            "unobserved,status,0,409,,,,,Conflict,,,",
+            "unobserved,field,0,,auth,,password,required,This field is required,,,",
+        ];
+        assert_eq!(csv(&drift), expected.map(|line| line.to_owned() + "\r\n").concat());
+        assert_eq!(csv(&json!({})), expected[0].to_owned() + "\r\n");
+    }
+
+    #[test]
     fn the_exit_code_says_what_was_asked() {
         let field = json!({"count": 5, "route": "/a", "field": "x", "rule": "other", "message": "odd \x1b[31m"});
         let drift = json!({"undocumented": {"statuses": [], "fields": [field], "errors": []},
@@ -157,6 +219,8 @@ mod tests {
         }
         let text = page(&drift);
         assert!(text.contains("Undocumented messages of fields (1)") && text.contains("\\u{1b}"), "{text}");
+        let text = csv(&drift);
+        assert!(text.contains("\r\nundocumented,field,5,,,/a,x,other,odd \\u{1b}[31m,,,\r\n"), "{text:?}");
         let agrees = page(&json!({"from": "2026-11-01T00:00:00.000Z", "to": "2026-11-08T00:00:00.000Z"}));
         assert!(agrees.starts_with("Events from 2026-11-01T00:00:00.000Z to 2026-11-08") && agrees.contains("agree"));
     }

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::DateTime;
 use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
@@ -27,7 +26,10 @@ use super::{
     settings::Settings,
     terminal::{self, grouped},
 };
-use crate::clock::Clock;
+use crate::clock::{
+    Clock,
+    when::{Edge, calendar},
+};
 
 /// Between two requests.
 const TICK: Duration = Duration::from_millis(250);
@@ -70,11 +72,11 @@ pub struct Args {
     /// How many times faster than captured
     #[arg(long, value_name = "N", default_value_t = 1.0, requires = "replay", value_parser = speed)]
     speed: f64,
-    /// Begin at this time of the capture (RFC 3339): it becomes now
-    #[arg(long, value_name = "TIME", requires = "replay", value_parser = time)]
+    /// Begin at this time of the capture, RFC 3339 or a date such as 2026-11-18 (its begin, UTC): it becomes now
+    #[arg(long, value_name = "TIME", requires = "replay", value_parser = begin)]
     from: Option<i64>,
-    /// End before this time of the capture
-    #[arg(long, value_name = "TIME", requires = "replay", value_parser = time)]
+    /// End before this time of the capture, or with this date
+    #[arg(long, value_name = "TIME", requires = "replay", value_parser = end)]
     to: Option<i64>,
     #[command(flatten)]
     client: ClientArgs,
@@ -232,10 +234,12 @@ fn speed(text: &str) -> Result<f64, String> {
     positive(text).ok().filter(least).ok_or_else(|| "expected a number from 0.01 to 1000000".to_owned())
 }
 
-fn time(text: &str) -> Result<i64, String> {
-    let time = DateTime::parse_from_rfc3339(text);
-    time.map(|time| time.timestamp_millis())
-        .map_err(|error| format!("expected a time such as 2026-11-18T13:30:00Z: {error}"))
+fn begin(text: &str) -> Result<i64, String> {
+    calendar(text, Edge::From)
+}
+
+fn end(text: &str) -> Result<i64, String> {
+    calendar(text, Edge::To)
 }
 
 #[cfg(test)]
@@ -248,6 +252,14 @@ mod tests {
         let counts: Vec<_> =
             (0..8).map(|tick| source.due(tick * 250, (tick + 1) * 250).unwrap().unwrap().events.len()).collect();
         assert_eq!(counts.iter().sum::<usize>(), 6, "{counts:?}");
+    }
+
+    #[test]
+    fn a_capture_is_cut_at_times_and_days() {
+        let day_ms = 1_794_960_000_000;
+        assert_eq!([begin("2026-11-18"), end("2026-11-17")], [Ok(day_ms), Ok(day_ms)]);
+        assert_eq!(end("2026-11-18T00:00:01Z"), Ok(day_ms + 1000));
+        assert!(begin("-1h").unwrap_err().starts_with("expected RFC 3339"), "now is of another time");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use self::chart::Counted;
 use super::{
     Layout, Range, Visit,
     address::{Address, FILTERS},
-    render, see_other,
+    newest, render, see_other,
     view::{Markup, Pager, filter_words, plural, time},
 };
 use crate::{
@@ -91,9 +91,13 @@ struct Empty {
     has_events: bool,
     project: String,
     collector: String,
+    /// Where the newest error is, if that is outside the range.
+    newest: Option<Markup>,
+    /// When it was, if there is one.
+    last: Option<Markup>,
+    /// Longer times, where filters may find something in them.
     wider: Vec<(&'static str, String)>,
     without_filters: Option<String>,
-    last: Option<Markup>,
 }
 
 /// `GET /explore`
@@ -118,7 +122,7 @@ pub(super) async fn page(
     let found = ask(&shared, &viewer, &filter, step_s, cursor).await?;
     let counted = Counted::new(&found.counted, &filter, step_s, &range, &address);
     let empty = if found.page.events.is_empty() && found.searched_from_ms.is_none() {
-        Some(empty(&shared, &viewer, &address, cursor).await?)
+        Some(empty(&shared, &viewer, (&visit, &range), &address, cursor).await?)
     } else {
         None
     };
@@ -250,18 +254,31 @@ fn uncounted(counted_from_ms: i64) -> Markup {
     ))
 }
 
-async fn empty(shared: &Shared, viewer: &Viewer, address: &Address, cursor: Option<Cursor>) -> Result<Empty, ApiError> {
+async fn empty(
+    shared: &Shared,
+    viewer: &Viewer,
+    (visit, range): (&Visit, &Range),
+    address: &Address,
+    cursor: Option<Cursor>,
+) -> Result<Empty, ApiError> {
     let span = shared.timed("project_span", shared.store.project_span(viewer.project())).await;
     let span = span.map_err(|error| unavailable(&error))?;
     let has_filters = address.is_filtered() || cursor.is_some();
+    let what = if has_filters { "The newest error of this project, whatever the filters," } else { "The newest one" };
+    let newest = span.and_then(|span| newest::told(span.last_ms, range, visit, what));
     let wider = [("the last 7 days", "-7d"), ("the last 30 days", "-30d"), ("the last 90 days", "-90d")];
     Ok(Empty {
         has_events: span.is_some(),
         project: viewer.project().to_owned(),
         collector: shared.config.base_url(),
-        wider: wider.into_iter().map(|(words, from)| (words, address.within(from, "").path("/explore"))).collect(),
-        without_filters: has_filters.then(|| address.without(&FILTERS.map(|(name, ..)| name)).path("/explore")),
+        wider: wider
+            .into_iter()
+            .filter(|_| has_filters || newest.is_none())
+            .map(|(words, from)| (words, address.within(from, "").path("/explore")))
+            .collect(),
+        newest,
         last: span.map(|span| time::moment(span.last_ms, time::Format::Full)),
+        without_filters: has_filters.then(|| address.without(&FILTERS.map(|(name, ..)| name)).path("/explore")),
     })
 }
 

@@ -13,7 +13,7 @@ use axum::{
 use super::{
     Form, Html, Layout, Range, Visit,
     address::Address,
-    render,
+    newest, render,
     view::{Column, Markup, Pager, capital, plural, scroll},
 };
 use crate::{
@@ -58,6 +58,8 @@ struct Empty {
     without: String,
     longer: String,
     range: Markup,
+    /// Where errors are, if the newest one is outside the range.
+    newest: Option<Markup>,
 }
 
 /// Parameters that filter, by the names of the API, beside `state`.
@@ -76,6 +78,13 @@ pub(super) async fn list(
     let page = issues::page(&shared, &token, &question).await?;
     let asked = visit.params();
     let is_filtered = asked.iter().any(|(name, _)| FILTERS.contains(&name.as_str()) || name == "state");
+    let empty = if page.issues.is_empty() {
+        let what = if is_filtered { newest::OF_ANY_KIND } else { "The newest one" };
+        let newest = newest::outside(&shared, &token.project, &range, &visit, what).await?;
+        Some(Empty::new(is_filtered, newest, &visit, &range))
+    } else {
+        None
+    };
     let pager = Pager {
         first: question.after.map(|_| visit.with_params(&[("cursor", "")])),
         next: page.next_cursor.as_ref().map(|cursor| visit.with_params(&[("cursor", cursor)])),
@@ -100,15 +109,22 @@ pub(super) async fn list(
         kept: asked.into_iter().filter(|(name, _)| name != "q" && name != "cursor").collect(),
         table: scroll(&format!("Issues, {}", range.words()), &columns, &rows),
         pager: pager.html(),
-        empty: page.issues.is_empty().then(|| Empty {
+        empty,
+    })
+}
+
+impl Empty {
+    fn new(is_filtered: bool, newest: Option<Markup>, visit: &Visit, range: &Range) -> Self {
+        let filters = FILTERS.map(|name| (name, ""));
+        let without: Vec<_> = filters.into_iter().chain([("state", ""), ("cursor", "")]).collect();
+        Self {
             is_filtered,
-            without: visit.with_params(
-                &FILTERS.map(|name| (name, "")).into_iter().chain([("state", ""), ("cursor", "")]).collect::<Vec<_>>(),
-            ),
+            without: visit.with_params(&without),
             longer: visit.with_params(&[("from", "-30d"), ("to", ""), ("cursor", "")]),
             range: range.within(),
-        }),
-    })
+            newest,
+        }
+    }
 }
 
 /// `12 issues in the last 24 h: 1 regressed, 2 new.`

@@ -8,7 +8,7 @@ use axum::{Extension, extract::State, response::Response};
 use super::{
     Html, Layout, Range, Visit,
     address::Address,
-    render,
+    newest, render,
     view::{
         Column, Explore, Markup, capital, escape, number, percent, plural, scroll,
         time::{self, Format, moment},
@@ -45,6 +45,8 @@ struct LimitsPage {
     csv: String,
     /// Where there is nothing to show.
     empty: bool,
+    /// Where errors are, if the newest one is outside the range.
+    newest: Option<Markup>,
     is_filtered: bool,
     without: String,
     longer: String,
@@ -67,6 +69,10 @@ pub(super) async fn page(
     let events =
         filters.iter().fold(Explore::of(&range).with("status", "429"), |link, (name, value)| link.with(name, value));
     let shown = found.episodes.len() as u64;
+    let newest = match shown {
+        0 => newest::outside(&shared, &token.project, &range, &visit, newest::OF_ANY_KIND).await?,
+        _ => None,
+    };
     render(&LimitsPage {
         layout: visit.layout("Rate limits").with_range(&range, &visit),
         summary: summary(&found, &range),
@@ -82,6 +88,7 @@ pub(super) async fn page(
         gap: time::duration(found.gap_seconds * 1000),
         csv: visit.elsewhere("/rate-limits.csv", &[]),
         empty: found.episodes.is_empty(),
+        newest,
         is_filtered: !filters.is_empty(),
         without: visit.with_params(&FILTERS.map(|name| (name, ""))),
         longer: visit.with_params(&[("from", "-30d"), ("to", "")]),

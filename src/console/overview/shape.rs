@@ -4,7 +4,7 @@ use crate::{
     console::{
         Range,
         chart::{Band, Mark, Shade, Stacked},
-        view::{Explore, Family, Markup, number, percent, time::per},
+        view::{Explore, Family, Markup, number, share, time::per},
     },
     store::query::RatedSeries,
 };
@@ -13,10 +13,18 @@ use crate::{
 pub(super) struct Shape {
     pub(super) chart: Markup,
     pub(super) errors: Markup,
-    /// Of how many requests, and their part of them; none where nobody reports requests.
-    pub(super) requests: Option<(String, String)>,
+    /// None where nobody reports requests.
+    pub(super) requests: Option<OfRequests>,
     pub(super) families: Vec<FamilySum>,
     pub(super) is_empty: bool,
+}
+
+/// What the errors are a part of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OfRequests {
+    pub(super) requests: String,
+    /// None where it is not known: fewer requests than errors were reported, so there were some that nobody reported.
+    pub(super) share: Option<String>,
 }
 
 pub(super) struct FamilySum {
@@ -38,10 +46,15 @@ impl Shape {
         let bands = bands(series, from_ms, step_ms, steps);
         let errors: u64 = series.iter().map(|series| series.errors).sum();
         let requests = requests(series);
+        let of_requests = requests.map(|all| OfRequests {
+            requests: number(all),
+            // Of no requests, no errors are no part.
+            share: if errors > all { None } else { share(errors as f64 / all.max(1) as f64) },
+        });
         let chart = Stacked {
             id: "errors",
             title: "Errors over time by kind".to_owned(),
-            description: format!("{} errors, {}.", number(errors), range.words()),
+            description: description(errors, of_requests.as_ref(), range),
             events: Explore::default(),
             unit: format!("errors per {}", per(step_ms)),
             from_ms,
@@ -55,11 +68,22 @@ impl Shape {
         };
         Self {
             errors: Explore::of(range).number(errors),
-            requests: requests.map(|all| (number(all), percent(errors as f64 / all.max(1) as f64))),
+            requests: of_requests,
             families: sums(series, range),
             is_empty: errors == 0 && requests.is_none(),
             chart: chart.html(),
         }
+    }
+}
+
+/// What one sees, in a sentence.
+fn description(errors: u64, of_requests: Option<&OfRequests>, range: &Range) -> String {
+    let sum = format!("{} errors, {}", number(errors), range.words());
+    match of_requests {
+        Some(OfRequests { requests, share: None }) => {
+            format!("{sum}: more than the {requests} requests that were reported, so their share is not known.")
+        }
+        _ => format!("{sum}."),
     }
 }
 
@@ -160,7 +184,8 @@ mod tests {
         let of = |family| bands.iter().find(|band| band.family == family).unwrap().counts.clone();
         assert_eq!((of(Family::Validation), of(Family::Server)), (vec![3, 0, 0, 4], vec![0, 0, 0, 1]));
         let shape = Shape::new(&all, &range, 60, (vec![], vec![]));
-        assert_eq!(shape.requests, Some(("100".into(), "8.0\u{202f}%".into())));
+        let of_requests = OfRequests { requests: "100".into(), share: Some("8.0\u{202f}%".into()) };
+        assert_eq!(shape.requests, Some(of_requests));
         let sums: Vec<_> = shape.families.iter().map(|sum| (sum.words, sum.errors.as_str())).collect();
         assert_eq!(
             sums,
@@ -169,6 +194,21 @@ mod tests {
                 ("Server errors", "<a href=\"/explore?status=500\">1</a>")
             ]
         );
+    }
+
+    #[test]
+    fn more_errors_than_requests_are_no_share() {
+        let range = Range { from_ms: 0, to_ms: 2 * MINUTE, ..Range::default() };
+        let of = |errors, requests| {
+            let all = [series("500", errors, Some(requests), &[(1, Some(errors))])];
+            let shape = Shape::new(&all, &range, 60, (vec![], vec![]));
+            let says = "so their share is not known.";
+            let of_requests = shape.requests.unwrap();
+            assert_eq!(shape.chart.as_str().contains(says), of_requests.share.is_none(), "{}", shape.chart);
+            of_requests.share
+        };
+        assert_eq!((of(27, 25), of(1, 0)), (None, None));
+        assert_eq!((of(25, 25), of(0, 0)), (Some("100\u{202f}%".into()), Some("0\u{202f}%".into())));
     }
 
     #[test]

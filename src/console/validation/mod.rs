@@ -17,7 +17,7 @@ pub(super) use friction::page as friction_page;
 use super::{
     Layout, Range, Visit,
     address::Address,
-    render,
+    newest, render,
     view::{Explore, Markup, filter_words, percent, plural},
 };
 use crate::{
@@ -62,6 +62,8 @@ struct ValidationPage {
     filters: FilterForm,
     /// Of no failure at all: what would fill the page.
     is_empty: bool,
+    /// Where errors are, if the newest one is outside the range.
+    newest: Option<Markup>,
     top: Vec<failures::Top>,
     table: Markup,
     /// Failures that have no row.
@@ -99,13 +101,20 @@ pub(super) async fn page(
     } else {
         None
     };
+    let is_empty = failures.rows.is_empty();
+    let newest = if is_empty {
+        newest::outside(&shared, &token.project, &range, &visit, newest::OF_ANY_KIND).await?
+    } else {
+        None
+    };
     let context = Context { visit: &visit, range: &range, step_ms, filter: &filter };
     let page = ValidationPage {
         sentence: sentence(&failures.summary, friction.as_ref().map(|friction| friction.stuck_accounts)),
         range: range.within(),
         chips: chips(&visit),
         filters: FilterForm::new(&visit),
-        is_empty: failures.rows.is_empty(),
+        is_empty,
+        newest,
         top: failures.summary.top.iter().map(|rule| failures::Top::new(rule, &context)).collect(),
         more: failures.rows.len() >= ROWS,
         table: failures::table(&failures, &trends, knows_before, &context),

@@ -14,7 +14,7 @@ pub mod time;
 pub use badge::{Family, badge, badge_with, state_tag};
 pub use link::{Explore, address, chip, filter_words, issue_path, lookup_path, request, request_for};
 pub use markup::{Markup, escape};
-pub use number::{compact, number, percent, plural};
+pub use number::{compact, number, percent, plural, share};
 pub use pager::Pager;
 pub use table::{Column, scroll};
 pub use text::{capital, code, field_name, route_code};

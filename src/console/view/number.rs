@@ -39,6 +39,13 @@ pub fn percent(share: f64) -> String {
     format!("{text}{THIN}%")
 }
 
+/// What part of requests had an error, as [`percent`]; none where it would be more than all of them: then requests were not reported that were
+/// served, and the part is not known.
+#[must_use]
+pub fn share(ratio: f64) -> Option<String> {
+    (ratio <= 1.0).then(|| percent(ratio))
+}
+
 /// `950`, `1.2k`, `3M`: for axes, where digits have no room.
 #[must_use]
 pub fn compact(value: f64) -> String {
@@ -60,6 +67,12 @@ pub fn compact(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_share_is_of_more_than_all() {
+        assert_eq!([share(0.08), share(1.0)], [Some("8.0\u{202f}%".into()), Some("100\u{202f}%".into())]);
+        assert_eq!([share(1.0001), share(1.08), share(f64::NAN)], [None, None, None]);
+    }
 
     #[test]
     fn thousands_are_apart() {

@@ -16,6 +16,8 @@ pub enum Format {
     Clock,
     /// `17 Nov`
     Day,
+    /// As a browser's field of a day has it: `2026-11-17`
+    Date,
     /// As a browser's date field has it: `2026-11-17T14:02`
     Field,
 }
@@ -28,6 +30,7 @@ impl Format {
             Self::Minute => "minute",
             Self::Clock => "clock",
             Self::Day => "day",
+            Self::Date => "date",
             Self::Field => "field",
         }
     }
@@ -38,6 +41,7 @@ impl Format {
             Self::Minute => "%-d %b %H:%M",
             Self::Clock => "%H:%M:%S",
             Self::Day => "%-d %b",
+            Self::Date => "%Y-%m-%d",
             Self::Field => "%Y-%m-%dT%H:%M",
         }
     }

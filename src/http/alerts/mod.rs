@@ -16,7 +16,7 @@ use super::{
     answer::{ApiError, Data},
     audit::{Subject, about},
     body, page_of,
-    params::{Params, duration_ms, when},
+    params::Params,
     part_of_path,
 };
 use crate::{
@@ -24,7 +24,10 @@ use crate::{
         alert::{is_silenced_by, labels_json},
         rule::DAY_MS,
     },
-    clock::rfc3339,
+    clock::{
+        rfc3339,
+        when::{Edge, calendar, duration_ms},
+    },
     state::{Acknowledged, AlertRow, Silence, State, StateError, TokenInfo},
 };
 use shown::labels_of;
@@ -144,12 +147,15 @@ pub(crate) async fn begin_silence(
         return Err(ApiError::invalid("rule", "name a rule, or labels, or both: what is to be silent?"));
     }
     let until_ms = match (&asked.until, &asked.lasts) {
-        (Some(text), None) => when(text, now_ms),
+        (Some(text), None) => Some(calendar(text, Edge::To).map_err(|problem| ApiError::invalid("until", problem))?),
         (None, Some(text)) => duration_ms(text).and_then(|ms| now_ms.checked_add(ms)),
         _ => None,
     };
     let until_ms = until_ms.filter(|until| (1..=LONGEST_SILENCE_MS).contains(&(until - now_ms))).ok_or_else(|| {
-        ApiError::invalid("until", "give either until (RFC 3339) or for (such as 2h), at most 31 days ahead")
+        ApiError::invalid(
+            "until",
+            "give either until (RFC 3339, or the last day) or for (such as 2h), at most 31 days ahead",
+        )
     })?;
     let silence = Silence {
         id: uuid::Uuid::now_v7().to_string(),

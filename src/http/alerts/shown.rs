@@ -102,7 +102,7 @@ pub struct NewSilence {
     pub rule: Option<String>,
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub labels: Labels,
-    /// RFC 3339; this or `for`, at most 31 days ahead.
+    /// RFC 3339, or the last day of it (`2026-11-17`, UTC); this or `for`, at most 31 days ahead.
     pub until: Option<String>,
     /// `30m`, `2h`, `1d`.
     #[serde(rename = "for")]

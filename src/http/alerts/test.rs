@@ -18,11 +18,13 @@ use crate::{
         rule::{DAY_MS, Labels},
         samples::{self, Ends, Familiar},
     },
-    clock::rfc3339,
+    clock::{
+        rfc3339,
+        when::{Edge, when},
+    },
     http::{
         Shared,
         answer::{ApiError, Data},
-        params::when,
         unavailable,
     },
     state::TokenInfo,
@@ -39,9 +41,9 @@ pub struct AlertTest {
     pub rules: Option<String>,
     /// Name of one rule; absent: every rule.
     pub rule: Option<String>,
-    /// RFC 3339, or a time before now (`-24h`); default: 24 hours before `to`.
+    /// RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-24h`), or `now`; default: 24 hours before `to`.
     pub from: Option<String>,
-    /// As `from`; default: now.
+    /// As `from`, but of a date its end; default: now.
     pub to: Option<String>,
 }
 
@@ -95,14 +97,12 @@ pub async fn test(
 ) -> Result<Data<AlertTestResult>, ApiError> {
     let asked: AlertTest = read(&shared, &headers, body, "{\"rule\": …, \"from\": …, \"to\": …}").await?;
     let now_ms = shared.clock.now_ms();
-    let time = |name: &str, text: Option<String>, default: i64| match text {
+    let time = |name: &str, text: Option<String>, edge, default: i64| match text {
         None => Ok(default),
-        Some(text) => when(&text, now_ms).ok_or_else(|| {
-            ApiError::invalid(name, format!("expected RFC 3339 or a time before now (-24h), got {text:?}"))
-        }),
+        Some(text) => when(&text, edge, now_ms).map_err(|problem| ApiError::invalid(name, problem)),
     };
-    let to_ms = time("to", asked.to, now_ms)?;
-    let from_ms = time("from", asked.from, to_ms - DAY_MS)?;
+    let to_ms = time("to", asked.to, Edge::To, now_ms)?;
+    let from_ms = time("from", asked.from, Edge::From, to_ms - DAY_MS)?;
     if !(1..=LONGEST_MS).contains(&(to_ms - from_ms)) {
         return Err(ApiError::invalid("from", "must be before `to`, by 31 days at most"));
     }

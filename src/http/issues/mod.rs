@@ -15,11 +15,11 @@ use super::{
     Shared,
     alerts::{in_state, read},
     answer::{ApiError, Data},
-    params::{Params, duration_ms},
+    params::Params,
     part_of_path, unavailable,
 };
 use crate::{
-    clock::rfc3339,
+    clock::{rfc3339, when::duration_ms},
     event::fingerprint::frame,
     issues::{self, Issue, IssueCursor, IssueState, NEW_MS, Question, Resolving, Sort},
     state::{Resolution, TokenInfo},
@@ -68,8 +68,8 @@ fn new_within(params: &mut Params) -> i64 {
         ("q" = Option<String>, Query, description = "text in the error's template (for the role product, in one that the reference documents), the exception's type, the route or a field"),
         ("sort" = Option<String>, Query, description = "what comes first: `last_seen` (default), `count`, `first_seen` (the newest)"),
         ("new_within" = Option<String>, Query, description = "how long an issue is new: `6h`, `24h` (default), `7d`"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
-        ("to" = Option<String>, Query, description = "end of the range, not included, and the moment of the states; as `from`; default: now"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"),
+        ("to" = Option<String>, Query, description = "end of the range, not included, and the moment of the states; as `from`, but of a date its end; default: now"),
         ("limit" = Option<u32>, Query, description = "1 to 200, default 50"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; the range is that of the first page, other parameters stay as they were")),
     responses((status = 200, description = "a page of issues", body = Issues), (status = 400, description = "a parameter is wrong"),
@@ -142,8 +142,8 @@ pub(crate) fn question(params: &mut Params, range: (i64, i64)) -> Question {
     get, path = "/api/v1/issues/{fingerprint}", tag = "watch", operation_id = "issue",
     params(("fingerprint" = String, Path, description = "16 hex digits, as issues and events state it"),
         ("new_within" = Option<String>, Query, description = "how long an issue is new: `6h`, `24h` (default), `7d`"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"),
-        ("to" = Option<String>, Query, description = "end of the range, not included, and the moment of the state; as `from`; default: now")),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"),
+        ("to" = Option<String>, Query, description = "end of the range, not included, and the moment of the state; as `from`, but of a date its end; default: now")),
     responses((status = 200, description = "the issue", body = IssueDetail), (status = 400, description = "a parameter is wrong"),
         (status = 404, description = "the project has no such issue"), (status = 503, description = "ClickHouse does not answer"))
 )]

@@ -120,7 +120,7 @@ pub(crate) fn before(filter: &Filter, ends_ms: i64) -> (i64, i64) {
         ("group_by" = Option<String>, Query,
             description = "field, rule, route, message, account, path; several; default field and rule"),
         ("compare" = Option<String>, Query, description = "`previous`: also count the period of equal length before"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now"),
         ("format" = Option<String>, Query, description = "`json` (default), or `csv`: the rows alone, as a file for spreadsheets"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, default 100")),
     responses((status = 200, description = "field errors, most frequent first", body = Failures), (status = 400, description = "a parameter is wrong"),

@@ -18,7 +18,8 @@ pub struct RatedSeries {
     pub errors: u64,
     /// Of these labels, the status included; `None` where no totals were reported.
     pub requests: Option<u64>,
-    /// Errors of the steps that have requests, as a share of all requests of these labels, whatever their status.
+    /// Errors of the steps that have requests, per request of these labels, whatever its status. Above 1 where somebody reports errors and not its
+    /// requests: then it is no share.
     pub ratio: Option<f64>,
     pub points: Vec<RatedPoint>,
 }
@@ -251,6 +252,13 @@ mod tests {
         assert_eq!(shown(series), expected);
         // The two errors of the minute that nobody reported are a share of nothing.
         assert_eq!((series.errors, series.requests, series.ratio), (7, Some(60), Some(5.0 / 60.0)));
+    }
+
+    #[test]
+    fn more_errors_than_requests_are_told_as_they_are() {
+        let errors = vec![errors(&[], &[(0, 5)])];
+        let [series] = &join(errors, &[requests(&[], 0, 4)], &[], &of_minutes(1), 60)[..] else { panic!() };
+        assert_eq!((shown(series), series.ratio), (vec![(0, Some(5), Some(4), Some(1.25))], Some(1.25)));
     }
 
     #[test]

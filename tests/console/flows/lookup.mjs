@@ -92,6 +92,11 @@ export default [
     const title = await page.textContent("h1");
     check(/from 17 Nov 00:00 to 19 Nov 00:00/.test(title) && !title.startsWith("0"), `the title is ${title}`);
     check((await page.getAttribute("a[data-export]", "href")).includes("2026-11-17T00%3A00%3A00Z"), "a file is of the same times");
+    await page.click("details.picker summary");
+    check((await page.inputValue("#range-day")) === "2026-11-17", "the day that the range begins on is offered");
+    await Promise.all([page.waitForURL("**day=2026-11-17**"), page.click(".picker .day button")]);
+    check(/on 17 Nov 2026 \(UTC\)/.test(await page.textContent("h1")), `the title of a day is ${await page.textContent("h1")}`);
+    check((await page.getAttribute("a[data-export]", "href")).includes("from=2026-11-17&to=2026-11-17"), "a file is of the same day");
   }],
   ["time is chosen by dragging over the chart", async ({ open, base, data, check }) => {
     const page = await open();
@@ -110,5 +115,10 @@ export default [
     await page.click("details.picker summary");
     await page.click("text=last 7 d");
     await page.waitForURL("**/?from=-7d");
+    await page.click("details.picker summary");
+    await page.fill("#range-day", "2026-11-18");
+    await page.click(".picker .day button");
+    await page.waitForURL("**/?day=2026-11-18");
+    check((await page.textContent(".picker summary")).includes("18 Nov 2026 (UTC)"), "a day is chosen");
   }],
 ];

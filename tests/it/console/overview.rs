@@ -2,11 +2,12 @@
 
 use errata::state::Role;
 use reqwest::Method;
+use serde_json::json;
 
 use super::Browser;
 use crate::{
     captured::{self, Readme, SPAN},
-    collector::Collector,
+    collector::{Collector, event},
     contract::token,
 };
 
@@ -22,6 +23,20 @@ pub(crate) async fn ship_capture(collector: &Collector) {
     let request = collector.request(Method::POST, "/api/v1/request-totals");
     let request = request.header("Content-Type", "application/x-ndjson").header("Content-Encoding", "gzip");
     assert_eq!(request.body(totals).send().await.unwrap().status(), 202);
+    all_delivered(collector).await;
+}
+
+/// Ships the total of a minute of a service.
+pub(crate) async fn ship_total(collector: &Collector, minute: &str, service: &str, status: u16, count: u64) {
+    let total = json!({"minute": minute, "service": service, "environment": "production", "route": "/api/v1/planner/keywords/",
+        "method": "POST", "status": status, "count": count});
+    let request = collector.request(Method::POST, "/api/v1/request-totals").json(&total);
+    assert_eq!(request.send().await.unwrap().status(), 202);
+    all_delivered(collector).await;
+}
+
+/// Waits until events and totals are in ClickHouse.
+async fn all_delivered(collector: &Collector) {
     collector.delivered().await;
     let began = std::time::Instant::now();
     while collector.metric("errata_totals_pending").await > 0.0 {
@@ -83,12 +98,47 @@ async fn the_overview_has_the_figures_of_the_captured_traffic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_errors_than_requests_are_no_share_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let events: Vec<_> = (0..27).map(|number| event(&format!("req_{number}"), 422)).collect();
+    collector.ship(&events).await;
+    let minute = "2026-11-22T11:59:00Z";
+    ship_total(&collector, minute, "igny8-api", 422, 25).await;
+    let mut browser = Browser::signed_in(&collector, &collector.token).await;
+    let page = browser.get("/").await;
+    page.check("more errors than requests");
+    let words = page.words().replace('\u{202f}', " ");
+    for expected in [
+        "Together 27 25 requests reported",
+        "so what share of the requests they are is not known",
+        "27 errors, last 24 h: more than the 25 requests that were reported, so their share is not known.",
+        "27 100 % not known Of requests: not known where more errors than requests were reported.",
+    ] {
+        assert!(words.contains(expected), "{expected}: {words}");
+    }
+    assert!(
+        !words.contains("108 %") && page.text.contains("title=\"More errors than requests were reported\""),
+        "{words}"
+    );
+    // The API gives what it has.
+    let (_, body) = collector.get("/api/v1/rates?from=-1h").await;
+    let series = &body["data"]["series"][0];
+    assert_eq!((&series["errors"], &series["requests"], &series["ratio"]), (&json!(27), &json!(25), &json!(1.08)));
+    // Once the rest is reported there is a share again.
+    ship_total(&collector, minute, "igny8-api", 200, 75).await;
+    let words = browser.get("/").await.words().replace('\u{202f}', " ");
+    assert!(words.contains("Together 27 27 % of 100 requests") && !words.contains("not known"), "{words}");
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_overview_says_what_would_fill_it() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
     // Long before the hour that is shown; delivered, ClickHouse answers.
-    let mut old = crate::collector::event("req_old", 422);
-    old["timestamp"] = serde_json::json!("2026-11-21T00:00:00Z");
+    let mut old = event("req_old", 422);
+    old["timestamp"] = json!("2026-11-21T00:00:00Z");
     collector.ship(&[old]).await;
     collector.delivered().await;
     let mut browser = Browser::signed_in(&collector, &collector.token).await;
@@ -97,5 +147,6 @@ async fn an_empty_overview_says_what_would_fill_it() {
     page.check("an empty overview");
     assert!(page.words().contains("No error has arrived in this time."), "{}", page.words());
     assert!(page.text.contains("aria-current=\"true\">last hour</a>"), "{}", page.text);
+    assert!(!page.words().contains("errata demo"), "there are errors, only elsewhere: {}", page.words());
     collector.stop().await.unwrap();
 }

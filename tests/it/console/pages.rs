@@ -126,6 +126,7 @@ async fn errors_are_pages_for_browsers_and_envelopes_for_programs() {
     for (path, status, words) in [
         ("/nothing/here", 404, "There is nothing here"),
         ("/?from=soon", 400, "expected RFC 3339"),
+        ("/?day=2026-02-30", 400, "there is no 2026-02-30 in the calendar"),
         ("/requests/%FF", 400, "Something in the address does not fit"),
         ("/requests/req_unknown1", 503, "The store does not answer at the moment"),
         ("/assets/console.0.css", 404, "There is nothing here"),
@@ -216,6 +217,15 @@ async fn times_without_a_zone_are_of_utc_on_pages_alone() {
     ] {
         let page = browser.get(&format!("{path}?{span}")).await;
         assert_eq!(page.status, 200, "{path}: {}", page.words());
+    }
+    // A day of the picker is that date at both ends.
+    for (span, words) in [
+        ("day=2026-11-22", "1 error on 22 Nov 2026 (UTC)"),
+        ("day=2026-11-21", "0 errors on 21 Nov 2026 (UTC)"),
+        ("from=2026-11-21&to=now", "1 error since 21 Nov 00:00"),
+    ] {
+        let page = browser.get(&format!("/explore?{span}")).await;
+        assert!(page.words().contains(words), "{span}: {}", page.words());
     }
     let (status, _) = collector.get(&format!("/api/v1/events?{span}")).await;
     assert_eq!(status, 400, "the API takes no time without a zone");

@@ -127,6 +127,56 @@ async fn an_export_has_every_event_once_and_its_trailers_say_how_many() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_date_is_its_whole_day_wherever_times_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let times =
+        ["2026-11-16T23:59:59.999Z", "2026-11-17T00:00:00Z", "2026-11-17T23:59:59.999Z", "2026-11-18T00:00:00Z"];
+    let events: Vec<Value> = times
+        .iter()
+        .map(|time| {
+            let mut event = event(&format!("req_{time}"), 422);
+            event["timestamp"] = json!(time);
+            event
+        })
+        .collect();
+    assert_eq!(collector.ship(&events).await.0, 202);
+    collector.delivered().await;
+    let found = async |range: &str| {
+        let (status, body) = collector.get(&format!("/api/v1/events?{range}")).await;
+        assert_eq!(status, 200, "{range}: {body}");
+        body["data"]["events"].as_array().unwrap().iter().map(|event| event["timestamp"].clone()).collect::<Vec<_>>()
+    };
+    let stored = |times: &[&str]| -> Vec<Value> {
+        times.iter().rev().map(|time| json!(time.replace("00:00Z", "00:00.000Z"))).collect()
+    };
+    assert_eq!(found("from=2026-11-17&to=2026-11-17").await, stored(&times[1..3]));
+    assert_eq!(found("to=2026-11-17").await, stored(&times[1..3]));
+    assert_eq!(found("from=2026-11-16&to=2026-11-17").await, stored(&times[..3]));
+    assert_eq!(found("from=2026-11-18&to=now").await, stored(&times[3..]));
+    for (path, range) in [("rates", "from=2026-11-17&to=2026-11-17"), ("issues", "from=2026-11-17&to=2026-11-18")] {
+        let (_, body) = collector.get(&format!("/api/v1/{path}?{range}")).await;
+        assert_eq!(body["data"]["from"], "2026-11-17T00:00:00.000Z", "{path}: {body}");
+    }
+    let replay = json!({"from": "2026-11-17", "to": "2026-11-17"});
+    let asked = collector.request(Method::POST, "/api/v1/alerts/test").json(&replay);
+    let (_, body) = crate::collector::answer(asked).await;
+    let ends = ["from", "to"].map(|name| body["data"][name].as_str().unwrap_or_default());
+    assert_eq!(ends, ["2026-11-17T00:00:00.000Z", "2026-11-18T00:00:00.000Z"], "{body}");
+    for (bad, name, why) in [
+        ("from=2026-02-30", "from", "there is no 2026-02-30 in the calendar; expected RFC 3339"),
+        ("to=2026-13-01", "to", "there is no 2026-13-01 in the calendar; expected RFC 3339"),
+        ("from=17.11.2026", "from", "expected RFC 3339 (2026-11-22T10:00:00Z), a date (2026-11-22, UTC)"),
+        ("from=2026-11-18&to=2026-11-17", "from", "must be before `to`"),
+    ] {
+        let (status, body) = collector.get(&format!("/api/v1/events?{bad}")).await;
+        let told = body["errors"][name][0].as_str().unwrap_or_default();
+        assert!(status == 400 && told.starts_with(why), "{bad}: {body}");
+    }
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_ends_early_says_so_and_is_broken_off() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(dir.path()).await;

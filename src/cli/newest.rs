@@ -1,0 +1,39 @@
+//! What is said where a question finds nothing: when the project's newest error was, which after an import is not of the last day.
+
+use chrono::{DateTime, Utc};
+use reqwest::Method;
+
+use super::{client::Client, node::Node, times::Times};
+
+/// The note on a question that found nothing, which `what` begins: `no event fits`. Asks for one event, the newest of the project.
+pub async fn note_on_nothing(client: &Client, what: &str) -> anyhow::Result<String> {
+    let newest = [("from", "1970-01-01"), ("limit", "1")];
+    let data = client.send(client.request(Method::GET, &["events"]).query(&newest)).await?;
+    let newest = Node::of(&data).list("events").next().map(|event| event.raw("timestamp"));
+    Ok(told(what, newest.as_deref(), &Times::local(Utc::now())))
+}
+
+fn told(what: &str, newest: Option<&str>, times: &Times) -> String {
+    let Some(newest) = newest else { return format!("{what}: no event of this project is stored") };
+    let range = "the range is the last 24 hours unless --from says otherwise";
+    let Ok(at) = DateTime::parse_from_rfc3339(newest) else { return format!("{what}; {range}") };
+    let day = at.with_timezone(&Utc).format("%Y-%m-%d");
+    let at = times.full(newest);
+    format!("{what}; {range}. The newest error of this project is of {at}: --from {day} --to {day} is its day")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_told_with_where_there_is_something() {
+        let times = Times::utc("2026-11-27T12:00:00Z".parse().unwrap());
+        let newest = told("no event fits", Some("2026-11-18T23:59:12.345Z"), &times);
+        let expected = "no event fits; the range is the last 24 hours unless --from says otherwise. The newest error of this project is of \
+             Wed 18 Nov 2026 23:59:12 UTC (8 d ago): --from 2026-11-18 --to 2026-11-18 is its day";
+        assert_eq!(newest, expected);
+        assert_eq!(told("nothing fits", None, &times), "nothing fits: no event of this project is stored");
+        assert!(told("nothing fits", Some("soon"), &times).ends_with("unless --from says otherwise"));
+    }
+}
