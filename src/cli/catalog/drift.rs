@@ -1,6 +1,6 @@
 //! `errata catalog drift`: the API against its reference, for people and for CI.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::{
     Exit,
@@ -14,8 +14,9 @@ const SHOWN: usize = 40;
 
 /// Compare what was observed with what is documented
 ///
-/// Undocumented: observed, and not in the collector's catalog. Unobserved: documented, and no event had it. Without --fail-on the
-/// exit code is 0 whatever differs.
+/// Undocumented: observed, and not in the collector's catalog; messages that differ in a value alone are one row, with {n} for a
+/// number and {value} for another value. Unobserved: documented, and no event had it. Without --fail-on the exit code is 0 whatever
+/// differs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -121,7 +122,12 @@ fn section(title: &str, columns: &[&str], rows: &[Value]) -> String {
         std::array::from_fn(|index| columns.get(index).map(|column| cell(column)).unwrap_or_default())
     };
     let header = line(&|column| column.to_uppercase());
-    let table = rows.iter().take(SHOWN).map(|row| line(&|column| cell(&row[column])));
+    // Messages that differ in a value alone are shown by what they have in common.
+    let shown = |row: &Value, column: &str| match (column, &row["pattern"]) {
+        ("message" | "error", Value::String(pattern)) => cell(&json!(pattern)),
+        _ => cell(&row[column]),
+    };
+    let table = rows.iter().take(SHOWN).map(|row| line(&|column| shown(row, column)));
     let more = rows.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("… and {more} more; --json has all\n") } else { String::new() };
     format!("{title} ({})\n{}{more}\n", rows.len(), terminal::table(std::iter::once(header).chain(table)))
@@ -138,8 +144,6 @@ fn cell(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -157,6 +161,10 @@ mod tests {
         }
         let text = page(&drift);
         assert!(text.contains("Undocumented messages of fields (1)") && text.contains("\\u{1b}"), "{text}");
+        let several = json!({"undocumented": {"errors": [
+            {"events": 5, "status": 400, "error": "No task 17", "pattern": "No task {n}", "errors": 4}]}});
+        let text = page(&several);
+        assert!(text.contains("No task {n}") && !text.contains("17"), "{text}");
         let agrees = page(&json!({"from": "2026-11-01T00:00:00.000Z", "to": "2026-11-08T00:00:00.000Z"}));
         assert!(agrees.starts_with("Events from 2026-11-01T00:00:00.000Z to 2026-11-08") && agrees.contains("agree"));
     }
