@@ -98,6 +98,8 @@ pub fn routes() -> Vec<Route> {
         Route::get("/validation", PRODUCT, get(validation::page)).audited("validation"),
         Route::get("/validation.csv", PRODUCT, get(validation::table)).audited("export"),
         Route::get("/validation/friction", PRODUCT, get(validation::friction_page)).audited("validation"),
+        Route::get("/validation/accounts", PRODUCT, get(validation::accounts_page)).audited("validation"),
+        Route::get("/validation/accounts.csv", PRODUCT, get(validation::accounts_file)).audited("export"),
         Route::get("/validation/failure", PRODUCT, get(validation::failure)).audited("validation"),
         Route::get("/reference", READERS, get(reference::page)).audited_of_people("reference"),
         Route::get("/settings", ADMIN, get(settings::page)),

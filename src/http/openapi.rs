@@ -42,6 +42,7 @@ use crate::state::Role;
         super::rate_limits::rate_limits,
         super::validation::failures,
         super::validation::friction,
+        super::validation::friction_accounts,
         super::catalog::catalog,
         super::catalog::drift,
         super::issues::list,
@@ -79,7 +80,7 @@ const TOKEN: &str = "Paste a token alone, without `Bearer`. The first one, an ad
     `errata token create --name NAME --project PROJECT --role ROLE` makes more. A token sees the events of its project alone.";
 
 /// Answers as they come from a collector: operation, status, the whole body.
-const EXAMPLES: [(&str, &str, &str); 12] = [
+const EXAMPLES: [(&str, &str, &str); 13] = [
     ("ship_events", "202", include_str!("examples/taken.json")),
     ("lookup_request", "200", include_str!("examples/lookup.json")),
     ("lookup_request", "404", include_str!("examples/unknown.json")),
@@ -89,16 +90,18 @@ const EXAMPLES: [(&str, &str, &str); 12] = [
     ("resolve_issue", "404", include_str!("examples/unknown_issue.json")),
     ("validation_failures", "200", include_str!("examples/failures.json")),
     ("validation_friction", "200", include_str!("examples/friction.json")),
+    ("friction_accounts", "200", include_str!("examples/friction_accounts.json")),
     ("catalog_drift", "200", include_str!("examples/drift.json")),
     ("erase", "202", include_str!("examples/receipt.json")),
     ("audit", "200", include_str!("examples/audit.json")),
 ];
 
 /// Operations that take the filters of the event search.
-const FILTERED: [&str; 7] = [
+const FILTERED: [&str; 8] = [
     "rates",
     "validation_failures",
     "validation_friction",
+    "friction_accounts",
     "catalog",
     "catalog_drift",
     "event_histogram",

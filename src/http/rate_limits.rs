@@ -38,11 +38,17 @@ pub struct RateLimits {
     pub gap_seconds: i64,
     /// Most events first.
     pub episodes: Vec<LimitEpisode>,
-    /// Episodes there are in all. The sums below are of the 20,000 largest of them.
+    /// Episodes there are in all. The numbers below are of the 20,000 largest of them.
     pub episodes_in_all: u64,
+    /// 429s of all those episodes.
+    pub events_in_all: u64,
+    /// How many of them came before a reset that an earlier one had announced.
+    pub retries_before_reset_in_all: u64,
+    /// Routes that they were on: a route of a service is one, in however many environments.
+    pub routes_in_all: usize,
     /// The 20 accounts with most 429s; clients without an account by their address.
     pub accounts: Vec<LimitedAccount>,
-    /// The 20 routes with most 429s: what the limits were spent on.
+    /// What the limits were spent on: the 20 with most 429s of the routes of each environment. A route of two environments is there twice.
     pub routes: Vec<LimitedRoute>,
 }
 
@@ -82,11 +88,11 @@ pub struct LimitedAccount {
     pub episodes: usize,
     pub events: u64,
     pub retries_before_reset: u64,
-    /// Routes it was refused on.
+    /// Routes it was refused on: a route of a service is one, in however many environments.
     pub routes: usize,
 }
 
-/// The episodes on one route.
+/// The episodes on one route of one environment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LimitedRoute {
     pub service: String,
@@ -152,15 +158,25 @@ pub(crate) async fn limited(
 ) -> Result<RateLimits, ApiError> {
     let asked = shared.store.rate_limit_episodes(project, filter);
     let episodes = shared.timed("rate_limits", asked).await.map_err(|error| unavailable(&error))?;
-    Ok(RateLimits {
-        from: rfc3339(filter.from_ms),
-        to: rfc3339(filter.to_ms),
-        gap_seconds: GAP_MS / 1000,
-        episodes_in_all: episodes.first().map_or(0, |episode| episode.in_all),
-        accounts: accounts(&episodes),
-        routes: routes(&episodes),
-        episodes: episodes.into_iter().take(limit).map(LimitEpisode::from).collect(),
-    })
+    Ok(RateLimits::of(filter, episodes, limit))
+}
+
+impl RateLimits {
+    /// Of all episodes, of which the first `limit` are listed.
+    fn of(filter: &Filter, episodes: Vec<Episode>, limit: usize) -> Self {
+        Self {
+            from: rfc3339(filter.from_ms),
+            to: rfc3339(filter.to_ms),
+            gap_seconds: GAP_MS / 1000,
+            episodes_in_all: episodes.first().map_or(0, |episode| episode.in_all),
+            events_in_all: episodes.iter().map(|episode| episode.events).sum(),
+            retries_before_reset_in_all: episodes.iter().map(|episode| episode.retries_before_reset).sum(),
+            routes_in_all: episodes.iter().map(route).collect::<BTreeSet<_>>().len(),
+            accounts: accounts(&episodes),
+            routes: routes(&episodes),
+            episodes: episodes.into_iter().take(limit).map(LimitEpisode::from).collect(),
+        }
+    }
 }
 
 /// The episodes as a file for spreadsheets.
@@ -206,14 +222,14 @@ struct Sum<'a> {
     episodes: usize,
     events: u64,
     retries: u64,
-    others: BTreeSet<[&'a str; 3]>,
+    others: BTreeSet<[&'a str; 2]>,
 }
 
 /// Sums by a key, most events first; also how many others each has.
 fn sums<'a, const N: usize>(
     episodes: &'a [Episode],
     key: impl Fn(&'a Episode) -> [&'a str; N],
-    other: impl Fn(&'a Episode) -> [&'a str; 3],
+    other: impl Fn(&'a Episode) -> [&'a str; 2],
 ) -> Vec<([&'a str; N], Sum<'a>)> {
     let mut sums: BTreeMap<[&str; N], Sum<'_>> = BTreeMap::new();
     for episode in episodes {
@@ -233,8 +249,17 @@ fn place(episode: &Episode) -> [&str; 3] {
     [&episode.service, &episode.environment, &episode.route]
 }
 
+/// What is one route, wherever it is deployed.
+fn route(episode: &Episode) -> [&str; 2] {
+    [&episode.service, &episode.route]
+}
+
+fn client(episode: &Episode) -> [&str; 2] {
+    [&episode.account_id, &episode.client_ip]
+}
+
 fn accounts(episodes: &[Episode]) -> Vec<LimitedAccount> {
-    let sums = sums(episodes, |episode| [episode.account_id.as_str(), episode.client_ip.as_str()], place);
+    let sums = sums(episodes, client, route);
     let account = |([account_id, client_ip], sum): ([&str; 2], Sum<'_>)| LimitedAccount {
         account_id: some(account_id),
         client_ip: some(client_ip),
@@ -247,8 +272,8 @@ fn accounts(episodes: &[Episode]) -> Vec<LimitedAccount> {
 }
 
 fn routes(episodes: &[Episode]) -> Vec<LimitedRoute> {
-    let sums = sums(episodes, place, |episode| [&episode.account_id, &episode.client_ip, ""]);
-    let route = |([service, environment, route], sum): ([&str; 3], Sum<'_>)| LimitedRoute {
+    let sums = sums(episodes, place, client);
+    let limited = |([service, environment, route], sum): ([&str; 3], Sum<'_>)| LimitedRoute {
         service: service.to_owned(),
         environment: environment.to_owned(),
         route: route.to_owned(),
@@ -257,7 +282,7 @@ fn routes(episodes: &[Episode]) -> Vec<LimitedRoute> {
         retries_before_reset: sum.retries,
         accounts: sum.others.len(),
     };
-    sums.into_iter().map(route).collect()
+    sums.into_iter().map(limited).collect()
 }
 
 fn some(text: &str) -> Option<String> {
@@ -280,5 +305,54 @@ impl From<Episode> for LimitEpisode {
             reset: episode.reset.map(|seconds| rfc3339(seconds.saturating_mul(1000))),
             retries_before_reset: episode.retries_before_reset,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn episode(account: &str, service: &str, environment: &str, route: &str, events: u64) -> Episode {
+        Episode {
+            account_id: account.to_owned(),
+            client_ip: String::new(),
+            service: service.to_owned(),
+            environment: environment.to_owned(),
+            route: route.to_owned(),
+            start_ms: 0,
+            end_ms: 0,
+            events,
+            limit: None,
+            remaining: None,
+            reset: None,
+            retries_before_reset: 1,
+            in_all: 30,
+        }
+    }
+
+    #[test]
+    fn a_route_of_several_environments_is_one_route_and_several_rows() {
+        let episodes = [
+            episode("17", "api", "production", "/a", 5),
+            episode("17", "api", "staging", "/a", 3),
+            episode("17", "media", "staging", "/a", 2),
+            episode("17", "api", "canary", "/a", 1),
+            episode("18", "api", "staging", "/a", 1),
+        ];
+        let accounts = accounts(&episodes);
+        assert_eq!((accounts[0].routes, accounts[1].routes), (2, 1), "a route of another service is another one");
+        let rows: Vec<_> =
+            routes(&episodes).into_iter().map(|row| (row.environment, row.events, row.accounts)).collect();
+        let expected = [("production", 5, 1), ("staging", 4, 2), ("staging", 2, 1), ("canary", 1, 1)];
+        assert_eq!(rows, expected.map(|(name, events, accounts)| (name.to_owned(), events, accounts)));
+    }
+
+    #[test]
+    fn numbers_are_of_all_episodes_and_not_of_those_that_are_listed() {
+        let routes: Vec<_> = (0..30).map(|number| format!("/{number}")).collect();
+        let episodes = routes.iter().map(|route| episode("17", "api", "production", route, 2)).collect();
+        let found = RateLimits::of(&Filter::default(), episodes, 10);
+        assert_eq!((found.episodes.len(), found.routes.len(), found.accounts.len()), (10, TOP, 1));
+        assert_eq!((found.events_in_all, found.retries_before_reset_in_all, found.routes_in_all), (60, 30, 30));
     }
 }

@@ -85,6 +85,8 @@ pub fn routes() -> Vec<Route> {
         reads("/api/v1/rate-limits", WATCH, get(rate_limits::rate_limits)).audited("rate limits"),
         reads("/api/v1/validation/failures", PRODUCT, get(validation::failures)).audited("validation"),
         reads("/api/v1/validation/friction", PRODUCT, get(validation::friction)).audited("validation"),
+        reads("/api/v1/validation/friction/accounts", PRODUCT, get(validation::friction_accounts))
+            .audited("validation"),
         reads("/api/v1/catalog", SEARCH, get(catalog::catalog)).audited_of_people("reference"),
         reads("/api/v1/catalog/drift", SEARCH, get(catalog::drift)).audited_of_people("reference"),
         reads("/api/v1/issues", SEARCH, get(issues::list)).audited_of_people("issues"),

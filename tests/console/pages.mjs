@@ -29,6 +29,7 @@ export const pages = (data) => [
   // Where there is much to go through, the page asks for the rest itself.
   { name: "validation-crowd", path: `/validation?${data.crowd}`, as: "product", ready: "section[data-later] table" },
   { name: "friction", path: `/validation/friction?${data.span}`, as: "product", ready: "main table" },
+  { name: "failing-accounts", path: `/validation/accounts?${data.span}&field=site_id&rule=not_owned`, as: "product", ready: "main table" },
   { name: "failure", path: `/validation/failure?${data.span}&field=site_id&rule=not_owned`, ready: "text=What it says" },
   { name: "reference", path: `/reference?${data.span}`, as: "product", ready: "main h1" },
   { name: "undocumented", path: `/reference?${data.span}&show=undocumented`, as: "product", ready: "main table" },

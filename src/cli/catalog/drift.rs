@@ -1,6 +1,6 @@
 //! `errata catalog drift`: the API against its reference, for people and for CI.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cli::{
@@ -18,8 +18,9 @@ const SHOWN: usize = 40;
 
 /// Compare what was observed with what is documented
 ///
-/// Undocumented: observed, and not in the collector's catalog. Unobserved: documented, and no event had it. Without --fail-on the
-/// exit code is 0 whatever differs.
+/// Undocumented: observed, and not in the collector's catalog; messages that differ in a value alone are one row, with {n} for a
+/// number and {value} for another value. Unobserved: documented, and no event had it. Without --fail-on the exit code is 0 whatever
+/// differs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -118,7 +119,8 @@ const LISTS: [(&str, &str, &str, &str, &str); 5] = [
 
 /// A line for each entry of both sides; what an entry does not have is empty.
 fn csv(drift: &Value) -> String {
-    const OF_ENTRY: [&str; 8] = ["status", "module", "route", "field", "rule", "message", "first_seen", "last_seen"];
+    const OF_ENTRY: [&str; 9] =
+        ["status", "module", "route", "field", "rule", "message", "pattern", "first_seen", "last_seen"];
     let names = ["drift", "kind", "count"].into_iter().chain(OF_ENTRY).chain(["samples"]);
     let header = csv_record(&names.collect::<Vec<_>>());
     let records = LISTS.iter().flat_map(|&(side, list, kind, count, text)| {
@@ -164,7 +166,12 @@ fn section(title: &str, columns: &[&str], rows: &[Value]) -> String {
         std::array::from_fn(|index| columns.get(index).map(|column| cell(column)).unwrap_or_default())
     };
     let header = line(&|column| column.to_uppercase());
-    let table = rows.iter().take(SHOWN).map(|row| line(&|column| cell(&row[column])));
+    // Messages that differ in a value alone are shown by what they have in common.
+    let shown = |row: &Value, column: &str| match (column, &row["pattern"]) {
+        ("message" | "error", Value::String(pattern)) => cell(&json!(pattern)),
+        _ => cell(&row[column]),
+    };
+    let table = rows.iter().take(SHOWN).map(|row| line(&|column| shown(row, column)));
     let more = rows.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("… and {more} more; --csv and --json have all\n") } else { String::new() };
     format!("{title} ({})\n{}{more}\n", rows.len(), terminal::table(std::iter::once(header).chain(table)))
@@ -181,24 +188,22 @@ fn cell(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn csv_has_both_sides_and_is_inert() {
-        let error = json!({"status": 401, "error": "=cmd|' /C calc'!A1, gone", "events": 470,
+        let error = json!({"status": 401, "error": "=cmd|' /C calc'!A1, gone", "pattern": "=cmd {n}", "events": 470,
             "first_seen": "2026-11-17T00:09:39.853Z", "last_seen": "2026-11-18T23:25:52.892Z", "samples": ["req_1", "-req_2"]});
         let field =
             json!({"module": "auth", "field": "password", "rule": "required", "message": "This field is required"});
         let drift = json!({"undocumented": {"statuses": [{"status": 405, "events": 35}], "fields": [], "errors": [error]},
             "unobserved": {"statuses": [{"status": 409, "title": "Conflict"}], "fields": [field]}, "more": false});
         let expected = [
-            "drift,kind,count,status,module,route,field,rule,message,first_seen,last_seen,samples",
-            "undocumented,status,35,405,,,,,,,,",
-            "undocumented,error,470,401,,,,,\"'=cmd|' /C calc'!A1, gone\",2026-11-17T00:09:39.853Z,2026-11-18T23:25:52.892Z,req_1 -req_2",
-            "unobserved,status,0,409,,,,,Conflict,,,",
-            "unobserved,field,0,,auth,,password,required,This field is required,,,",
+            "drift,kind,count,status,module,route,field,rule,message,pattern,first_seen,last_seen,samples",
+            "undocumented,status,35,405,,,,,,,,,",
+            "undocumented,error,470,401,,,,,\"'=cmd|' /C calc'!A1, gone\",'=cmd {n},2026-11-17T00:09:39.853Z,2026-11-18T23:25:52.892Z,req_1 -req_2",
+            "unobserved,status,0,409,,,,,Conflict,,,,",
+            "unobserved,field,0,,auth,,password,required,This field is required,,,,",
         ];
         assert_eq!(csv(&drift), expected.map(|line| line.to_owned() + "\r\n").concat());
         assert_eq!(csv(&json!({})), expected[0].to_owned() + "\r\n");
@@ -220,7 +225,11 @@ mod tests {
         let text = page(&drift);
         assert!(text.contains("Undocumented messages of fields (1)") && text.contains("\\u{1b}"), "{text}");
         let text = csv(&drift);
-        assert!(text.contains("\r\nundocumented,field,5,,,/a,x,other,odd \\u{1b}[31m,,,\r\n"), "{text:?}");
+        assert!(text.contains("\r\nundocumented,field,5,,,/a,x,other,odd \\u{1b}[31m,,,,\r\n"), "{text:?}");
+        let several = json!({"undocumented": {"errors": [
+            {"events": 5, "status": 400, "error": "No task 17", "pattern": "No task {n}", "errors": 4}]}});
+        let text = page(&several);
+        assert!(text.contains("No task {n}") && !text.contains("17"), "{text}");
         let agrees = page(&json!({"from": "2026-11-01T00:00:00.000Z", "to": "2026-11-08T00:00:00.000Z"}));
         assert!(agrees.starts_with("Events from 2026-11-01T00:00:00.000Z to 2026-11-08") && agrees.contains("agree"));
     }

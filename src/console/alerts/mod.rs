@@ -115,7 +115,7 @@ fn changes(changes: &[AlertChange], visit: &Visit) -> Markup {
         Column::Text("Change"),
         Column::Row("Rule"),
         Column::Text("Of what"),
-        Column::Text("Why"),
+        Column::Text("Counted then"),
     ];
     let row = |change: &AlertChange| {
         let rule = visit.with_params(&[("rule", &change.rule), ("cursor", "")]);

@@ -1,9 +1,12 @@
 //! Alerts and silences as a page shows them.
 
+use url::form_urlencoded;
+
 use crate::{
     alerts::{alert::labels_json, evidence::Evidence, rule::Labels},
+    clock::rfc3339,
     console::view::{
-        self, Explore, Markup, escape, number, percent, state_tag,
+        self, Explore, Markup, escape, percent, plural, state_tag,
         time::{self, Format, ago_of, duration, moment, moment_of},
     },
     http::alerts::{Alert, AlertSilence},
@@ -35,20 +38,27 @@ pub(super) struct AlertView {
     /// `fires since …`
     pub(super) since: Markup,
     pub(super) since_words: &'static str,
+    /// When the number of the summary was counted.
+    pub(super) held: Markup,
     pub(super) frozen: String,
     /// `by anna, 5 min ago: on it`
     pub(super) acknowledged: Option<(Markup, Markup, Markup)>,
     pub(super) is_silenced: bool,
     /// Whether it can be acknowledged.
     pub(super) is_open: bool,
+    /// What the forms do; empty where there is none.
+    pub(super) forms: &'static str,
     pub(super) runbook: String,
     /// The issue it is about.
     pub(super) issue: String,
     pub(super) evidence: Option<EvidenceView>,
 }
 
+/// Everything of it was counted when the alert fired.
 pub(super) struct EvidenceView {
     pub(super) events: Markup,
+    /// The window that was counted.
+    pub(super) window: Option<(Markup, Markup)>,
     /// Where most of them are: name and how many.
     pub(super) groups: Vec<(Markup, Markup)>,
     pub(super) accounts: Vec<(Markup, Markup, String)>,
@@ -75,7 +85,9 @@ impl AlertView {
             (None, Some(at)) => ("fires since", at),
             (None, None) => ("pending since", &alert.active_since),
         };
-        let events = of_labels(&alert.labels, &alert);
+        let (is_silenced, is_open) =
+            (alert.silenced_by.is_some(), matches!(alert.state, "firing" | "silenced") && alert.acknowledged.is_none());
+        let evidence = alert.evidence.as_ref().map(|evidence| EvidenceView::new(evidence, &alert, token, now_ms));
         let fingerprint =
             alert.labels.get("fingerprint").filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
         Self {
@@ -90,10 +102,17 @@ impl AlertView {
                 .acknowledged
                 .as_ref()
                 .map(|by| (by.by.as_str().into(), ago_of(&by.at, now_ms), by.comment.as_str().into())),
-            is_silenced: alert.silenced_by.is_some(),
-            is_open: matches!(alert.state, "firing" | "silenced") && alert.acknowledged.is_none(),
+            is_silenced,
+            is_open,
+            forms: match (is_open, is_silenced) {
+                (true, false) => "Look after it, or silence it",
+                (true, true) => "Look after it",
+                (false, false) => "Silence it",
+                (false, true) => "",
+            },
+            held: ago_of(&alert.held_at, now_ms),
             issue: fingerprint.map(|fingerprint| format!("/issues/{fingerprint}?from=-7d")).unwrap_or_default(),
-            evidence: alert.evidence.as_ref().map(|evidence| EvidenceView::new(evidence, &events, token, now_ms)),
+            evidence,
             // A link of a file that only the operator writes; a browser follows none but these.
             runbook: if alert.runbook.starts_with("https://") || alert.runbook.starts_with("http://") {
                 alert.runbook
@@ -107,25 +126,50 @@ impl AlertView {
     }
 }
 
+/// Filters of events, as a page of the console takes them.
+type Filters = Vec<(String, String)>;
+
+/// The events that the evidence counts, as its link says; `None` of an alert that was kept before it had one.
+fn of_evidence(evidence: &Evidence) -> Option<Filters> {
+    let (_, query) = evidence.link.split_once("/explore?")?;
+    Some(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+}
+
 /// The events that an alert is about: of its labels, since its condition held.
-fn of_labels(labels: &Labels, alert: &Alert) -> Explore {
+fn of_labels(alert: &Alert) -> Filters {
     let begin = time::parse(&alert.active_since).unwrap_or_default() - 3_600_000;
-    let end = alert.resolved_at.as_deref().and_then(time::parse);
-    let range = match end {
-        Some(end) => Explore::between(begin, end),
-        None => Explore::default().with("from", crate::clock::rfc3339(begin)),
-    };
-    FILTERS.iter().fold(range, |link, (label, filter)| match labels.get(*label) {
-        Some(value) => link.with(filter, value),
-        None => link,
-    })
+    let range = [("from", Some(rfc3339(begin))), ("to", alert.resolved_at.clone())];
+    let range = range.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let labels =
+        FILTERS.iter().filter_map(|(label, filter)| Some(((*filter).to_owned(), alert.labels.get(*label)?.clone())));
+    range.chain(labels).collect()
+}
+
+/// Those events, or some of them: with these values of their own.
+fn explore(filters: &Filters, values: &[(&str, &str)]) -> Explore {
+    let kept = filters.iter().filter(|(name, _)| values.iter().all(|(other, _)| other != name));
+    let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+    kept.chain(values.iter().copied()).fold(Explore::default(), |link, (name, value)| link.with(name, value))
+}
+
+/// The range of filters, if both ends are told.
+fn window(filters: &Filters) -> Option<(Markup, Markup)> {
+    let end = |name| filters.iter().find(|(filter, _)| filter == name).and_then(|(_, text)| time::parse(text));
+    let at = |ms| moment(ms, Format::Minute);
+    Some((at(end("from")?), at(end("to")?)))
 }
 
 impl EvidenceView {
-    fn new(evidence: &Evidence, events: &Explore, token: &TokenInfo, now_ms: i64) -> Self {
+    fn new(evidence: &Evidence, alert: &Alert, token: &TokenInfo, now_ms: i64) -> Self {
+        let counted = of_evidence(evidence);
+        let window = counted.as_ref().and_then(window);
+        let events = counted.unwrap_or_else(|| of_labels(alert));
         let groups = evidence.groups.iter().map(|group| {
-            let link = events.clone().with("service", &group.service).with("route", &group.route);
-            let link = link.with("status", group.status.to_string());
+            let status = group.status.to_string();
+            let link = explore(
+                &events,
+                &[("service", group.service.as_str()), ("route", group.route.as_str()), ("status", status.as_str())],
+            );
             let name = format!(
                 "{} <code>{}</code> {}",
                 view::badge(group.status),
@@ -135,11 +179,12 @@ impl EvidenceView {
             (Markup::new(name), link.number(group.events))
         });
         let accounts = evidence.accounts.iter().map(|one| {
-            let link = events.clone().with("account_id", &one.account);
+            let link = explore(&events, &[("account_id", one.account.as_str())]);
             (one.account.as_str().into(), link.number(one.events), percent(one.share))
         });
         Self {
-            events: events.text(&format!("{} events", number(evidence.events))),
+            events: explore(&events, &[]).text(&plural(evidence.events, "event", "events")),
+            window,
             groups: groups.collect(),
             accounts: accounts.collect(),
             samples: evidence.samples.iter().map(|id| view::request_for(id, token)).collect(),

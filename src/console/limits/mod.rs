@@ -1,6 +1,6 @@
 //! Rate limits: who was refused for asking too often, when, where, and how many retries came too soon.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
@@ -38,6 +38,8 @@ struct LimitsPage {
     chips: Vec<Markup>,
     accounts: Markup,
     routes: Markup,
+    /// What a row of the routes is.
+    of_routes: String,
     episodes: Markup,
     /// What is not shown.
     more: String,
@@ -79,6 +81,7 @@ pub(super) async fn page(
         chips: address.chips_of("/rate-limits", |name| FILTERS.contains(&name)),
         accounts: accounts(&found.accounts, &events),
         routes: routes(&found.routes, &events),
+        of_routes: of_routes(&found),
         episodes: episodes(&found.episodes),
         more: if found.episodes_in_all > shown {
             format!("The {} largest of {} are shown.", number(shown), number(found.episodes_in_all))
@@ -109,14 +112,14 @@ pub(super) async fn file(
     Ok(rate_limits::as_csv(&found))
 }
 
-/// `412 refusals in 9 episodes in the last 24 h. Account 17 has 61 % of them; 230 came before a reset that had been announced.`
+/// `412 refusals in 9 episodes on 3 routes in the last 24 h. Account 17 has 61 % of them; 230 came before a reset that had been announced.`
 fn summary(found: &RateLimits, range: &Range) -> Markup {
-    let events: u64 = found.routes.iter().map(|route| route.events).sum();
-    let retries: u64 = found.routes.iter().map(|route| route.retries_before_reset).sum();
+    let (events, retries) = (found.events_in_all, found.retries_before_reset_in_all);
     let mut text = format!(
-        "{} in {} {}.",
+        "{} in {} on {} {}.",
         plural(events, "refusal", "refusals"),
         plural(found.episodes_in_all, "episode", "episodes"),
+        plural(found.routes_in_all as u64, "route", "routes"),
         range.within()
     );
     if let Some(first) = found.accounts.first().filter(|first| events > 0 && first.events * 10 >= events) {
@@ -181,6 +184,25 @@ fn routes(routes: &[LimitedRoute], events: &Explore) -> Markup {
         ]
     };
     scroll("Routes that the limits were spent on", &columns, &routes.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What the rows are, where they are not just the routes: the first of more, or several of one route.
+fn of_routes(found: &RateLimits) -> String {
+    let named: BTreeSet<_> = found.routes.iter().map(|one| (&one.service, &one.route)).collect();
+    let (rows, named, all) = (found.routes.len(), named.len(), found.routes_in_all);
+    let mut words = Vec::new();
+    if named < all {
+        words.push(format!(
+            "The {} rows with most, of {} in all.",
+            number(rows as u64),
+            plural(all as u64, "route", "routes")
+        ));
+    }
+    if named < rows {
+        let routes = plural(named as u64, "route", "routes");
+        words.push(format!("{routes} in {} rows: each is of one environment.", number(rows as u64)));
+    }
+    words.join(" ")
 }
 
 /// A route, and below it whose it is.

@@ -2,11 +2,11 @@
 
 use crate::{
     console::view::{
-        Column, Explore, Markup, badge, code, escape, field_name, lookup_path, route_code, scroll,
+        Column, Explore, Markup, badge, code, escape, field_name, lookup_path, number, route_code, scroll,
         time::{Format, moment_of},
     },
     event::pseudonym::MASK,
-    http::catalog::Drift,
+    http::{catalog::Drift, privacy::Shown},
 };
 
 pub(super) struct DriftView {
@@ -50,24 +50,48 @@ fn one_request(id: &str, looks_up: bool) -> Markup {
     Markup::new(format!("<a href=\"{}\" title=\"{}\"><code>{short}…</code></a>", escape(&lookup_path(id)), escape(id)))
 }
 
-/// A message as a filter, unless parts of it are masked.
-fn searched(explore: Explore, message: &str) -> Explore {
-    if message.contains(MASK) { explore } else { explore.with("q", message) }
+/// Events with a message: with the longest part of it that no value stands in and nothing is masked in, which is all of it where there are none.
+fn searched(explore: Explore, message: &str, pattern: Option<&str>) -> Explore {
+    let part = common_part(pattern.unwrap_or(message), message);
+    if part.is_empty() { explore } else { explore.with("q", part) }
+}
+
+/// The longest part of a message that is in all messages of its pattern.
+fn common_part<'m>(pattern: &'m str, message: &str) -> &'m str {
+    let mut parts = vec![pattern];
+    for variable in ["{n}", "{value}", MASK] {
+        parts = parts.into_iter().flat_map(|part| part.split(variable)).collect();
+    }
+    let parts = parts.into_iter().map(str::trim).filter(|part| message.contains(part));
+    parts.max_by_key(|part| part.len()).unwrap_or_default()
+}
+
+/// A message; of several that differ in a value alone, what they have in common, with one of them.
+fn told(message: &str, pattern: Option<&str>, messages: usize, tag: &str) -> Markup {
+    let tag = if tag.is_empty() { String::new() } else { format!(" <span class=\"tag\">{}</span>", escape(tag)) };
+    match pattern {
+        None => Markup::new(format!("{}{tag}", escape(message))),
+        Some(pattern) => Markup::new(format!(
+            "{}{tag}<span class=\"under\">{} different, such as: {}</span>",
+            escape(pattern),
+            number(messages as u64),
+            escape(message)
+        )),
+    }
 }
 
 fn observed_only(drift: &Drift, explore: &Explore, looks_up: bool) -> Vec<Section> {
     let sample = |samples: &[String]| samples.first().map(|id| one_request(id, looks_up)).unwrap_or_default();
     let undocumented = &drift.undocumented;
     let fields = undocumented.fields.iter().map(|field| {
-        let events = explore.clone().with("field", &field.field).with("route", &field.route).with("rule", &field.rule);
-        let events = searched(events, field.message.as_str());
+        let (message, pattern) = (field.message.as_str(), field.pattern.as_ref().map(Shown::as_str));
+        let events = explore.clone().with("field", &field.field).with("route", &field.route);
+        // Where several numbers are stated, there are several rules.
+        let events = if field.rule.contains("{n}") { events } else { events.with("rule", &field.rule) };
+        let events = searched(events, message, pattern);
         vec![
             code(field_name(&field.field)),
-            Markup::new(format!(
-                "{} <span class=\"tag\">{}</span>",
-                escape(field.message.as_str()),
-                escape(&field.rule)
-            )),
+            told(message, pattern, field.messages, &field.rule),
             route_code(&field.route),
             events.number(field.count),
             seen(&field.last_seen),
@@ -75,11 +99,12 @@ fn observed_only(drift: &Drift, explore: &Explore, looks_up: bool) -> Vec<Sectio
         ]
     });
     let errors = undocumented.errors.iter().map(|error| {
-        let events = searched(explore.clone().with("status", error.status.to_string()), error.error.as_str());
-        let words = if error.error.is_empty() { "no message" } else { error.error.as_str() };
+        let (message, pattern) = (error.error.as_str(), error.pattern.as_ref().map(Shown::as_str));
+        let events = searched(explore.clone().with("status", error.status.to_string()), message, pattern);
+        let words = if message.is_empty() { "no message" } else { message };
         vec![
             badge(error.status),
-            words.into(),
+            told(words, pattern, error.errors, ""),
             events.number(error.events),
             seen(&error.last_seen),
             sample(&error.samples),
@@ -139,4 +164,20 @@ fn documented_only(drift: &Drift) -> Vec<Section> {
             fields.collect(),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_found_by_what_all_messages_have_in_common() {
+        let told = |pattern, message| common_part(pattern, message);
+        assert_eq!(told("{value} is not a valid choice.", "\"abc\" is not a valid choice."), "is not a valid choice.");
+        assert_eq!(told("At {n} or more than {n}: no", "At 1 or more than 2: no"), "or more than");
+        assert_eq!(told("… of 1512 sites", "… of 1512 sites"), "of 1512 sites");
+        assert_eq!(told("{value}", "\"abc\""), "");
+        assert_eq!(told("Two  lines {n}", "Two\nlines 5"), "", "white space is not as it was sent");
+        assert_eq!(told("This field is required", "This field is required"), "This field is required");
+    }
 }

@@ -59,6 +59,8 @@ struct FailurePage {
     who: Markup,
     /// How many accounts are not listed, in words.
     others: String,
+    /// The list of all accounts, and the words for it; None where no account is named.
+    all_accounts: Option<(String, String)>,
     places: Markup,
     samples: Vec<Markup>,
     back: String,
@@ -117,6 +119,13 @@ pub(in crate::console) async fn failure(
             1 => "One further account is not listed.".to_owned(),
             others => format!("{} further accounts are not listed.", number(others)),
         },
+        all_accounts: (accounts > 0).then(|| {
+            let words = match accounts {
+                1 => "How often this account tried, and whether it still fails".to_owned(),
+                many => format!("How often each of the {} accounts tried, and which still fail", number(many)),
+            };
+            (visit.elsewhere("/validation/accounts", &[]), words)
+        }),
         places: places_table(&places, &context),
         samples: whole.iter().flat_map(|row| &row.samples).map(|id| request_for(id, &token)).collect(),
         back: visit.elsewhere("/validation", &[("field", ""), ("rule", ""), ("route", "")]),

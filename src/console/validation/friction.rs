@@ -27,7 +27,7 @@ use crate::{
         validation::friction::{self, Asked, Friction, FrictionAccount, FrictionAt},
     },
     state::TokenInfo,
-    store::query::Filter,
+    store::query::{Filter, FrictionState},
 };
 
 /// Rows of the table.
@@ -49,6 +49,8 @@ pub(super) struct FrictionView {
     /// From when on the range was gone through, if not all of it was.
     pub(super) since: Option<Markup>,
     pub(super) is_empty: bool,
+    /// Where all accounts are that are stuck; empty where none is.
+    pub(super) stuck: Markup,
     /// What the words of the table mean.
     pub(super) legend: String,
     pub(super) table: Markup,
@@ -101,36 +103,91 @@ impl FrictionView {
             Column::Number("Not seen again"),
             Column::Text("Whom to help first"),
         ];
-        let quiet = duration(friction.quiet_seconds * 1000);
-        let rows: Vec<_> = friction.rows.iter().filter(|row| row.accounts > 0).map(|row| cells(row, context)).collect();
-        let is_cut = parse(&friction.from).is_some_and(|from_ms| from_ms > context.filter.from_ms);
+        let since_link = since(&friction.from, context).map(|_| friction.from.as_str());
+        let rows: Vec<_> =
+            friction.rows.iter().filter(|row| row.accounts > 0).map(|row| cells(row, since_link, context)).collect();
         Self {
-            since: is_cut.then(|| moment_of(&friction.from, Format::Minute)),
+            since: since(&friction.from, context),
+            stuck: stuck(friction.stuck_accounts, since_link, context),
             is_empty: rows.is_empty(),
             cut: (friction.rows.len() >= ROWS).then_some(rows.len()),
-            legend: format!(
-                "A try is an hour in which an account failed. Who failed in the last {quiet} still fails; who tried more than once and still \
-                 fails is stuck; the others got on, or gave up."
-            ),
+            legend: legend(friction.quiet_seconds),
             table: scroll("Accounts that fail again and again, by field and route", &COLUMNS, &rows),
         }
     }
 }
 
-fn cells(row: &FrictionAt, context: &Context<'_>) -> Vec<Markup> {
+/// From when on a range was gone through, if not all of it was.
+pub(super) fn since(from: &str, context: &Context<'_>) -> Option<Markup> {
+    let is_cut = parse(from).is_some_and(|from_ms| from_ms > context.filter.from_ms);
+    is_cut.then(|| moment_of(from, Format::Minute))
+}
+
+/// What the words of the tables mean.
+pub(super) fn legend(quiet_seconds: i64) -> String {
+    let quiet = duration(quiet_seconds * 1000);
+    format!(
+        "A try is an hour in which an account failed. Who failed in the last {quiet} still fails; who tried more than once and still fails is \
+         stuck; the others got on, or gave up."
+    )
+}
+
+/// Where all accounts are that are stuck.
+fn stuck(accounts: u64, since: Option<&str>, context: &Context<'_>) -> Markup {
+    let words = match accounts {
+        0 => return Markup::default(),
+        1 => "The account that is stuck".to_owned(),
+        many => format!("All {} accounts that are stuck", number(many)),
+    };
+    let link = accounts_path(&[], Some(FrictionState::Stuck), since, context);
+    Markup::new(format!("<a href=\"{}\">{}</a>", escape(&link), escape(&words)))
+}
+
+/// The list of accounts with the page's filters but with these values of their own. Where not all of the range was gone through, the list is of what was: else it
+/// would be of another time, as fewer failures fit its filters.
+fn accounts_path(
+    values: &[(&str, &str)],
+    state: Option<FrictionState>,
+    since: Option<&str>,
+    context: &Context<'_>,
+) -> String {
+    let mut changed = values.to_vec();
+    changed.extend([("state", state.map_or("", FrictionState::as_str))]);
+    changed.extend(since.map(|since| ("from", since)));
+    context.visit.elsewhere("/validation/accounts", &changed)
+}
+
+/// A number of accounts of a row that leads to all of them; where there is none, or no filter for the row, it leads nowhere.
+fn all_of(row: &FrictionAt, count: u64, state: FrictionState, since: Option<&str>, context: &Context<'_>) -> Markup {
+    if count == 0 || row.field.is_empty() || row.route.is_empty() {
+        return number(count).into();
+    }
+    let values = [("field", row.field.as_str()), ("route", row.route.as_str())];
+    let link = accounts_path(&values, Some(state), since, context);
+    Markup::new(format!("<a href=\"{}\">{}</a>", escape(&link), number(count)))
+}
+
+fn cells(row: &FrictionAt, since: Option<&str>, context: &Context<'_>) -> Vec<Markup> {
     let values = [("field", row.field.as_str()), ("route", row.route.as_str())];
     let link = context.failure_link(&values);
     let tries = row.attempts_per_account.map(|tries| format!("{tries:.1}")).unwrap_or_default();
+    let all_of = |count, state| all_of(row, count, state, since, context);
     vec![
         field_link(&row.field, link.as_deref()),
         route_code(&row.route),
         accounts_link(row.accounts, link.as_deref()),
         tries.into(),
-        Markup::new(format!("<b>{}</b>", number(row.stuck))),
-        number(row.still_failing).into(),
-        number(row.not_seen_again).into(),
+        Markup::new(format!("<b>{}</b>", all_of(row.stuck, FrictionState::Stuck))),
+        all_of(row.still_failing, FrictionState::StillFailing),
+        all_of(row.not_seen_again, FrictionState::NotSeenAgain),
         worst(&row.worst, row, context),
     ]
+}
+
+/// When an account failed last: the begin of an hour, and that of this hour is hardly ago.
+pub(super) fn last(hour: &str, context: &Context<'_>) -> Markup {
+    let is_now = parse(hour).is_some_and(|hour_ms| context.visit.now_ms - hour_ms < HOUR_MS);
+    if is_now { Markup::from("in this hour") } else { ago_of(hour, context.visit.now_ms) }
 }
 
 /// Three accounts, those that are stuck first, each with its events.
@@ -140,9 +197,7 @@ fn worst(accounts: &[FrictionAccount], row: &FrictionAt, context: &Context<'_>) 
         let id = account.account_id.as_str();
         let values = [("field", row.field.as_str()), ("route", row.route.as_str()), ("account_id", id)];
         let link = explore(context, &values).text(id);
-        // It is the begin of an hour: that one's is hardly ago.
-        let is_now = parse(&account.last_seen).is_some_and(|hour_ms| context.visit.now_ms - hour_ms < HOUR_MS);
-        let last = if is_now { Markup::from("in this hour") } else { ago_of(&account.last_seen, context.visit.now_ms) };
+        let last = last(&account.last_seen, context);
         let tries = plural(account.attempts, "try", "tries");
         format!("<li>{link} <span class=\"faint\">{}, last {last}</span></li>", escape(&tries))
     };

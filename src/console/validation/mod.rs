@@ -1,5 +1,6 @@
 //! Validation: which rules users trip over, what would fix most, and who cannot get on.
 
+mod accounts;
 mod detail;
 mod failures;
 mod friction;
@@ -11,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+pub(super) use accounts::{file as accounts_file, page as accounts_page};
 pub(super) use detail::failure;
 pub(super) use friction::page as friction_page;
 

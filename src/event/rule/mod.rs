@@ -35,7 +35,7 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use regex::{Regex, RegexSet};
 
-pub use template::template;
+pub use template::{pattern, template};
 use wordings::WORDINGS;
 
 use super::start_of;

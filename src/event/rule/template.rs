@@ -39,6 +39,14 @@ pub fn template(message: &str) -> String {
     out
 }
 
+/// The template of a message with the two placeholders that a catalog's messages take: `{n}` for a number, `{value}` for every other
+/// variable part, whatever it looks like. Ids that are hexadecimal by chance, or a value that is empty once, do not tell two messages apart.
+#[must_use]
+pub fn pattern(message: &str) -> String {
+    const VALUES: [&str; 6] = ["{empty}", "{email}", "{url}", "{uuid}", "{hex}", "{id}"];
+    VALUES.iter().fold(template(message), |text, value| text.replace(value, "{value}"))
+}
+
 /// A quoted value at the start of `text`: its inside, and what comes after the closing quote.
 ///
 /// A single quote only opens after something that is no letter (`can't`) and closes before something that is none.

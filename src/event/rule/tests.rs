@@ -10,6 +10,17 @@ use super::*;
 use crate::event::body::{self, Response};
 
 #[test]
+fn a_pattern_has_the_placeholders_of_a_catalog() {
+    let ids =
+        ["3f2a9c1e", "550e8400-e29b-41d4-a716-446655440000", "\"a b\"", "''", "anna@example.com", "req_8f14e45fceea"];
+    for id in ids {
+        assert_eq!(pattern(&format!("Task {id} is gone")), "Task {value} is gone", "{id}");
+    }
+    assert_eq!(pattern("Ensure this is less than 5."), "Ensure this is less than {n}.");
+    assert_eq!([pattern("max_length(10)"), pattern("invalid_choice")], ["max_length({n})", "invalid_choice"]);
+}
+
+#[test]
 fn every_pattern_compiles_and_names_its_groups() {
     assert_eq!(ANY.len(), WORDINGS.len());
     for ((pattern, rule), wording) in WORDINGS.iter().zip(EACH.iter()) {

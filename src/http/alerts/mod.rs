@@ -268,6 +268,7 @@ fn alert(shared: &Shared, row: AlertRow, silences: &[Silence], now_ms: i64) -> A
         fingerprint: row.fingerprint,
         labels,
         active_since: rfc3339(row.active_ms),
+        held_at: rfc3339(row.held_ms),
         fired_at: row.fired_ms.map(rfc3339),
         resolved_at: row.resolved_ms.map(rfc3339),
         summary: row.summary,

@@ -42,11 +42,13 @@ pub struct Alert {
     pub fired_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<String>,
-    /// The number and its threshold, in words; of the latest evaluation in which its condition held.
+    /// When its condition held last, as far as was evaluated: `summary`, `value` and `threshold` are of that time.
+    pub held_at: String,
+    /// The number and its threshold, in words.
     pub summary: String,
     pub value: f64,
     pub threshold: f64,
-    /// The events behind it; absent until it has fired.
+    /// The events behind it, as they were when it fired; absent until it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
     /// Why it does not change: `frozen: no request totals since …`.
@@ -140,6 +142,7 @@ pub struct AlertChange {
     pub labels: Labels,
     /// `pending`, `firing`, `resolved`, `inactive` (it was pending), `acknowledged`.
     pub change: String,
+    /// The number and its threshold, in words, as they were then.
     pub summary: String,
 }
 

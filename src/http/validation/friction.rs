@@ -56,7 +56,7 @@ pub struct FrictionAt {
     /// Begin of the first and of the last hour with a failure.
     pub first_seen: String,
     pub last_seen: String,
-    /// Five accounts: those that are stuck, then the others, those with the most attempts first.
+    /// Five accounts: those that are stuck, then the others, those with the most attempts first. All of them: `GET /api/v1/validation/friction/accounts`.
     pub worst: Vec<FrictionAccount>,
 }
 
@@ -100,12 +100,41 @@ pub async fn friction(
     mut params: Params,
 ) -> Result<Data<Friction>, ApiError> {
     let filter = params.filter(shared.clock.now_ms());
-    let quiet_ms = params.parsed("quiet", "a length such as 1h, 6h, 2d, at least an hour", |text| {
-        duration_ms(text).filter(|ms| *ms >= HOUR_MS)
-    });
+    let quiet_ms = quiet_of(&mut params);
     let limit = params.limit(ROWS.0, ROWS.1);
     params.finish()?;
     Ok(Data::ok(measure(&shared, &token, &Asked { filter, quiet_ms, limit }).await?))
+}
+
+/// Reads `quiet`, milliseconds.
+pub(super) fn quiet_of(params: &mut Params) -> Option<i64> {
+    params.parsed("quiet", "a length such as 1h, 6h, 2d, at least an hour", |text| {
+        duration_ms(text).filter(|ms| *ms >= HOUR_MS)
+    })
+}
+
+/// What is gone through, and who of it still fails.
+pub(super) struct Bounds {
+    /// From the first failure on that is gone through.
+    pub(super) filter: Filter,
+    /// Who failed so long before its end, or later, still fails.
+    pub(super) quiet_ms: i64,
+}
+
+impl Bounds {
+    /// Where no `quiet_ms` is asked for, it follows from the length of what is gone through.
+    pub(super) async fn find(
+        shared: &Shared,
+        token: &TokenInfo,
+        filter: &Filter,
+        quiet_ms: Option<i64>,
+    ) -> Result<Self, ApiError> {
+        let from_ms = shared.store.friction_from_ms(&token.project, filter, MAX_FAILURES);
+        let from_ms = shared.timed("friction_from", from_ms).await.map_err(|error| unavailable(&error))?;
+        let filter = Filter { from_ms, ..filter.clone() };
+        let quiet_ms = quiet_ms.unwrap_or_else(|| default_quiet_ms(&filter));
+        Ok(Self { filter, quiet_ms })
+    }
 }
 
 /// A quarter of the range, from an hour to a day.
@@ -114,12 +143,8 @@ fn default_quiet_ms(filter: &Filter) -> i64 {
 }
 
 pub(crate) async fn measure(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<Friction, ApiError> {
-    let Asked { filter, quiet_ms, limit } = asked;
-    let from_ms = shared.store.friction_from_ms(&token.project, filter, MAX_FAILURES);
-    let from_ms = shared.timed("friction_from", from_ms).await.map_err(|error| unavailable(&error))?;
-    let filter = &Filter { from_ms, ..filter.clone() };
-    let quiet_ms = quiet_ms.unwrap_or_else(|| default_quiet_ms(filter));
-    let rows = shared.store.friction(&token.project, filter, quiet_ms, *limit);
+    let Bounds { filter, quiet_ms } = Bounds::find(shared, token, &asked.filter, asked.quiet_ms).await?;
+    let rows = shared.store.friction(&token.project, &filter, quiet_ms, asked.limit);
     let rows = shared.timed("friction", rows).await.map_err(|error| unavailable(&error))?;
     let stuck_accounts = rows.first().map_or(0, |row| row.stuck_in_all);
     let sight = shared.sight(token);

@@ -1,5 +1,6 @@
 //! Which validations users meet, what would fix most, and who cannot get on.
 
+pub(crate) mod accounts;
 pub(crate) mod csv;
 pub(crate) mod friction;
 
@@ -13,6 +14,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use accounts::{__path_friction_accounts, friction_accounts};
 pub use friction::{__path_friction, friction};
 
 use super::{

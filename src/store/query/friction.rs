@@ -3,6 +3,9 @@
 //! An *attempt* is an hour in which an account failed at it: the rollup knows the accounts of each hour, and a client that repeats
 //! at once has not tried anew. An account *still fails* when its last attempt is in the range's last `quiet_ms`; else it was not seen
 //! again. It is *stuck* when it still fails and has attempted more than once.
+//!
+//! Of an account as a whole, an attempt is an hour in which it failed at any of the fields that fit; it still fails, or is stuck, if it does so
+//! at one of them.
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -38,6 +41,51 @@ pub struct FrictionRow {
     pub worst: Vec<(bool, i64, String, u32)>,
     /// Accounts that are stuck at any field of any route that fits the filter.
     pub stuck_in_all: u64,
+}
+
+/// An account with everything it failed at.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
+pub struct FailingAccount {
+    pub account: String,
+    pub attempts: u64,
+    pub still_failing: bool,
+    pub stuck: bool,
+    /// Begin of the first and of the last hour with an attempt, Unix seconds.
+    pub first_hour: u32,
+    pub last_hour: u32,
+    /// Accounts that fit, with those beyond the limit.
+    pub in_all: u64,
+}
+
+/// How an account gets on; who is stuck still fails too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrictionState {
+    Stuck,
+    StillFailing,
+    NotSeenAgain,
+}
+
+impl FrictionState {
+    pub const ALL: [Self; 3] = [Self::Stuck, Self::StillFailing, Self::NotSeenAgain];
+
+    /// Name in answers and in `state`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stuck => "stuck",
+            Self::StillFailing => "still_failing",
+            Self::NotSeenAgain => "not_seen_again",
+        }
+    }
+
+    /// Of an account as the select of accounts names it.
+    const fn condition(self) -> &'static str {
+        match self {
+            Self::Stuck => " WHERE stuck",
+            Self::StillFailing => " WHERE still_failing",
+            Self::NotSeenAgain => " WHERE NOT still_failing",
+        }
+    }
 }
 
 /// Field errors that are gone through at most: an account is looked for in every hour, and of more they would not fit ClickHouse's memory.
@@ -77,26 +125,54 @@ impl Store {
         quiet_ms: i64,
         limit: usize,
     ) -> Result<Vec<FrictionRow>, StoreError> {
-        let since_ms = self.rollups_since_ms().await?;
-        let events = events_in_rollup(filter, &KEYS);
-        let mut rest = vec![(filter.from_ms, filter.to_ms)];
-        let whole = if events.is_some() { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
         let mut sql = Sql::default();
         push_outer(&mut sql, filter.to_ms, quiet_ms);
-        let pieces = whole.into_iter().map(|range| (range, true)).chain(rest.into_iter().map(|range| (range, false)));
-        for (index, (range, in_rollup)) in pieces.enumerate() {
-            sql.push(if index == 0 { "" } else { " UNION ALL " });
-            match events.filter(|_| in_rollup) {
-                Some(events) => self.push_hours_of_cells(&mut sql, project, filter, range, events),
-                None => self.push_hours_of_events(&mut sql, project, filter, range),
-            }
-        }
+        self.push_failing_hours(&mut sql, project, filter).await?;
         sql.push(
             ") ARRAY JOIN arrayConcat([''], ids) AS id GROUP BY r, f, id) GROUP BY r, f) \
              ORDER BY stuck DESC, still_failing DESC, accounts DESC, route, field",
         );
         sql.push(&format!(" LIMIT {limit}"));
         self.rows_of("reading friction", self.ask_wide(&sql)).await
+    }
+
+    /// The accounts that fail, or those of them in one state, those with most attempts first.
+    pub async fn failing_accounts(
+        &self,
+        project: &str,
+        filter: &Filter,
+        quiet_ms: i64,
+        state: Option<FrictionState>,
+        limit: usize,
+    ) -> Result<Vec<FailingAccount>, StoreError> {
+        let mut sql = Sql::new(
+            "SELECT *, count() OVER () AS in_all FROM (SELECT id AS account, uniqExactArray(hours) AS attempts, \
+             toBool(max(is_failing)) AS still_failing, toBool(max(is_failing AND length(hours) > 1)) AS stuck, min(first) AS first_hour, \
+             max(last) AS last_hour FROM (SELECT r, f, id, groupUniqArray(hour) AS hours, min(hour) AS first, max(hour) AS last, ",
+        );
+        sql.push_value("last >= {} AS is_failing FROM (", Value::Int(quiet_since(filter.to_ms, quiet_ms)));
+        self.push_failing_hours(&mut sql, project, filter).await?;
+        sql.push(") ARRAY JOIN ids AS id GROUP BY r, f, id) GROUP BY id)");
+        sql.push(state.map_or("", FrictionState::condition));
+        sql.push(&format!(" ORDER BY attempts DESC, last_hour DESC, account LIMIT {limit}"));
+        self.rows_of("reading accounts that fail", self.ask_wide(&sql)).await
+    }
+
+    /// The hours with failures: route `r`, field `f`, `hour`, events `hits_`, accounts `ids`; whole ones from the rollup, if it knows the filter.
+    async fn push_failing_hours(&self, sql: &mut Sql, project: &str, filter: &Filter) -> Result<(), StoreError> {
+        let since_ms = self.rollups_since_ms().await?;
+        let events = events_in_rollup(filter, &KEYS);
+        let mut rest = vec![(filter.from_ms, filter.to_ms)];
+        let whole = if events.is_some() { take_whole(&mut rest, HOUR_MS, since_ms) } else { Vec::new() };
+        let pieces = whole.into_iter().map(|range| (range, true)).chain(rest.into_iter().map(|range| (range, false)));
+        for (index, (range, in_rollup)) in pieces.enumerate() {
+            sql.push(if index == 0 { "" } else { " UNION ALL " });
+            match events.filter(|_| in_rollup) {
+                Some(events) => self.push_hours_of_cells(sql, project, filter, range, events),
+                None => self.push_hours_of_events(sql, project, filter, range),
+            }
+        }
+        Ok(())
     }
 
     fn push_hours_of_cells(&self, sql: &mut Sql, project: &str, filter: &Filter, range: Range, events: &str) {
@@ -121,9 +197,13 @@ impl Store {
     }
 }
 
+/// Who fails in this hour or later still fails: its begin, Unix seconds.
+fn quiet_since(to_ms: i64, quiet_ms: i64) -> i64 {
+    to_ms.saturating_sub(quiet_ms).max(0).div_euclid(HOUR_MS) * (HOUR_MS / 1000)
+}
+
 /// The select around the pieces: one row an account first, then one a route and field.
 fn push_outer(sql: &mut Sql, to_ms: i64, quiet_ms: i64) {
-    let quiet_since = to_ms.saturating_sub(quiet_ms).max(0).div_euclid(HOUR_MS) * (HOUR_MS / 1000);
     sql.push(
         "SELECT r AS route, f AS field, events, accounts, attempts, still_failing, stuck, first_hour, last_hour, worst, \
          uniqExactMerge(stuck_ids) OVER () AS stuck_in_all FROM (SELECT r, f, sum(hits) AS events, countIf(id != '') AS accounts, \
@@ -134,5 +214,5 @@ fn push_outer(sql: &mut Sql, to_ms: i64, quiet_ms: i64) {
     sql.push(
         "FROM (SELECT r, f, id, count() AS hours, min(hour) AS first, max(hour) AS last, if(id = '', sum(hits_), 0) AS hits, ",
     );
-    sql.push_value("id != '' AND max(hour) >= {} AS is_failing FROM (", Value::Int(quiet_since));
+    sql.push_value("id != '' AND max(hour) >= {} AS is_failing FROM (", Value::Int(quiet_since(to_ms, quiet_ms)));
 }

@@ -43,7 +43,7 @@ pub use alerts::{AlertCell, AlertColumn, FieldHour, TotalCell};
 pub use cursor::Cursor;
 pub use filter::{Filter, StatusFilter};
 pub use fresh::{IssueHours, ReleaseStart};
-pub use friction::{FrictionRow, MAX_FAILURES};
+pub use friction::{FailingAccount, FrictionRow, FrictionState, MAX_FAILURES};
 pub use histogram::Histogram;
 pub use impact::{EventSummary, Impact};
 pub use issues::{IssueFilter, IssueKind, IssueRelease, IssueSamples, IssueStep, NamedCount, SeenIssue};

@@ -13,7 +13,8 @@ const HOSTILE: &str = "\"><script>alert(1)</script>\u{202e}";
 
 fn firing(rule: &str, account: &str) -> AlertRow {
     let evidence = json!({
-        "events": 77, "samples": ["req_1"], "link": "http://127.0.0.1/x",
+        "events": 77, "samples": ["req_1"],
+        "link": format!("http://127.0.0.1/explore?service=api&account_id={account}&status=4xx&from=2026-11-22T11:40:00Z&to=2026-11-22T11:55:00Z"),
         "groups": [{"service": "api", "route": format!("/a/{HOSTILE}"), "status": 429, "events": 70}],
         "accounts": [{"account": account, "events": 71, "share": 0.92}],
         "first_seen": "2026-11-22T11:50:00Z", "release": {"from": "1", "to": "2", "seen_at": "2026-11-22T11:00:00Z"}
@@ -71,17 +72,44 @@ async fn what_fires_is_looked_after_silenced_and_remembered() {
     for expected in [
         "2 alerts fire.",
         "77 × 429 within 5m (threshold 60)",
-        "rate-limited page fires since 5 min ago",
+        "rate-limited page fires since 5 min ago the headline was counted now",
+        "The numbers of an alert are of different times.",
         "account 17 service api",
-        "When it fired: 77 events",
+        "When it fired: 77 events Counted once, from 22 Nov 11:40 to 22 Nov 11:55 . The first was at 22 Nov 11:50",
+        "Where most of them were 70 429",
+        "with what its rule counted then",
         "Release 2 took the place of 1 1 h ago",
-        "account 17 : 71 , 92",
+        "account 17 : 71 , 92\u{202f}% of them",
         "change 0",
     ] {
         assert!(words.contains(expected), "{expected}: {words}");
     }
     assert!(!page.text.contains("<script>") && !page.text.contains('\u{202e}'), "{}", page.text);
-    assert!(page.text.contains("&amp;service=api&amp;account_id=17\">77 events</a>"), "{}", page.text);
+    // A number leads to what was counted: of the window when it fired, each filter once.
+    let range = "from=2026-11-22T11%3A40%3A00Z&amp;to=2026-11-22T11%3A55%3A00Z";
+    for link in [
+        format!("/explore?service=api&amp;account_id=17&amp;status=4xx&amp;{range}\">77 events</a>"),
+        format!("/explore?service=api&amp;status=4xx&amp;{range}&amp;account_id=17\">71</a>"),
+    ] {
+        assert!(page.text.contains(&link), "{link}: {}", page.text);
+    }
+    let card = page.text.split("aria-label=\"rate-limited\">").nth(1).unwrap();
+    let group = card.split(">70</a>").next().unwrap().rsplit("href=\"").next().unwrap();
+    assert!(
+        group.contains("status=429") && !group.contains("status=4xx") && group.contains("account_id=17"),
+        "{group}"
+    );
+    // The forms of an alert are in one part that opens without scripts, each field with a label.
+    let cards: Vec<_> =
+        page.text.split("<article").skip(1).map(|card| card.split("</article>").next().unwrap()).collect();
+    for card in cards {
+        let forms = card.split("<details class=\"act\"><summary>").nth(1).unwrap_or_else(|| panic!("{card}"));
+        assert!(forms.starts_with("Look after it, or silence it"), "{forms}");
+        assert_eq!(
+            (card.matches("<details").count(), forms.matches("<form").count(), forms.matches("aria-label").count()),
+            (1, 2, 2)
+        );
+    }
     assert!(!words.contains("change 50"), "{words}");
     let next = page.text.split("rel=\"next\" href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let page = browser.get(&next.replace("&amp;", "&")).await;
@@ -96,6 +124,7 @@ async fn what_fires_is_looked_after_silenced_and_remembered() {
     assert!(words.contains("2 alerts fire, 1 of them acknowledged."), "{words}");
     assert!(words.contains("looks after it since now : on <it>"), "{words}");
     assert_eq!(words.matches("I look after it").count(), 1, "{words}");
+    assert!(words.contains("Silence it : rate-limited"), "{words}");
 
     let asked = [("rule", "new-error"), ("for", "4h"), ("comment", HOSTILE)];
     assert_eq!(browser.send("/alerts/silence", &asked).await.status, 303);

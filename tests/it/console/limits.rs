@@ -44,7 +44,7 @@ async fn who_was_refused_is_told_in_a_sentence_tables_and_a_file() {
     page.check("rate limits");
     let words = page.words();
     for expected in [
-        "9 refusals in 3 episodes in the last hour. Account 17 has 67",
+        "9 refusals in 3 episodes on 1 route in the last hour. Account 17 has 67",
         "5 requests came before a reset that had been announced",
         "Who was refused most",
         "192.0.2.7 (no account)",
@@ -58,7 +58,8 @@ async fn who_was_refused_is_told_in_a_sentence_tables_and_a_file() {
     assert!(page.text.contains("href=\"/rate-limits.csv?from=-1h\""), "{}", page.text);
     let page = browser.get("/rate-limits?account_id=17").await;
     assert!(
-        page.words().contains("6 refusals in 1 episode") && page.words().contains("Take off the filter Account"),
+        page.words().contains("6 refusals in 1 episode on 1 route")
+            && page.words().contains("Take off the filter Account"),
         "{}",
         page.words()
     );
@@ -88,5 +89,41 @@ async fn who_was_refused_is_told_in_a_sentence_tables_and_a_file() {
     let answer =
         collector.request(reqwest::Method::GET, "/api/v1/rate-limits?format=csv&from=-1h").send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), file.text, "the API gives the same file");
+    collector.stop().await.unwrap();
+}
+
+/// The same deployed twice is one route; where rows are of one environment each, the page says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_in_two_environments_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let mut events = Vec::new();
+    for (index, environment) in ["production", "staging", "production"].into_iter().enumerate() {
+        let mut event = limited(&format!("req_{index}"), 60 + index as i64, &json!(17));
+        event["environment"] = json!(environment);
+        events.push(event);
+    }
+    assert_eq!(collector.ship(&events).await.0, 202);
+    collector.delivered().await;
+    let mut browser = Browser::signed_in(&collector, &collector.token).await;
+    let page = browser.get("/rate-limits?from=-1h").await;
+    page.check("two environments");
+    let words = page.words();
+    for expected in [
+        "3 refusals in 2 episodes on 1 route in the last hour.",
+        // 429s, episodes, routes, before the reset.
+        "account 17 3 2 1 ",
+        "1 route in 2 rows: each is of one environment.",
+        "/clusters/auto_cluster/ igny8-api · production 2 1",
+        "/clusters/auto_cluster/ igny8-api · staging 1 1",
+    ] {
+        assert!(words.contains(expected), "{expected}: {words}");
+    }
+    let page = browser.get("/rate-limits?from=-1h&environment=staging").await;
+    assert!(!page.words().contains("each is of one environment"), "{}", page.words());
+    let (_, body) = collector.get("/api/v1/rate-limits?from=-1h").await;
+    let data = &body["data"];
+    assert_eq!((&data["routes_in_all"], &data["accounts"][0]["routes"]), (&json!(1), &json!(1)), "{data:#}");
+    assert_eq!((&data["events_in_all"], data["routes"].as_array().unwrap().len()), (&json!(3), 2), "{data:#}");
     collector.stop().await.unwrap();
 }

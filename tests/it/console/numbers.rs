@@ -111,6 +111,66 @@ async fn a_number_leads_to_what_it_counts_whatever_the_filters() {
     collector.stop().await.unwrap();
 }
 
+/// From a number of accounts to all of them and to the events of each, for who sees people and for who sees pseudonyms.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_of_accounts_leads_to_all_of_them() {
+    const STUCK: usize = 210;
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let mut all = Vec::new();
+    for (hours_ago, accounts) in [(1, 0..STUCK), (2, 0..STUCK), (9, 500..503)] {
+        for account in accounts {
+            let mut failed = event(&format!("req_{hours_ago}_{account}"), 422);
+            failed["account_id"] = json!(format!("tenant-{account}"));
+            failed["timestamp"] = json!(errata::clock::rfc3339(NOW_MS - hours_ago * 3_600_000));
+            all.push(failed);
+        }
+    }
+    // One of them tried once more: it comes first.
+    let mut again = all[7].clone();
+    again["request_id"] = json!("req_again");
+    again["timestamp"] = json!(errata::clock::rfc3339(NOW_MS - 5 * 3_600_000));
+    all.push(again);
+    collector.ship(&all).await;
+    collector.delivered().await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    for (token, is_admin) in [(&collector.token, true), (&product, false)] {
+        let mut browser = Browser::signed_in(&collector, token).await;
+        let page = browser.get("/validation?from=-12h").await;
+        let row = rows(&page, "Accounts that fail again and again, by field and route").remove(0);
+        for (cell, title) in
+            [(4, "210 accounts are stuck"), (5, "210 accounts still fail"), (6, "3 accounts were not seen again")]
+        {
+            let listed = browser.get(&link(&row[cell]).unwrap_or_else(|| panic!("{row:?}"))).await;
+            listed.check(title);
+            assert!(listed.words().contains(title), "{title}: {}", listed.words());
+        }
+        let all_stuck = page.text.split("is stuck; the others got on").nth(1).and_then(link);
+        assert!(all_stuck.is_some_and(|link| link.contains("state=stuck")), "the legend leads to who is stuck");
+        let listed = browser.get(&link(&row[4]).unwrap()).await;
+        let accounts = rows(&listed, "Accounts, those that tried most first");
+        assert_eq!(accounts.len(), 200);
+        assert!(listed.words().contains("The 200 that tried most of 210; the CSV has all of them."));
+        assert_eq!(listed.text.contains("tenant-"), is_admin, "{}", listed.text);
+        assert!(accounts[0][1].ends_with(">3") && accounts[1][1].ends_with(">2"), "{:?}", &accounts[..2]);
+        assert_eq!((events(&mut browser, &accounts[0][0]).await, events(&mut browser, &accounts[1][0]).await), (3, 2));
+        let csv = listed.text.split("href=\"").find(|part| part.starts_with("/validation/accounts.csv")).unwrap();
+        let csv = csv.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+        let csv = browser.get(&csv).await;
+        assert_eq!((csv.text.lines().count(), csv.text.contains("tenant-")), (STUCK + 1, is_admin));
+
+        // From a failure, whose list is bounded, too; its rule stays a filter.
+        let page = browser.get("/validation/failure?from=-12h&field=site_id&rule=not_owned").await;
+        assert!(page.words().contains("113 further accounts are not listed."), "{}", page.words());
+        let all = page.text.split("accounts are not listed.").nth(1).and_then(link).unwrap();
+        let listed = browser.get(&all).await;
+        assert!(all.contains("rule=not_owned") && listed.words().contains("213 accounts failed"), "{all}");
+        let chips = listed.text.matches("class=\"chip\"").count();
+        assert_eq!(chips, 2, "{}", listed.text);
+    }
+    collector.stop().await.unwrap();
+}
+
 /// A length until now begins with its first hour, and its numbers lead to just that, though the same length is less elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn validation_of_a_day_is_of_whole_hours_and_leads_to_them() {

@@ -100,7 +100,14 @@ fn roles_reach_the_pages_of_their_work() {
         ),
         (
             &[Role::Product],
-            &["GET /validation", "GET /validation.csv", "GET /validation/failure", "GET /validation/friction"],
+            &[
+                "GET /validation",
+                "GET /validation.csv",
+                "GET /validation/accounts",
+                "GET /validation/accounts.csv",
+                "GET /validation/failure",
+                "GET /validation/friction",
+            ],
         ),
         (&[], &["GET /settings", "GET /settings/audit"]),
     ];

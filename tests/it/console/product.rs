@@ -78,6 +78,7 @@ async fn empty_pages_say_what_would_fill_them_and_settings_are_the_admins() {
     for (path, expected) in [
         ("/validation", "errata demo"),
         ("/validation/friction", "No account is named"),
+        ("/validation/accounts?state=stuck", "No account is stuck"),
         ("/overview/accounts", "No event names an account"),
         ("/validation/failure?field=x", "Nothing failed so"),
         ("/reference", "error reference"),

@@ -58,6 +58,7 @@ async fn who_looked_up_what_is_in_the_log_and_a_tickets_text_is_not() {
         "/api/v1/issues/00000000000000aa",
         "/api/v1/validation/failures?group_by=account",
         "/api/v1/validation/friction",
+        "/api/v1/validation/friction/accounts?state=stuck",
         "/api/v1/rate-limits",
         "/api/v1/rates?account_id=17",
         "/api/v1/issues",
@@ -74,7 +75,7 @@ async fn who_looked_up_what_is_in_the_log_and_a_tickets_text_is_not() {
     .await;
     Answer::to(collector.with_token(&anna, Method::POST, "/api/v1/requests/lookup").json(&json!({"txt": 1}))).await;
 
-    let found = entries(&collector, "token=anna", 14).await;
+    let found = entries(&collector, "token=anna", 15).await;
     let expected = [
         ["lookup", "req_0001", "ok"],
         ["lookup", "req_none", "not found"],
@@ -85,6 +86,7 @@ async fn who_looked_up_what_is_in_the_log_and_a_tickets_text_is_not() {
         ["issue", "00000000000000aa", "not found"],
         ["validation", "?group_by=account", "ok"],
         ["validation", "", "ok"],
+        ["validation", "?state=stuck", "ok"],
         ["rate limits", "", "denied"],
         ["rates", "?account_id=17", "denied"],
         ["issues", "?q=Anna", "ok"],
@@ -106,8 +108,8 @@ async fn who_looked_up_what_is_in_the_log_and_a_tickets_text_is_not() {
     assert_eq!(deeds(&one), text(&[["lookup", "req_0001", "ok"]]));
     let (_, body) = collector.read(&collector.token, "/api/v1/audit?token=anna&limit=9").await;
     let cursor = body["data"]["next_cursor"].as_str().unwrap();
-    let rest = entries(&collector, &format!("token=anna&limit=9&cursor={cursor}"), 5).await;
-    assert_eq!(deeds(&rest), text(&expected[..5]));
+    let rest = entries(&collector, &format!("token=anna&limit=9&cursor={cursor}"), 6).await;
+    assert_eq!(deeds(&rest), text(&expected[..6]));
     let created = entries(&collector, "action=token%20created&subject=anna", 1).await;
     assert_eq!(
         (&created[0]["token"], &created[0]["subject"]),

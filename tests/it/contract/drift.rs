@@ -1,10 +1,15 @@
 //! The catalog with live numbers, and where the API and its reference differ.
 
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
+use errata::{config::Config, event::scrub::HashKey, state::Role};
 use serde_json::{Value, json};
 
-use crate::collector::{Collector, event};
+use super::token;
+use crate::{
+    collector::{Collector, config, event},
+    console::Browser,
+};
 
 fn failing(request_id: &str, field: &str, message: &str) -> Value {
     let mut event = event(request_id, 400);
@@ -98,3 +103,133 @@ async fn numbers_stand_at_their_entries_and_drift_is_both_ways() {
     assert!(output.status.code() == Some(2) && text.contains("there is no 2026-11-31 in the calendar"), "{text}");
     collector.stop().await.unwrap();
 }
+
+/// Rows of one side of the undocumented, each by what was asked for.
+fn undocumented(body: &Value, side: &str, names: &[&str]) -> Vec<Vec<Value>> {
+    let rows = body["data"]["undocumented"][side].as_array().unwrap().iter();
+    rows.map(|row| names.iter().map(|name| row[name].clone()).collect()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_differ_in_a_value_alone_are_one_row_and_exact_entries_still_match() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("catalog.toml");
+    std::fs::write(&file, CATALOG).unwrap();
+    let catalog = file.to_str().unwrap().to_owned();
+    let mut config = Config { catalog, ..config(dir.path()) };
+    config.scrub.hash_key = Some(HashKey::new("0123456789abcdef"));
+    let collector = Collector::with(config).await;
+    let product = token(dir.path(), "default", &[Role::Product], None, None);
+    let general = |id: &str, error: &str| {
+        let mut event = event(id, 400);
+        event["response"] = json!({"success": false, "error": error});
+        event
+    };
+    let messages = [
+        ("kind", "\"abc\" is not a valid choice."),
+        ("kind", "\"abc\" is not a valid choice."),
+        ("kind", "\"d ef\" is not a valid choice."),
+        ("age", "Ensure this value is less than 5."),
+        ("age", "Ensure this value is less than 18."),
+        // The one that the catalog has.
+        ("age", "Ensure this value is less than 21."),
+        ("owner", "req_8f14e45fceea is no member."),
+        ("owner", "550e8400-e29b-41d4-a716-446655440000 is no member."),
+        ("owner", "Nobody is no member."),
+        // Stored as tokens, one for each address.
+        ("owner", "anna@example.com is no friend."),
+        ("owner", "ben@example.com is no friend."),
+    ];
+    let mut events: Vec<_> =
+        (0..).zip(messages).map(|(n, (field, text))| failing(&format!("req_{n}"), field, text)).collect();
+    events.extend(
+        ["No task 17", "No task 18", "No such task"]
+            .iter()
+            .enumerate()
+            .map(|(n, error)| general(&format!("gen_{n}"), error)),
+    );
+    collector.ship(&events).await;
+    collector.delivered().await;
+
+    let (_, body) = collector.get("/api/v1/catalog/drift").await;
+    let mut fields = undocumented(&body, "fields", &["field", "rule", "message", "pattern", "messages", "count"]);
+    let friend = fields.iter_mut().find(|row| row[3] == "[email] is no friend.").unwrap();
+    assert!(friend[2].take().as_str().unwrap().starts_with("[email:"), "{body:#}");
+    let expected = [
+        json!(["kind", "invalid_choice", "\"abc\" is not a valid choice.", "{value} is not a valid choice.", 2, 3]),
+        json!([
+            "age",
+            "less_than({n})",
+            "Ensure this value is less than 18.",
+            "Ensure this value is less than {n}.",
+            2,
+            2
+        ]),
+        json!(["owner", "other", "550e8400-e29b-41d4-a716-446655440000 is no member.", "{value} is no member.", 2, 2]),
+        json!(["owner", "other", "Nobody is no member.", null, 1, 1]),
+        json!(["owner", "other", null, "[email] is no friend.", 2, 2]),
+    ];
+    let sorted = |rows: Vec<Value>| rows.into_iter().map(|row| (row.to_string(), row)).collect::<BTreeMap<_, _>>();
+    assert_eq!(sorted(fields.into_iter().map(Value::Array).collect()), sorted(expected.into()), "{body:#}");
+    let errors = undocumented(&body, "errors", &["error", "pattern", "errors", "events"]);
+    assert_eq!(json!(errors), json!([["No task 17", "No task {n}", 2, 2], ["No such task", null, 1, 1]]), "{body:#}");
+    let (_, catalog) = collector.get("/api/v1/catalog").await;
+    assert_eq!(catalog["data"]["fields"][0]["count"], 1, "{catalog:#}");
+
+    // Who sees no people sees the same rows, without what may be somebody's.
+    let (_, masked) = collector.read(&product, "/api/v1/catalog/drift").await;
+    let text = masked["data"]["undocumented"].to_string();
+    assert!(!text.contains("abc") && !text.contains("550e8400"), "{masked:#}");
+    let fields = undocumented(&masked, "fields", &["message", "messages", "count"]);
+    assert!(fields.contains(&vec![json!("… is not a valid choice."), json!(1), json!(3)]), "{masked:#}");
+    assert_eq!(fields.len(), 5, "{masked:#}");
+
+    // The page leads from a row to all its events.
+    let mut browser = Browser::signed_in(&collector, &collector.token).await;
+    let page = browser.get("/reference?show=undocumented").await;
+    page.check("folded");
+    assert!(
+        page.words().contains("{value} is not a valid choice. invalid_choice 2 different, such as: \"abc\""),
+        "{}",
+        page.words()
+    );
+    let links: Vec<_> =
+        page.text.split("href=\"").skip(1).map(|part| part.split('"').next().unwrap().replace("&amp;", "&")).collect();
+    // What is documented has the words too, and no filter tells it apart.
+    for (part, count) in [("is+not+a+valid+choice", 3), ("Ensure+this+value+is+less+than", 3), ("q=No+task", 2)] {
+        let link = links
+            .iter()
+            .find(|link| link.starts_with("/explore") && link.contains(part))
+            .unwrap_or_else(|| panic!("{part}: {links:?}"));
+        let listed = browser.get(link).await;
+        assert_eq!(listed.text.matches("<td class=\"which\">").count(), count, "{link}");
+    }
+    collector.stop().await.unwrap();
+}
+
+/// One message, whose number is said.
+const CATALOG: &str = r#"
+    api = { name = "x", version = "1" }
+    [[status]]
+    code = 400
+    title = "Bad request"
+    meaning = "It does not fit"
+    causes = ["c"]
+    solution = "s"
+    customer = "c"
+    errors = ["Validation failed"]
+    [[module]]
+    name = "all"
+    title = "All"
+    routes = ["/api/"]
+    [[field]]
+    module = "all"
+    fields = ["age"]
+    message = "Ensure this value is less than 21"
+    rule = "less_than(21)"
+    description = "Too old"
+    headline = "Too old"
+    cause = "c"
+    solution = "s"
+    customer = "c"
+"#;

@@ -147,6 +147,7 @@ fn roles_reach_what_the_contract_says() {
             &[
                 "GET /api/v1/validation/failures",
                 "GET /api/v1/validation/friction",
+                "GET /api/v1/validation/friction/accounts",
                 search,
                 tail,
                 histogram,

@@ -218,6 +218,7 @@ async fn answers_are_what_the_description_says() {
         get("/api/v1/rate-limits", "/api/v1/rate-limits"),
         get("/api/v1/validation/failures?compare=previous", "/api/v1/validation/failures"),
         get("/api/v1/validation/friction", "/api/v1/validation/friction"),
+        get("/api/v1/validation/friction/accounts", "/api/v1/validation/friction/accounts"),
         get("/api/v1/catalog", "/api/v1/catalog"),
         get("/api/v1/catalog/drift", "/api/v1/catalog/drift"),
         get("/api/v1/audit", "/api/v1/audit"),
@@ -279,8 +280,8 @@ async fn every_parameter_is_explained_and_every_example_is_what_its_schema_says(
     }
     let whole = examples.iter().filter(|is_whole| **is_whole).count();
     assert_eq!(
-        whole, 12,
-        "lookup, of an unknown id too, ship, histogram, top, issues, an unknown issue, and five of product and admins"
+        whole, 13,
+        "lookup, of an unknown id too, ship, histogram, top, issues, an unknown issue, and six of product and admins"
     );
     let token = document["components"]["securitySchemes"]["token"]["description"].as_str().unwrap();
     assert!(token.contains("admin.token") && token.contains("errata token create"), "{token}");

@@ -203,6 +203,8 @@ async fn validation_analytics_name_nobody_to_product() {
     for path in [
         "/api/v1/validation/failures?group_by=account,message,path&format=csv",
         "/api/v1/validation/friction",
+        "/api/v1/validation/friction/accounts",
+        "/api/v1/validation/friction/accounts?format=csv",
         "/api/v1/catalog",
         "/api/v1/catalog/drift",
     ] {
@@ -211,7 +213,8 @@ async fn validation_analytics_name_nobody_to_product() {
         assert!(!answer.text.contains("acme") && !answer.text.contains("zeta"), "{path}: {}", answer.text);
         if path.ends_with("csv") {
             assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8"));
-            assert!(answer.text.starts_with("account,message,path,count,"), "{}", answer.text);
+            let names = if path.contains("friction") { "account_id,attempts," } else { "account,message,path,count," };
+            assert!(answer.text.starts_with(names), "{}", answer.text);
             assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
         }
     }

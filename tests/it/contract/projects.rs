@@ -52,6 +52,7 @@ async fn two_projects_never_see_each_other() {
         "/api/v1/rates?group_by=status,service,route",
         "/api/v1/rate-limits",
         "/api/v1/validation/failures?group_by=field,rule,route,message,account,path&compare=previous",
+        "/api/v1/validation/friction",
         "/api/v1/issues",
         "/api/v1/issues?service=alpha-service,beta-service&sort=count",
         "/api/v1/issues?q=_field&limit=1",

@@ -1,5 +1,7 @@
 //! The error catalog with what was observed of it, and where the two differ.
 
+mod undocumented;
+
 use std::collections::{BTreeMap, HashMap};
 
 use axum::{Extension, extract::State as AxumState};
@@ -10,7 +12,7 @@ use super::{
     Shared,
     answer::{ApiError, Data},
     params::Params,
-    privacy::{Shown, Sight},
+    privacy::Sight,
     unavailable,
 };
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
     state::TokenInfo,
     store::query::{FailureKey, FailureRow, Filter, GeneralError, NO_STEPS_S, RateKey},
 };
+pub use undocumented::Undocumented;
 
 /// Different messages that are told apart at most, the most frequent.
 const MESSAGES: usize = 5000;
@@ -84,52 +87,9 @@ pub struct Drift {
     pub to: String,
     pub undocumented: Undocumented,
     pub unobserved: Unobserved,
-    /// More different messages were observed than are told apart; the rarest are not looked at.
+    /// More different messages were observed than are told apart (5,000, before those that differ in a value alone are one row); the rarest are not
+    /// looked at.
     pub more: bool,
-}
-
-/// Observed, and not in the catalog.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Undocumented {
-    pub statuses: Vec<UndocumentedStatus>,
-    /// Messages of fields, the most frequent first.
-    pub fields: Vec<UndocumentedField>,
-    /// General errors of events without field errors, the most frequent first.
-    pub errors: Vec<UndocumentedError>,
-}
-
-/// A status that the catalog lacks.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UndocumentedStatus {
-    pub status: u16,
-    pub events: u64,
-}
-
-/// A message of a field that the catalog lacks.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UndocumentedField {
-    /// Of the route; absent where the route belongs to none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub module: Option<String>,
-    pub route: String,
-    pub field: String,
-    pub rule: String,
-    pub message: Shown,
-    pub count: u64,
-    pub first_seen: String,
-    pub last_seen: String,
-    pub samples: Vec<String>,
-}
-
-/// A general error that its status does not list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UndocumentedError {
-    pub status: u16,
-    pub error: Shown,
-    pub events: u64,
-    pub first_seen: String,
-    pub last_seen: String,
-    pub samples: Vec<String>,
 }
 
 /// In the catalog, and not observed.
@@ -263,36 +223,10 @@ impl Observed {
         Drift {
             from: rfc3339(filter.from_ms),
             to: rfc3339(filter.to_ms),
-            undocumented: self.undocumented(entries, sight),
+            undocumented: Undocumented::of(self, entries, sight),
             unobserved: self.unobserved(entries),
             more: self.more,
         }
-    }
-
-    fn undocumented(&self, entries: &Entries, sight: &Sight) -> Undocumented {
-        let statuses = self.statuses.iter().filter(|(status, _)| entries.status(**status).is_none());
-        // What is masked may be the same then.
-        let mut fields: BTreeMap<[String; 4], Sum> = BTreeMap::new();
-        for row in self.messages.iter().filter(|row| entry_of(row, entries).is_none()) {
-            let message = sight.message(text(row, "message").to_owned()).to_string();
-            let key = [text(row, "route"), text(row, "field"), text(row, "rule"), &message].map(str::to_owned);
-            fields.entry(key).or_default().add(row);
-        }
-        let mut errors: BTreeMap<(u16, String), Sum> = BTreeMap::new();
-        for error in self.errors.iter().filter(|error| !entries.is_documented("", "", &error.error, error.status)) {
-            let key = (error.status, sight.message(error.error.clone()).to_string());
-            errors.entry(key).or_default().add_error(error);
-        }
-        let mut undocumented = Undocumented {
-            statuses: statuses
-                .map(|(status, events)| UndocumentedStatus { status: *status, events: *events })
-                .collect(),
-            fields: fields.into_iter().map(|(key, sum)| sum.field(key, entries, sight)).collect(),
-            errors: errors.into_iter().map(|((status, error), sum)| sum.error(status, error, sight)).collect(),
-        };
-        undocumented.fields.sort_by_key(|field| std::cmp::Reverse(field.count));
-        undocumented.errors.sort_by_key(|error| std::cmp::Reverse(error.events));
-        undocumented
     }
 
     fn unobserved(&self, entries: &'static Entries) -> Unobserved {
@@ -357,35 +291,6 @@ impl Sum {
         let (first, last) = self.seen_ms.unwrap_or((first_ms, last_ms));
         self.seen_ms = Some((first.min(first_ms), last.max(last_ms)));
         self.samples.extend(samples.iter().take(SAMPLES.saturating_sub(self.samples.len())).cloned());
-    }
-
-    fn field(self, [route, field, rule, message]: [String; 4], entries: &Entries, sight: &Sight) -> UndocumentedField {
-        let (first_ms, last_ms) = self.seen_ms.unwrap_or_default();
-        UndocumentedField {
-            module: entries.module_of(&route).map(|module| module.name.clone()),
-            route,
-            field,
-            rule,
-            // Masked already.
-            message: sight.plain(message),
-            count: self.count,
-            first_seen: rfc3339(first_ms),
-            last_seen: rfc3339(last_ms),
-            samples: self.samples,
-        }
-    }
-
-    fn error(self, status: u16, error: String, sight: &Sight) -> UndocumentedError {
-        let (first_ms, last_ms) = self.seen_ms.unwrap_or_default();
-        UndocumentedError {
-            status,
-            // Masked already.
-            error: sight.plain(error),
-            events: self.count,
-            first_seen: rfc3339(first_ms),
-            last_seen: rfc3339(last_ms),
-            samples: self.samples,
-        }
     }
 }
 
