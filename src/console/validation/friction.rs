@@ -154,7 +154,7 @@ fn accounts_path(
     let mut changed = values.to_vec();
     changed.extend([("state", state.map_or("", FrictionState::as_str))]);
     changed.extend(since.map(|since| ("from", since)));
-    context.visit.elsewhere("/validation/accounts", &changed)
+    context.elsewhere("/validation/accounts", &changed)
 }
 
 /// A number of accounts of a row that leads to all of them; where there is none, or no filter for the row, it leads nowhere.

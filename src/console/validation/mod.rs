@@ -34,8 +34,8 @@ use crate::{
     store::query::{FailureKey, FailureTrend, Filter},
 };
 
-/// Rows of the table of failures; the CSV has more.
-const ROWS: usize = 50;
+/// Rows of the table of failures, at first and where more are asked for (`rows`); the CSV has more still.
+const ROWS: [(&str, usize); 2] = [("25", 25), ("100", 100)];
 
 /// Failures up to which the page says at once who cannot get on.
 const FRICTION_AT_ONCE: u64 = 50_000;
@@ -68,8 +68,8 @@ struct ValidationPage {
     newest: Option<Markup>,
     top: Vec<failures::Top>,
     table: Markup,
-    /// Failures that have no row.
-    more: bool,
+    /// How many rows there are, if there are failures without one, and where more are.
+    more: Option<(usize, Option<String>)>,
     /// None where it takes long, and is asked for by the page itself.
     friction: Option<friction::FrictionView>,
     friction_path: String,
@@ -93,8 +93,10 @@ pub(super) async fn page(
 ) -> Result<Response, ApiError> {
     let range = Range::read(&mut params, &visit).by_whole_units();
     let filter = range.filter(params.conditions());
+    let rows = params.parsed("rows", "25 or 100", |text| ROWS.into_iter().find(|(name, _)| *name == text));
     params.finish()?;
-    let asked = asked(filter.clone(), range.ends_ms(visit.now_ms), ROWS);
+    let (_, rows) = rows.unwrap_or(ROWS[0]);
+    let asked = asked(filter.clone(), range.ends_ms(visit.now_ms), rows);
     let step_ms = step_ms(&filter);
     let counted = validation::count_and_trends(&shared, &token, &asked, Some(step_ms));
     let ((failures, trends), knows_before) = tokio::try_join!(counted, knows_before(&shared, &token, &asked))?;
@@ -118,11 +120,11 @@ pub(super) async fn page(
         is_empty,
         newest,
         top: failures.summary.top.iter().map(|rule| failures::Top::new(rule, &context)).collect(),
-        more: failures.rows.len() >= ROWS,
+        more: (failures.rows.len() >= rows).then(|| (rows, more_rows(&visit, rows))),
         table: failures::table(&failures, &trends, knows_before, &context),
         friction: friction.map(|friction| friction::FrictionView::new(&friction, &context)),
-        friction_path: visit.elsewhere("/validation/friction", &[]),
-        csv: visit.elsewhere("/validation.csv", &[]),
+        friction_path: context.elsewhere("/validation/friction", &[]),
+        csv: context.elsewhere("/validation.csv", &[]),
         layout: visit.layout("Validation").with_range(&range, &visit),
     };
     Ok(render(&page)?.into_response())
@@ -153,6 +155,12 @@ fn asked(filter: Filter, ends_ms: i64, limit: usize) -> Asked {
     Asked { filter, group_by: vec![FailureKey::Field, FailureKey::Rule, FailureKey::Route], previous, limit }
 }
 
+/// The page with the next larger number of rows, if there is one.
+fn more_rows(visit: &Visit, rows: usize) -> Option<String> {
+    let (name, _) = ROWS.into_iter().find(|(_, more)| *more > rows)?;
+    Some(visit.with_params(&[("rows", name)]))
+}
+
 /// Whether there are events of all of the period of the same length before.
 async fn knows_before(shared: &Shared, token: &TokenInfo, asked: &Asked) -> Result<bool, ApiError> {
     let Some((before_ms, _)) = asked.previous else { return Ok(false) };
@@ -173,7 +181,13 @@ impl Context<'_> {
     /// more than that.
     fn failure_link(&self, values: &[(&str, &str)]) -> Option<String> {
         let can_be_asked = values.iter().all(|(_, value)| !value.is_empty());
-        can_be_asked.then(|| self.visit.elsewhere("/validation/failure", values))
+        can_be_asked.then(|| self.elsewhere("/validation/failure", values))
+    }
+
+    /// Another page of the same range and filters, some of them set to another value.
+    fn elsewhere(&self, path: &str, changed: &[(&str, &str)]) -> String {
+        let changed: Vec<_> = changed.iter().copied().chain([("rows", "")]).collect();
+        self.visit.elsewhere(path, &changed)
     }
 
     /// The events of a failure in the period before.

@@ -277,3 +277,39 @@ async fn a_change_leads_to_the_period_before_and_failures_tell_their_events() {
     assert_eq!([previous(&mut browser, "-1h").await, previous(&mut browser, "-5h").await], ["3", ""]);
     collector.stop().await.unwrap();
 }
+
+/// One field more than the page has rows at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_failures_than_rows_are_one_link_away_and_other_pages_do_not_mind() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let of_field = |number: usize| {
+        let mut failed = event(&format!("req_{number}"), 422);
+        failed["response"]["errors"] = json!({format!("field_{number}"): ["This field is required"]});
+        failed
+    };
+    collector.ship(&(0..26).map(of_field).collect::<Vec<_>>()).await;
+    collector.delivered().await;
+    let admin = collector.token.clone();
+    let mut browser = Browser::signed_in(&collector, &admin).await;
+    let table = |page: &Page| rows(page, "Validation failures by field, rule and route");
+    let page = browser.get("/validation?from=-1h&method=POST").await;
+    assert_eq!(table(&page).len(), 25);
+    let more = page.text.split("most frequent: ").nth(1).unwrap_or_else(|| panic!("{}", page.words()));
+    let page = browser.get(&link(more).unwrap()).await;
+    page.check("validation");
+    let all = table(&page);
+    assert_eq!(all.len(), 26);
+    assert!(!page.text.contains("most frequent"), "{}", page.words());
+    // Whatever it leads to has the filters, and no rows.
+    let csv = page.text.split("href=\"").find(|part| part.starts_with("/validation.csv")).unwrap();
+    let file = browser.get(&link(&format!("<a href=\"{csv}")).unwrap()).await;
+    assert!(file.status == 200 && file.text.lines().count() == 27, "{}", file.text);
+    assert_eq!(events(&mut browser, &all[0][3]).await, 1);
+    let detail = link(&all[0][0]).unwrap();
+    assert!(detail.contains("method=POST") && !detail.contains("rows="), "{detail}");
+    assert_eq!(browser.get(&detail).await.status, 200);
+    let page = browser.get("/validation?from=-1h&rows=7").await;
+    assert!(page.status == 400 && page.words().contains("expected 25 or 100"), "{}", page.words());
+    collector.stop().await.unwrap();
+}

@@ -89,14 +89,14 @@ async fn numbers_stand_at_their_entries_and_drift_is_both_ways() {
     let output = run(&["--csv"], "2026-11-22").await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let lines = |begin: &str| text.split_terminator("\r\n").filter(|line| line.starts_with(begin)).collect::<Vec<_>>();
-    assert_eq!(lines("undocumented,status,"), ["undocumented,status,1,418,,,,,,,,"]);
+    assert_eq!(lines("undocumented,status,"), ["undocumented,status,1,418,,,,,,,,,"]);
     let [colour] = lines("undocumented,field,")[..] else { panic!("{text}") };
     assert!(
         colour.contains(",colour,") && colour.contains(",No such colour,") && colour.ends_with(",req_3"),
         "{colour}"
     );
     let [teapot] = lines("undocumented,error,")[..] else { panic!("{text}") };
-    assert!(teapot.starts_with("undocumented,error,1,418,,,,,I am a teapot,2026-11-22T11:59"), "{teapot}");
+    assert!(teapot.starts_with("undocumented,error,1,418,,,,,I am a teapot,,2026-11-22T11:59"), "{teapot}");
     assert_eq!((lines("unobserved,status,").len(), lines("unobserved,field,").len()), (missing.len(), all - 1));
     let output = run(&[], "2026-11-31").await.unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
