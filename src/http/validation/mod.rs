@@ -34,9 +34,6 @@ use crate::{
 /// Rows of an analysis unless `limit` says otherwise, and at most.
 pub(super) const ROWS: (usize, usize) = (100, 1000);
 
-/// Rules that a summary names at most.
-const TOP_RULES: usize = 3;
-
 /// Which validations users meet.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Failures {
@@ -210,9 +207,8 @@ async fn counted(
 
 impl FailureSummary {
     /// Of the rules, the most frequent first.
-    fn of(FailureRules { mut rules, total: failures }: FailureRules) -> Self {
+    fn of(FailureRules { rules, total: failures }: FailureRules) -> Self {
         let share = |count: u64| if failures == 0 { 0.0 } else { count as f64 / failures as f64 };
-        rules.truncate(TOP_RULES);
         let caused: u64 = rules.iter().map(|rule| rule.count).sum();
         let sentence = sentence(rules.len(), caused, failures);
         let top = |FailureRule { field, rule, count }| TopRule { field, rule, count, share: share(count) };
@@ -303,7 +299,7 @@ mod tests {
             };
             FailureSummary::of(FailureRules { rules: groups.iter().map(rule).collect(), total })
         };
-        let summary = of(&[("a", 5000), ("b", 1500), ("c", 600), ("d", 500)], 10_000);
+        let summary = of(&[("a", 5000), ("b", 1500), ("c", 600)], 10_000);
         assert_eq!((summary.failures, summary.top.len()), (10_000, 3));
         assert_eq!(summary.sentence, "Three rules cause 71 % of 10,000 validation failures.");
         assert_eq!(of(&[("a", 1)], 1).sentence, "One rule causes all 1 validation failure.");

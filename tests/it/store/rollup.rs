@@ -311,7 +311,7 @@ async fn a_short_list_of_failures_knows_all_rules_and_how_its_rows_went() {
     let short = store.failures_and_trends("shop", &hours, &[Field, Rule, Route], None, 1, Some(HOUR)).await.unwrap();
     let rules = short.rules.unwrap();
     assert_eq!(rules.total, expected.iter().map(|rule| rule.count).sum::<u64>());
-    assert_eq!(rules.rules, expected);
+    assert_eq!(rules.rules, expected[..3]);
     assert_eq!(store.failure_rules("shop", &hours).await.unwrap(), rules);
     let all = store.validation_failures("shop", &hours, &[Field, Rule, Route], None, 100).await.unwrap();
     // Their samples apart: one is counted by hours, for its steps, and one by days.
