@@ -5,21 +5,27 @@ use reqwest::Method;
 
 use super::{client::Client, node::Node, times::Times};
 
-/// The note on a question that found nothing, which `what` begins: `no event fits`. Asks for one event, the newest of the project.
-pub async fn note_on_nothing(client: &Client, what: &str) -> anyhow::Result<String> {
+const RANGE: &str = "the range is the last 24 hours unless --from says otherwise";
+
+/// The note on a question that found nothing, which `what` begins: `no event fits`. Asks for one event, the newest of the project; that this question
+/// fails takes nothing from the answer to the first.
+pub async fn note_on_nothing(client: &Client, what: &str) -> String {
     let newest = [("from", "1970-01-01"), ("limit", "1")];
-    let data = client.send(client.request(Method::GET, &["events"]).query(&newest)).await?;
-    let newest = Node::of(&data).list("events").next().map(|event| event.raw("timestamp"));
-    Ok(told(what, newest.as_deref(), &Times::local(Utc::now())))
+    match client.send(client.request(Method::GET, &["events"]).query(&newest)).await {
+        Ok(data) => {
+            let newest = Node::of(&data).list("events").next().map(|event| event.raw("timestamp"));
+            told(what, newest.as_deref(), &Times::local(Utc::now()))
+        }
+        Err(problem) => format!("{what}; {RANGE} (when the newest error was could not be asked: {problem:#})"),
+    }
 }
 
 fn told(what: &str, newest: Option<&str>, times: &Times) -> String {
     let Some(newest) = newest else { return format!("{what}: no event of this project is stored") };
-    let range = "the range is the last 24 hours unless --from says otherwise";
-    let Ok(at) = DateTime::parse_from_rfc3339(newest) else { return format!("{what}; {range}") };
+    let Ok(at) = DateTime::parse_from_rfc3339(newest) else { return format!("{what}; {RANGE}") };
     let day = at.with_timezone(&Utc).format("%Y-%m-%d");
     let at = times.full(newest);
-    format!("{what}; {range}. The newest error of this project is of {at}: --from {day} --to {day} is its day")
+    format!("{what}; {RANGE}. The newest error of this project is of {at}: --from {day} --to {day} is its day")
 }
 
 #[cfg(test)]

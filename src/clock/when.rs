@@ -24,7 +24,8 @@ pub enum Edge {
 }
 
 /// Reads a point in time: [one of the calendar](calendar), `-24h` before now (s, m, h, d, w), or `now`; milliseconds since the Unix epoch,
-/// from 1970 to 2299, to which it is moved.
+/// from 1970 to 2299, to which it is moved. A day that is not over ends now: what is judged by a range's end (who still fails, what is new, a period to
+/// compare with) must not be judged by a time to come.
 ///
 /// # Errors
 /// What is wrong with it, and what is taken.
@@ -33,10 +34,14 @@ pub fn when(text: &str, edge: Edge, now_ms: i64) -> Result<i64, String> {
     if let Some(length_ms) = trimmed.strip_prefix('-').and_then(duration_ms) {
         return Ok(now_ms.saturating_sub(length_ms).max(0));
     }
-    match trimmed {
-        "now" => Ok(now_ms + i64::from(edge == Edge::To)),
-        _ => read(text, edge, TAKEN),
+    // Now is within the range.
+    let end_ms = now_ms + 1;
+    if trimmed == "now" {
+        return Ok(if edge == Edge::To { end_ms } else { now_ms });
     }
+    let ms = read(text, edge, TAKEN)?;
+    let is_today = edge == Edge::To && day(trimmed).is_some() && (ms - DAY_MS..ms).contains(&now_ms);
+    Ok(if is_today { end_ms } else { ms })
 }
 
 /// Reads a point in time that does not hang on now: RFC 3339, or a date of UTC (`2026-11-17`), which begins or ends a range with its own begin
@@ -129,6 +134,10 @@ mod tests {
     fn a_date_is_its_whole_day_and_now_is_within() {
         let both = |text| [Edge::From, Edge::To].map(|edge| when(text, edge, NOW_MS).unwrap());
         assert_eq!(both("1970-01-02"), [DAY_MS, 2 * DAY_MS]);
+        // Today ends now, and what is to come with its day.
+        assert_eq!(both("1970-01-12"), [11 * DAY_MS, NOW_MS + 1]);
+        assert_eq!(both("1970-01-13"), [12 * DAY_MS, 13 * DAY_MS]);
+        assert_eq!(both("1970-01-12T23:00:00Z"), [12 * DAY_MS - 3_600_000; 2]);
         assert_eq!(both(" 1970-01-02 "), both("1970-01-02"));
         assert_eq!(both("2024-02-29"), [1_709_164_800_000, 1_709_251_200_000]);
         assert_eq!(both("0000-01-01"), [0, 0]);

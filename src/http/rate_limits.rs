@@ -27,7 +27,7 @@ use crate::{
 pub(crate) const EPISODES: (usize, usize) = (100, 1000);
 
 /// Accounts, and routes, that are listed.
-const TOP: usize = 20;
+pub(crate) const TOP: usize = 20;
 
 /// 429s as episodes.
 #[derive(Debug, Serialize, ToSchema)]

@@ -191,7 +191,8 @@ fn of_routes(found: &RateLimits) -> String {
     let named: BTreeSet<_> = found.routes.iter().map(|one| (&one.service, &one.route)).collect();
     let (rows, named, all) = (found.routes.len(), named.len(), found.routes_in_all);
     let mut words = Vec::new();
-    if named < all {
+    // Of a route, some environments may be among the rows and others not.
+    if named < all || rows >= rate_limits::TOP {
         words.push(format!(
             "The {} rows with most, of {} in all.",
             number(rows as u64),

@@ -62,7 +62,11 @@ fn common_part<'m>(pattern: &'m str, message: &str) -> &'m str {
     for variable in ["{n}", "{value}", MASK] {
         parts = parts.into_iter().flat_map(|part| part.split(variable)).collect();
     }
-    let parts = parts.into_iter().map(str::trim).filter(|part| message.contains(part));
+    // A masked value such as `[email]` has another form where it can be told from others: `[email:3f9a2c51d0be]`.
+    let parts = parts
+        .into_iter()
+        .flat_map(|part| if message.contains(part) { vec![part] } else { part.split(['[', ']']).collect() });
+    let parts = parts.map(str::trim).filter(|part| message.contains(part));
     parts.max_by_key(|part| part.len()).unwrap_or_default()
 }
 
@@ -86,8 +90,9 @@ fn observed_only(drift: &Drift, explore: &Explore, looks_up: bool) -> Vec<Sectio
     let fields = undocumented.fields.iter().map(|field| {
         let (message, pattern) = (field.message.as_str(), field.pattern.as_ref().map(Shown::as_str));
         let events = explore.clone().with("field", &field.field).with("route", &field.route);
-        // Where several numbers are stated, there are several rules.
-        let events = if field.rule.contains("{n}") { events } else { events.with("rule", &field.rule) };
+        // Where several numbers or values are stated, there are several rules.
+        let is_one = !["{n}", "{value}"].iter().any(|variable| field.rule.contains(variable));
+        let events = if is_one { events.with("rule", &field.rule) } else { events };
         let events = searched(events, message, pattern);
         vec![
             code(field_name(&field.field)),
@@ -169,6 +174,14 @@ fn documented_only(drift: &Drift) -> Vec<Section> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_masked_in_two_ways_is_left_out() {
+        let message = "[email:3f9a2c51d0be] is no friend.";
+        assert_eq!(common_part("[email] is no friend.", message), "is no friend.");
+        assert_eq!(common_part(message, message), message);
+        assert_eq!(common_part("{value} [a] b", "\"x\" [a] b"), "[a] b");
+    }
 
     #[test]
     fn events_are_found_by_what_all_messages_have_in_common() {

@@ -101,7 +101,8 @@ pub async fn test(
         None => Ok(default),
         Some(text) => when(&text, edge, now_ms).map_err(|problem| ApiError::invalid(name, problem)),
     };
-    let to_ms = time("to", asked.to, Edge::To, now_ms)?;
+    // Of what is to come nothing is known: as if it were empty, a rule that fires now would be told to be resolved then.
+    let to_ms = time("to", asked.to, Edge::To, now_ms)?.min(now_ms);
     let from_ms = time("from", asked.from, Edge::From, to_ms - DAY_MS)?;
     if !(1..=LONGEST_MS).contains(&(to_ms - from_ms)) {
         return Err(ApiError::invalid("from", "must be before `to`, by 31 days at most"));

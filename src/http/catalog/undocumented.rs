@@ -7,7 +7,7 @@
 //! Nothing before this folds them. ClickHouse counts by whole messages, since exact entries are compared with those; what may be somebody's is masked
 //! for who sees no people, and for nobody else, and numbers of fewer than six digits never are. Of general errors, templates are stored for
 //! issues, but these are counted by their text for the same reason. What stays apart: a value that neither a quotation mark nor its form gives away
-//! (`anna is taken`), and other words or punctuation.
+//! (`anna is taken`), and other words or punctuation. Of long messages only the first 512 bytes are compared.
 
 use std::{
     cmp::Reverse,

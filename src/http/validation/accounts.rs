@@ -76,7 +76,7 @@ pub(crate) struct Asked {
         ("quiet" = Option<String>, Query,
             description = "an account that has not failed for so long is not failing any more: `6h`, `2d`; default: a quarter of the range, at least \
                 an hour and at most a day"),
-        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, or a time before now (`-30m`, `-7d`); default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`; default: now"),
+        ("from" = Option<String>, Query, description = "start of the range: RFC 3339, a date of UTC (`2026-11-17`: its begin), a time before now (`-30m`, `-7d`), or `now`; default: 24 hours before `to`"), ("to" = Option<String>, Query, description = "end of the range, not included; as `from`, but of a date its end; default: now"),
         ("format" = Option<String>, Query, description = "`json` (default), or `csv`: the rows alone, as a file for spreadsheets"),
         ("limit" = Option<u32>, Query, description = "1 to 10000, default 100")),
     responses((status = 200, description = "accounts that fail, those with the most attempts first", body = FrictionAccounts),

@@ -1,6 +1,6 @@
 //! What of a question the rollups can answer, and what is left to the events.
 //!
-//! Rollups know whole minutes, hours and days of UTC. A range is cut into those and the edges around them, which are read from the events; no event is in
+//! Rollups know whole minutes, hours, days and weeks of UTC. A range is cut into those and the edges around them, which are read from the events; no event is in
 //! two of the pieces, so the sums of the pieces are the answer.
 
 use std::sync::{OnceLock, atomic::Ordering};

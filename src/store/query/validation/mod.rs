@@ -17,7 +17,7 @@ pub(super) use pieces::events_in_rollup;
 use pieces::{Piece, Source};
 pub(super) use rank::columns;
 pub use rank::{FailureRule, FailureRules};
-use rank::{Ranking, hash_of};
+use rank::{KEY, Ranking, hash_of};
 
 use super::{
     FailureTrend, Filter, Sql, Store, StoreError,
@@ -207,9 +207,11 @@ impl Store {
         let pieces = self.pieces(filter, rows.group_by, previous, unit_ms).await?;
         let wanted = rows.ranking.map(Ranking::wanted).unwrap_or_default();
         let sql = |groups: &[u64]| self.sql_of_rows(project, filter, rows, &pieces, groups);
-        // Days are read by their groups: each half by itself takes as much as both together, and two threads need not unite what they have found of
-        // the same groups. Hours and events would be gone through twice.
-        let by_groups = pieces.iter().all(|piece| matches!(piece.source, Source::Days(_)));
+        // Days are read by their key: each half takes half as much, and two threads need not unite what they have found of the same groups. All else
+        // would be gone through twice.
+        let by_groups = pieces
+            .iter()
+            .all(|piece| matches!(piece.source, Source::Days(_)) && hash_of(rows.group_by, &piece.source) == KEY);
         if !by_groups || wanted.len() < MANY_GROUPS {
             return self.rows_of(COUNTING, self.ask_wide(&sql(&wanted))).await;
         }

@@ -159,13 +159,16 @@ pub(in crate::store::query) fn columns(group_by: &[FailureKey], in_rollup: bool)
     group_by.iter().map(|key| key.in_rollup().filter(|_| in_rollup).unwrap_or(key.column())).collect()
 }
 
+/// The column that some cells have of field, rule and route.
+pub(super) const KEY: &str = "key";
+
 /// What [stands for the keys](key_of) of a group, whatever their order is. Of field, rule and route together, some cells have it.
 pub(super) fn hash_of(group_by: &[FailureKey], source: &Source) -> String {
     let mut keys = group_by.to_vec();
     // In the order in which those cells have it.
     keys.sort_by_key(|key| FailureTrend::KEYS.iter().position(|other| other == key));
     if source.has_key() && keys == FailureTrend::KEYS {
-        return "key".to_owned();
+        return KEY.to_owned();
     }
     key_of(&columns(&keys, source.is_rollup())).unwrap_or_else(|| "toUInt64(0)".to_owned())
 }
