@@ -1,5 +1,7 @@
 //! What stands beside an alert that fires, so that whoever is told need not search first.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -100,17 +102,22 @@ pub async fn gather(
     base_url: &str,
 ) -> Result<Evidence, StoreError> {
     let filter = filter(rule, labels, finding.window);
-    let (short, groups, accounts) = tokio::try_join!(
+    let (short, groups, accounts, own) = tokio::try_join!(
         store.in_short(project, &filter),
         store.top_groups(project, &filter),
-        store.top_accounts(project, &filter)
+        store.top_accounts(project, &filter),
+        store.releases_seen(project, &filter)
     )?;
     // A release is of the service, whatever it answers. Two that ran side by side before the day are no change of it.
     let (end, day) = (finding.window.1, finding.window.1 - DAY_MS);
     let two_days = Filter {
         from_ms: day - DAY_MS,
         to_ms: end,
-        services: filter.services.clone(),
+        services: if filter.services.is_empty() {
+            groups.iter().map(|group| group.service.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+        } else {
+            filter.services.clone()
+        },
         environments: filter.environments.clone(),
         ..Filter::default()
     };
@@ -119,6 +126,8 @@ pub async fn gather(
         .next()
         .zip(releases.next())
         .filter(|(to, _)| to.first_seen >= day)
+        // One that none of these events is of has not changed them: it is of another environment, say. Of a silence, there are none.
+        .filter(|(to, _)| short.events == 0 || own.iter().any(|seen| seen.release == to.release))
         .map(|(to, from)| ReleaseChange { from: from.release, to: to.release, seen_at: rfc3339(to.first_seen) });
     let share = |events: u64| if short.events == 0 { 0.0 } else { events as f64 / short.events as f64 };
     Ok(Evidence {

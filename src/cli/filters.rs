@@ -1,5 +1,7 @@
 //! The filters of the event search as flags.
 
+use std::fmt;
+
 use clap::Args;
 
 /// Which events.
@@ -44,11 +46,14 @@ pub struct Filters {
     text: Option<String>,
 }
 
+/// Where a range begins unless it is said.
+const FROM: &str = "-24h";
+
 /// From when to when.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Range {
     /// Start of the range: RFC 3339, a date such as 2026-11-17 (its begin, UTC), a time before now such as -7d, or now
-    #[arg(long, value_name = "TIME", default_value = "-24h", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", default_value = FROM, allow_hyphen_values = true)]
     from: String,
     /// End of the range, as --from, but of a date its end; default: now
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -87,5 +92,15 @@ impl Range {
         let mut query = vec![("from", self.from.clone())];
         query.extend(self.to.clone().map(|to| ("to", to)));
         query
+    }
+}
+
+/// As it goes on after what was found: `no event fits in the last 24 hours`.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from.as_str(), &self.to) {
+            (FROM, None) => f.write_str("in the last 24 hours (--from goes further back)"),
+            (from, to) => write!(f, "from {from} to {}", to.as_deref().unwrap_or("now")),
+        }
     }
 }

@@ -67,7 +67,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
         list(&client, &query, most).await?
     };
     if found == 0 {
-        terminal::note(&note_on_nothing(&client, "no event fits").await);
+        terminal::note(&note_on_nothing(&client, "no event fits", &args.range).await);
         return Ok(Exit::Negative);
     }
     Ok(Exit::Done)

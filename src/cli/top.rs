@@ -97,7 +97,7 @@ pub async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     };
     terminal::print(&shown)?;
     if rows == 0 {
-        terminal::note(&note_on_nothing(&client, "nothing fits").await);
+        terminal::note(&note_on_nothing(&client, "nothing fits", &args.range).await);
         return Ok(Exit::Negative);
     }
     Ok(Exit::Done)

@@ -6,7 +6,7 @@ use super::{
     Range, Visit, assets, form,
     range::Picker,
     theme::Theme,
-    view::{Markup, escape},
+    view::{Markup, address, escape},
 };
 use crate::{
     http::{Access, routes},
@@ -25,6 +25,9 @@ const NAV: [(&str, &str); 9] = [
     ("Reference", "/reference"),
     ("Settings", "/settings"),
 ];
+
+/// The places that show a range: where one goes on with the range of the page.
+const WITH_RANGE: [&str; 6] = ["/", "/explore", "/validation", "/rate-limits", "/issues", "/reference"];
 
 /// Paths that are below a place of the navigation by another name.
 const BELOW: [(&str, &str); 1] = [("/requests/", "/lookup")];
@@ -85,6 +88,8 @@ pub struct Member {
 pub struct Place {
     pub title: &'static str,
     pub path: &'static str,
+    /// The path, with the range of the page.
+    pub link: String,
     pub is_here: bool,
 }
 
@@ -135,10 +140,17 @@ impl Layout {
         Theme::ALL.into_iter().filter(|theme| *theme != self.theme).collect()
     }
 
-    /// With the time picker in the header.
+    /// With the time picker in the header, and places of the same range.
     #[must_use]
-    pub fn with_range(self, range: &Range, visit: &Visit) -> Self {
-        Self { picker: Some(range.picker(visit)), ..self }
+    pub fn with_range(mut self, range: &Range, visit: &Visit) -> Self {
+        self.picker = Some(range.picker(visit));
+        let asked = [("from", &range.from), ("to", &range.to)];
+        let asked: Vec<_> = asked.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let places = self.member.iter_mut().flat_map(|member| &mut member.places);
+        for place in places.filter(|place| WITH_RANGE.contains(&place.path)) {
+            place.link = address(place.path, &asked);
+        }
+        self
     }
 
     /// With a text in the lookup box.
@@ -153,7 +165,9 @@ impl Member {
         let below = BELOW.iter().find(|(prefix, _)| path.starts_with(prefix)).map_or(path, |(_, place)| place);
         let is_here = |place: &str| below == place || (place != "/" && below.starts_with(&format!("{place}/")));
         let reached = PLACES.iter().filter(|(_, _, roles)| token.has_any(roles));
-        let places = reached.map(|(title, path, _)| Place { title, path, is_here: is_here(path) }).collect();
+        let places = reached
+            .map(|(title, path, _)| Place { title, path, link: (*path).to_owned(), is_here: is_here(path) })
+            .collect();
         let other = |other: &TokenInfo| Other {
             id: other.id.clone(),
             name: other.name.clone(),

@@ -18,9 +18,8 @@ const SHOWN: usize = 40;
 
 /// Compare what was observed with what is documented
 ///
-/// Undocumented: observed, and not in the collector's catalog; messages that differ in a value alone are one row, with {n} for a
-/// number and {value} for another value. Unobserved: documented, and no event had it. Without --fail-on the exit code is 0 whatever
-/// differs.
+/// Undocumented: observed, and not in the collector's catalog; messages that differ in a value alone are one row, with {n} for a number
+/// and {value} for another value. Unobserved: documented, and no event had it. Without --fail-on the exit code is 0 whatever differs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

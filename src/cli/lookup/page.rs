@@ -213,7 +213,7 @@ impl Page<'_> {
         }
         let (first, last) = (self.times.short(&impact.raw("first_seen")), self.times.short(&impact.raw("last_seen")));
         if !first.is_empty() {
-            lines.push(joined_by(", ", &[format!("first seen {first}"), labelled_by("last ", &last)]));
+            lines.push(joined_by(", ", &[format!("the first of them {first}"), labelled_by("last ", &last)]));
         }
         let releases = impact.texts("releases");
         if !releases.is_empty() {

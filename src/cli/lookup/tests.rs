@@ -72,7 +72,7 @@ What went wrong
 How widespread
   ▂▂▃▂▂▆█▃▂ 1,749 events, 12 accounts in the hour around
   this account: 61 % of them (1,067)
-  first seen 17 Nov 09:12:00, last 17 Nov 14:31:00
+  the first of them 17 Nov 09:12:00, last 17 Nov 14:31:00
   in releases 2026.11.1, 2026.11.2
 
 Reply to the customer

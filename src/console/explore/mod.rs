@@ -129,7 +129,7 @@ pub(super) async fn page(
     let next = found.page.next.map(|next| address.and("cursor", &next.to_string()).path("/explore"));
     let page = ExplorePage {
         layout: visit.layout("Explore").with_range(&range, &visit),
-        headline: headline(&counted, &range),
+        headline: headline(&counted, found.page.events.len() as u64, &range),
         uncounted: counted.only_from_ms.map(uncounted),
         chips: address.chips("/explore"),
         choices: FILTERS.iter().map(|(name, _)| (*name, filter_words(name))).collect(),
@@ -233,10 +233,11 @@ fn view_path(pairs: &[(&str, &str)]) -> String {
     pairs.iter().fold(Address::default(), |view, (name, value)| view.and(name, value)).path("/explore")
 }
 
-fn headline(counted: &Counted, range: &Range) -> Markup {
-    let errors = plural(counted.events, "error", "errors");
+/// What was counted, or at least listed: the list goes on to where nothing was counted.
+fn headline(counted: &Counted, listed: u64, range: &Range) -> Markup {
+    let errors = plural(counted.events.max(listed), "error", "errors");
     match counted.only_from_ms {
-        None => Markup::new(format!("{errors} {}", range.within())),
+        None => Markup::new(format!("{} {}", plural(counted.events, "error", "errors"), range.within())),
         Some(from_ms) if counted.events == 0 => {
             let counted = Range { from_ms, from: rfc3339(from_ms), ..range.clone() };
             Markup::new(format!("No errors {}", counted.within()))
@@ -302,13 +303,14 @@ mod tests {
         let range = Range { from_ms: 1000, to_ms: 9000, ..Range::default() };
         let counted =
             |events, only_from_ms| Counted { chart: Markup::default(), events, only_from_ms, statuses: Vec::new() };
-        let told = |events, only_from_ms| headline(&counted(events, only_from_ms), &range).as_str().to_owned();
+        let told = |events, only_from_ms| headline(&counted(events, only_from_ms), 2, &range).as_str().to_owned();
         assert!(told(0, None).starts_with("0 errors "), "{}", told(0, None));
         assert!(told(3, Some(5000)).starts_with("At least 3 errors "));
+        assert!(told(1, Some(5000)).starts_with("At least 2 errors "), "as many as are listed");
         let none = told(0, Some(5000));
         assert!(none.starts_with("No errors since <time datetime=\"1970-01-01T00:00:05.000Z\""), "{none}");
         let ended = Range { to: "1970-01-01T00:00:09Z".to_owned(), ..range.clone() };
-        let none = headline(&counted(0, Some(5000)), &ended);
+        let none = headline(&counted(0, Some(5000)), 2, &ended);
         assert!(none.as_str().starts_with("No errors from <time datetime=\"1970-01-01T00:00:05.000Z\""), "{none}");
         assert!(none.as_str().contains(" to <time datetime=\"1970-01-01T00:00:09.000Z\""), "{none}");
     }

@@ -52,6 +52,8 @@ impl LimitView {
             episode: limited.episode.as_ref().map(|episode| EpisodeView {
                 events: Explore::between(episode.start_ms, episode.end_ms.saturating_add(1))
                     .with("status", "429")
+                    .with("service", &episode.service)
+                    .with("environment", &episode.environment)
                     .with("route", &episode.route)
                     .with("account_id", &episode.account_id)
                     .text(&plural(episode.events, "refusal", "refusals")),

@@ -127,7 +127,7 @@ pub(super) fn since(from: &str, context: &Context<'_>) -> Option<Markup> {
 pub(super) fn legend(quiet_seconds: i64) -> String {
     let quiet = duration(quiet_seconds * 1000);
     format!(
-        "A try is an hour in which an account failed. Who failed in the last {quiet} still fails; who tried more than once and still fails is \
+        "A try is an hour in which an account failed. Who failed in the last {quiet} of the time that is shown still fails; who tried more than once and still fails is \
          stuck; the others got on, or gave up."
     )
 }

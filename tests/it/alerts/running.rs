@@ -116,6 +116,37 @@ async fn of_many_alerts_at_once_the_ten_worst_have_evidence_and_all_have_a_link(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_release_is_named_where_it_has_the_events_of_the_alert() {
+    let dir = tempfile::tempdir().unwrap();
+    // Of every environment.
+    let rule = format!("{RULE}group_by = ['account']\n");
+    let collector = Collector::with(with_rules(dir.path(), &rule)).await;
+    for (account, release, environment, ago_ms) in [(17, "1", "production", 90_000), (18, "2", "staging", 30_000)] {
+        let at = errata::clock::rfc3339(collector.now_ms.load(Ordering::Relaxed) - ago_ms);
+        let limited = (0..6).map(|number| {
+            let mut limited = event(&format!("req_{account}_{number}"), 429);
+            limited["account_id"] = json!(account);
+            limited["release"] = json!(release);
+            limited["environment"] = json!(environment);
+            limited["timestamp"] = json!(at);
+            limited
+        });
+        collector.ship(&limited.collect::<Vec<_>>()).await;
+    }
+    collector.delivered().await;
+    let alerts = collector.minutes(1).await;
+    let of = |account: &str| {
+        let alerts = alerts["alerts"].as_array().unwrap().iter();
+        let alert = alerts.clone().find(|alert| alert["labels"]["account"] == account).unwrap();
+        (alert["evidence"]["events"].clone(), alert["evidence"]["release"].clone())
+    };
+    assert_eq!(of("17"), (json!(6), Value::Null), "{alerts:#}");
+    let (events, release) = of("18");
+    assert_eq!((events, &release["from"], &release["to"]), (json!(6), &json!("1"), &json!("2")), "{alerts:#}");
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alert_fires_with_its_evidence_and_resolves_once_also_across_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let rules = with_rules(dir.path(), RULE);

@@ -59,6 +59,20 @@ async fn a_page_without_errors_leads_to_the_newest_ones() {
         let page = foreign.get(path).await;
         assert!(page.status == 200 && !page.words().contains("Nov 2026"), "{path}: {}", page.words());
     }
+    // From place to place one goes on with the range, where there is one.
+    let places = async |browser: &mut Browser, path: &str| {
+        let page = browser.get(path).await;
+        let nav =
+            page.text.split("<nav").find(|part| part.contains("/rate-limits")).unwrap().split("</nav>").next().unwrap();
+        nav.replace("&amp;", "&").replace("&#38;", "&")
+    };
+    let nav = places(&mut browser, "/issues?from=2026-11-12&to=2026-11-18&state=new").await;
+    for link in ["/?from=2026-11-12&to=2026-11-18", "/reference?from=2026-11-12&to=2026-11-18", "/alerts", "/settings"]
+    {
+        assert!(nav.contains(&format!("href=\"{link}\"")), "{link}: {nav}");
+    }
+    let nav = places(&mut browser, "/validation").await;
+    assert!(nav.contains("href=\"/issues\"") && !nav.contains("from="), "{nav}");
     // Of another kind than the page shows, and within its range, it would lead nowhere new.
     let page = browser.get("/validation?from=2026-11-18&to=2026-11-18&field=none").await;
     assert!(
@@ -87,6 +101,7 @@ async fn a_page_without_errors_leads_to_the_newest_ones() {
                 && said.contains(": --from 2026-11-18 --to 2026-11-18 is"),
             "{said}"
         );
+        assert!(said.contains(" fits from 2026-11-19 to 2026-11-20. The newest"), "{said}");
         assert!(of_others.contains("no event of this project is stored"), "{of_others}");
     }
     collector.stop().await.unwrap();
