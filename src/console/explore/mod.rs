@@ -235,14 +235,14 @@ fn view_path(pairs: &[(&str, &str)]) -> String {
 
 /// What was counted, or at least listed: the list goes on to where nothing was counted.
 fn headline(counted: &Counted, listed: u64, range: &Range) -> Markup {
-    let errors = plural(counted.events.max(listed), "error", "errors");
+    let errors = |events| plural(events, "error", "errors");
     match counted.only_from_ms {
-        None => Markup::new(format!("{} {}", plural(counted.events, "error", "errors"), range.within())),
+        None => Markup::new(format!("{} {}", errors(counted.events), range.within())),
         Some(from_ms) if counted.events == 0 => {
             let counted = Range { from_ms, from: rfc3339(from_ms), ..range.clone() };
             Markup::new(format!("No errors {}", counted.within()))
         }
-        Some(_) => Markup::new(format!("At least {errors} {}", range.within())),
+        Some(_) => Markup::new(format!("At least {} {}", errors(counted.events.max(listed)), range.within())),
     }
 }
 

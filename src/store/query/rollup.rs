@@ -12,8 +12,6 @@ pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const HOUR_MS: i64 = 3_600_000;
 pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
 const WEEK_MS: i64 = 7 * DAY_MS;
-/// The first Monday: the epoch was a Thursday.
-const MONDAY_MS: i64 = 4 * DAY_MS;
 
 /// From, and up to but without, milliseconds since the Unix epoch.
 pub(super) type Range = (i64, i64);
@@ -41,10 +39,12 @@ pub(super) fn take_weeks(ranges: &mut Vec<Range>) -> Vec<Range> {
     let shifted = |ranges: Vec<Range>, by_ms: i64| -> Vec<Range> {
         ranges.into_iter().map(|(from, to)| (from.saturating_add(by_ms), to.saturating_add(by_ms))).collect()
     };
-    let mut rest = shifted(std::mem::take(ranges), -MONDAY_MS);
+    // Weeks of the epoch's week day are those of Monday moved by as much.
+    let monday_ms = i64::from(week_of(0)) * DAY_MS;
+    let mut rest = shifted(std::mem::take(ranges), -monday_ms);
     let weeks = take_whole(&mut rest, WEEK_MS, i64::MIN);
-    *ranges = shifted(rest, MONDAY_MS);
-    shifted(weeks, MONDAY_MS)
+    *ranges = shifted(rest, monday_ms);
+    shifted(weeks, monday_ms)
 }
 
 /// Begin of the unit that a moment is in.

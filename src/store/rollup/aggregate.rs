@@ -19,9 +19,6 @@ use crate::{event::EventRef, store::rows::origin_word};
 const MINUTE_S: u32 = 60;
 pub(super) const HOUR_S: u32 = 3600;
 pub(super) const DAY_S: u32 = 86_400;
-const WEEK_S: u32 = 7 * DAY_S;
-/// The first Monday: the epoch was a Thursday.
-const MONDAY_S: u32 = 4 * DAY_S;
 
 /// The longest request id, bytes: what a failure keeps of its last event.
 const MAX_ID: usize = 128;

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{DAY_S, Failure, FailureKey, FailureSums, HOUR_S, MONDAY_S, Minute, Rollups, Series, WEEK_S};
-use crate::store::rollup::{
-    issues::{IssueCell, Seen},
-    known::ReleaseHour,
-    names::{Name, Seeded},
+use super::{DAY_S, Failure, FailureKey, FailureSums, HOUR_S, Minute, Rollups, Series};
+use crate::store::{
+    rollup::{
+        issues::{IssueCell, Seen},
+        known::ReleaseHour,
+        names::{Name, Seeded},
+    },
+    rows::week_of,
 };
 
 /// Events of one minute, hour or day.
@@ -83,7 +86,7 @@ impl FailurePer {
     fn begin(self, at: u32) -> u32 {
         match self {
             Self::Day => at - at % DAY_S,
-            Self::Week => at.checked_sub(MONDAY_S).map_or(0, |since| at - since % WEEK_S),
+            Self::Week => u32::try_from(week_of(i64::from(at) * 1000)).unwrap_or(0) * DAY_S,
         }
     }
 }
